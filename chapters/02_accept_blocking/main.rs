@@ -1,0 +1,99 @@
+//! `cargo run --bin 02_accept_blocking`: what ends an accept loop, and what holds it up.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tcp_pitfalls::demo::{self, Demonstration, Scene, own_server};
+use tcp_pitfalls::lab::client::{Client, Got};
+use tcp_pitfalls::lab::kernel;
+use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::lab::server::{LIMIT, Running};
+use tcp_pitfalls::lab::wait::wait_until;
+use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::steps::Step;
+
+const ABOUT: &str = "Step 2: accept one client after the other, and let none of them end the loop. A silent client still \
+                     holds up all behind it, but no longer than the read timeout.";
+
+fn main() -> ExitCode {
+    demo::main("02_accept_blocking", ABOUT, Step::Two, demonstration)
+}
+
+fn demonstration() -> Demonstration {
+    let step = || ("the server of this step", own_server(&[]));
+    Demonstration {
+        title: "Chapter 2: the accept loop",
+        scenes: vec![
+            Scene::probe("next-client", ("step 1, which has no loop", own_server(&["--pitfall=next-client"])), step()),
+            Scene::probe(
+                "reset-before-accept",
+                ("`?` and `peer_addr().unwrap()` in the loop", own_server(&["--pitfall=reset-before-accept"])),
+                step(),
+            ),
+            Scene::play(
+                "idle-client",
+                ("the loop of this step, without a read timeout", |recorder: &Recorder| stuck_behind_silence(recorder)),
+                ("the loop with a read timeout of one second", |recorder: &Recorder| held_up_for_a_second(recorder)),
+            ),
+        ],
+        why: "The kernel accepts connections by itself and lets them wait in a queue, so a client can connect, write and even \
+              leave before the server knows of it. The server is not stuck in its second accept: it is still in the first \
+              client's read. Nothing is lost meanwhile, it only waits.",
+        next: "Run `cargo run --bin 02_accept_blocking -- serve` and connect twice with nc. Then see \
+               `cargo run --bin 03_thread_per_conn`, where nobody waits for a silent client.",
+    }
+}
+
+fn stuck_behind_silence(recorder: &Recorder) -> Finding {
+    play(&["--pitfall=idle-client"], recorder, |server, silent, asking| {
+        if asking.line(Duration::from_secs(1)) != Got::Nothing(Vec::new()) {
+            return Ok(Finding::holds("client 2 was answered while client 1 was silent"));
+        }
+        if let Some(call) = server.id().and_then(kernel::blocked_call) {
+            recorder.note("kernel", format!("has the server waiting in {call}: it reads from client 1"));
+        }
+        for name in ["client 3", "client 4"] {
+            server.connect(name)?.note("stays as well");
+        }
+        if let Some(queue) = kernel::accept_queue(server.addr()) {
+            recorder.note("kernel", format!("counts {queue} connections that nobody has accepted"));
+        }
+        silent.leave();
+        Ok(match asking.line(LIMIT) {
+            Got::Line(_) => Finding::falls("client 2 was answered the moment client 1 left, and not before"),
+            other => Finding::skipped(format!("client 2 was not answered even after client 1 had left: {other:?}")),
+        })
+    })
+}
+
+fn held_up_for_a_second(recorder: &Recorder) -> Finding {
+    play(&["--read-timeout=1"], recorder, |_server, silent, asking| {
+        Ok(match asking.line(LIMIT) {
+            Got::Line(_) if silent.ends_within(LIMIT) => {
+                silent.note("finds that the server has hung up");
+                Finding::holds("client 2 was answered though client 1 never left: its time was up")
+            }
+            Got::Line(_) => Finding::falls("client 2 was answered, but client 1 may be silent for ever"),
+            other => Finding::falls(format!("client 2 waited in vain for {} s: {other:?}", LIMIT.as_secs())),
+        })
+    })
+}
+
+/// Starts the server, connects client 1, who is silent, and client 2, who asks; then goes on as told.
+fn play(
+    options: &[&str],
+    recorder: &Recorder,
+    scene: impl FnOnce(&mut Running, Client, &mut Client) -> Result<Finding, String>,
+) -> Finding {
+    let play = || {
+        let mut server = own_server(options).start(recorder, None).map_err(|error| error.to_string())?;
+        let silent = server.connect("client 1")?;
+        // Without this wait client 2 might be the one that is accepted first.
+        wait_until(LIMIT, || (kernel::accept_queue(server.addr()).unwrap_or(0) == 0).then_some(()));
+        let mut asking = server.connect("client 2")?;
+        asking.send(b"hello\n");
+        scene(&mut server, silent, &mut asking)
+    };
+    // A scene that could not be played has shown nothing, neither the pitfall nor the cure.
+    play().unwrap_or_else(|why: String| Finding::skipped(why))
+}

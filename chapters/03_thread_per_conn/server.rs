@@ -1,0 +1,103 @@
+//! Step 3: a thread for each connection, and a bound on everything a connection takes.
+
+use std::io::{self, ErrorKind};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::permits::Permits;
+use crate::chapter_01::server::{announce, listen, log};
+use crate::chapter_02::server::echo_reads;
+
+/// What can be set about this server.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Serve at most so many clients at once; further ones wait in the kernel's queue
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=12_000))]
+    pub max_connections: u32,
+}
+
+/// The stack of a connection's thread, in bytes. std's default of 2 MiB is for code that nobody knows; a
+/// handler with small buffers and no recursion needs far less, even in a debug build.
+pub const STACK_SIZE: usize = 128 * 1024;
+
+/// Runs the server of this step.
+pub fn run(addr: &str, options: &Options) -> Result<()> {
+    let listener = listen(addr)?;
+    announce(&listener)?;
+    serve(&listener, options, handle)
+}
+
+/// Serves each client on a thread of its own.
+pub fn serve<H>(listener: &TcpListener, options: &Options, handle: H) -> !
+where
+    H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
+{
+    let permits = Permits::new(options.max_connections as usize);
+    let mut backoff = Backoff::new();
+    loop {
+        // Before accept, not after: a client too many stays in the kernel's queue, and is served when another
+        // leaves. Accepting it first would spend a descriptor on somebody who can't be served.
+        let permit = permits.acquire();
+        let (stream, peer) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                backoff.pause(&error);
+                continue;
+            }
+        };
+        // Not `thread::spawn`: that panics when the system has no thread to give, here in the accept loop.
+        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(STACK_SIZE).spawn(move || {
+            // Dropped in reverse order: the connection is closed before its permit is free again.
+            let (_permit, stream) = (permit, stream);
+            if let Err(error) = handle(&stream) {
+                log(format_args!("{peer}: {error}"));
+            }
+        });
+        // The JoinHandle is dropped here. Kept for later, it would keep the finished thread's stack as well.
+        match spawned {
+            Ok(_) => backoff = Backoff::new(),
+            Err(error) => backoff.pause(&error),
+        }
+    }
+}
+
+fn handle(stream: &TcpStream) -> io::Result<()> {
+    echo_reads(stream, stream)
+}
+
+/// A pause after a failed accept that doubles with every failure in a row.
+///
+/// Out of descriptors (`EMFILE`, `ENFILE`), accept fails at once and leaves the client in the queue. A loop that
+/// just goes on would then fail millions of times a second; one that gives up would end every connection.
+pub struct Backoff {
+    delay: Duration,
+}
+
+impl Backoff {
+    /// Starts at 5 ms.
+    #[must_use]
+    pub fn new() -> Self {
+        Backoff { delay: Duration::from_millis(5) }
+    }
+
+    /// Logs the error and waits, at most a second. An error of one client that left needs no pause.
+    pub fn pause(&mut self, error: &io::Error) {
+        // std has no stable kind for `EMFILE`, so name the errors that pass by themselves and pause on the rest.
+        if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted) {
+            return;
+        }
+        log(format_args!("cannot take a client, next try in {:?}: {error}", self.delay));
+        thread::sleep(self.delay);
+        self.delay = (self.delay * 2).min(Duration::from_secs(1));
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,147 @@
+//! `cargo run --bin 04_partial_read_write`: what one read and one write are not.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tcp_pitfalls::chapter_02::server::echo_reads;
+use tcp_pitfalls::chapter_04::close::close;
+use tcp_pitfalls::chapter_04::frame::{echo_frames, read_frame};
+use tcp_pitfalls::chapter_04::pitfall;
+use tcp_pitfalls::chapter_04::server::echo_lines;
+use tcp_pitfalls::demo::{self, Demonstration, Scene};
+use tcp_pitfalls::lab::client::Got;
+use tcp_pitfalls::lab::recording::{Recorder, group};
+use tcp_pitfalls::lab::server::{Connection, LIMIT, Target};
+use tcp_pitfalls::lab::wait::wait_until;
+use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::steps::Step;
+
+const ABOUT: &str = "Step 4: a connection is a stream of bytes. The server finds the messages in it however they are cut, \
+                     writes every byte of its answers, and closes so that the last of them arrives.";
+
+fn main() -> ExitCode {
+    demo::main("04_partial_read_write", ABOUT, Step::Four, demonstration)
+}
+
+fn demonstration() -> Demonstration {
+    let one_read =
+        || ("step 3: one read, one message", lines(|stream| echo_reads(stream.recorded(), stream.recorded())));
+    let step = || {
+        let server = lines(|stream| {
+            stream.stream.set_nodelay(true)?;
+            let served = echo_lines(stream.recorded(), stream.recorded());
+            close(stream.stream);
+            served
+        });
+        ("the server of this step", server)
+    };
+    let no_count = lines(|stream| {
+        let writer = stream.recording(pitfall::WithoutWaiting(stream.stream));
+        pitfall::forget_the_count(stream.recorded(), writer)
+    });
+    let three_writes = lines(|stream| pitfall::three_writes(stream.recorded(), stream.recorded()));
+    Demonstration {
+        title: "Chapter 4: partial reads, partial writes",
+        scenes: vec![
+            Scene::probe("split-message", one_read(), step()),
+            Scene::probe("joined-messages", one_read(), step()),
+            Scene::probe("every-byte", ("a write whose count is ignored", no_count), step()),
+            Scene::probe("prompt-answer", ("one answer in three writes", three_writes), step()),
+            Scene::play(
+                "unread-input",
+                ("the connection is dropped while bytes are unread", |recorder: &Recorder| {
+                    long_answer(false, recorder)
+                }),
+                ("the same server, closing as this step does", |recorder: &Recorder| long_answer(true, recorder)),
+            ),
+            Scene::play(
+                "split-header",
+                ("a frame is read with two reads", |recorder: &Recorder| {
+                    frames(recorder, |stream| pitfall::echo_frames_in_two_reads(stream.recorded(), stream.recorded()))
+                }),
+                ("read_frame of this step", |recorder: &Recorder| {
+                    frames(recorder, |stream| {
+                        echo_frames(stream.recorded(), stream.recorded(), 1024).map_err(std::io::Error::other)
+                    })
+                }),
+            ),
+        ],
+        why: "TCP keeps the order of bytes and nothing else. What one write sent may come out of several reads, and several \
+              writes out of one; a write may take less than it was given; and a close with unread input turns into a reset \
+              that overtakes the answer. Only the program knows where a message ends.",
+        next: "Read chapters/04_partial_read_write/server.rs beside that of chapter 3: the difference is this lesson. Then see \
+               `cargo run --bin 05_bufread_lines`.",
+    }
+}
+
+fn lines(serve: impl Fn(&Connection<'_>) -> std::io::Result<()> + Send + Sync + 'static) -> Target {
+    Target::in_process(serve)
+}
+
+/// A client asks twice and reads only when the server has closed. How much of the first answer is left?
+fn long_answer(gently: bool, recorder: &Recorder) -> Finding {
+    const LINE: usize = 128 * 1024;
+    let target = Target::in_process(move |stream| {
+        // Room for the whole answer, so that the server can write it and leave before the client reads.
+        SockRef::from(stream.stream).set_send_buffer_size(2 * LINE)?;
+        let served = pitfall::first_line_only(stream.recorded(), stream.recorded());
+        if gently {
+            close(stream.stream);
+        }
+        served
+    });
+    let play = || -> Result<Finding, String> {
+        let mut server = target.start(recorder, None).map_err(|error| error.to_string())?;
+        let mut client = server.connect_with("client 1", recorder, Some(8 * 1024))?;
+        client.send(&[&vec![b'x'; LINE - 1][..], b"\n"].concat());
+        client.send(&[&vec![b'y'; LINE - 1][..], b"\n"].concat());
+        if !gently {
+            wait_until(Duration::from_secs(2), || (server.served() > 0).then_some(()));
+        }
+        let wanted = "echo: ".len() + LINE;
+        let got = client.line(LIMIT);
+        Ok(match got {
+            Got::Line(answer) if answer.len() == wanted => {
+                Finding::holds(format!("the client read all {} bytes of the answer", group(wanted)))
+            }
+            Got::Reset(part) | Got::End(part) => Finding::falls(format!(
+                "the server wrote {} bytes, every write succeeded, and the client could read {} of them",
+                group(wanted),
+                group(part.len())
+            )),
+            other => Finding::skipped(format!("the client got {other:?}")),
+        })
+    };
+    play().unwrap_or_else(Finding::skipped)
+}
+
+/// A client sends a frame whose header arrives in two parts.
+fn frames(
+    recorder: &Recorder,
+    serve: impl Fn(&Connection<'_>) -> std::io::Result<()> + Send + Sync + 'static,
+) -> Finding {
+    let play = || -> Result<Finding, String> {
+        let mut server = Target::in_process(serve).start(recorder, None).map_err(|error| error.to_string())?;
+        let mut client = server.connect("client 1")?;
+        client.send(&[0, 0]);
+        // Nothing comes from a server that waits for the rest; one that doesn't has ended or answered by then.
+        let _ = client.peek_within(Duration::from_millis(300));
+        client.send(&[0, 5]);
+        client.send(b"hello");
+        client.half_close();
+        drop(client.stream().set_read_timeout(Some(LIMIT)));
+        Ok(match read_frame(client.stream(), 1024) {
+            Ok(Some(answer)) if answer == b"echo: hello" => {
+                Finding::holds("the frame came in three parts and was answered")
+            }
+            Ok(Some(answer)) => Finding::falls(format!(
+                "the frame \"hello\" was answered with \"{}\": half a header was taken for a whole one",
+                String::from_utf8_lossy(&answer)
+            )),
+            Ok(None) => Finding::falls("the frame \"hello\" was not answered"),
+            Err(error) => Finding::falls(format!("the frame \"hello\" was not answered: {error}")),
+        })
+    };
+    play().unwrap_or_else(Finding::skipped)
+}

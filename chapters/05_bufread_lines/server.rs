@@ -1,0 +1,99 @@
+//! Step 5: lines through a buffer, of bounded length, answered in as few writes as can be.
+
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::line_reader::{Line, LineReader};
+use crate::chapter_01::server::{announce, listen, log};
+use crate::chapter_03;
+use crate::chapter_03::permits::Permits;
+use crate::chapter_03::server::{Backoff, STACK_SIZE};
+use crate::chapter_04::close::close;
+
+/// What can be set about this server.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the heading of the help")]
+    pub connections: chapter_03::server::Options,
+    /// Refuse lines of more than so many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// Runs the server of this step.
+pub fn run(addr: &str, options: &Options) -> Result<()> {
+    let listener = listen(addr)?;
+    announce(&listener)?;
+    let limit = options.limit as usize;
+    serve(&listener, &options.connections, move |stream| handle(stream, limit))
+}
+
+/// Serves each client on a thread of its own, as in step 3.
+pub fn serve<H>(listener: &TcpListener, options: &chapter_03::server::Options, handle: H) -> !
+where
+    H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
+{
+    let permits = Permits::new(options.max_connections as usize);
+    let mut backoff = Backoff::new();
+    loop {
+        let permit = permits.acquire();
+        let (stream, peer) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                backoff.pause(&error);
+                continue;
+            }
+        };
+        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(STACK_SIZE).spawn(move || {
+            let (_permit, stream) = (permit, stream);
+            if let Err(error) = handle(&stream) {
+                log(format_args!("{peer}: {error}"));
+            }
+        });
+        match spawned {
+            Ok(_) => backoff = Backoff::new(),
+            Err(error) => backoff.pause(&error),
+        }
+    }
+}
+
+fn handle(stream: &TcpStream, limit: usize) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    // Two buffers on one connection: `&TcpStream` can be read and written, so nothing has to be cloned.
+    let served = echo_lines(stream, stream, limit);
+    close(stream);
+    served
+}
+
+/// Answers every line of at most `limit` bytes, until the client ends its side.
+pub fn echo_lines(reader: impl Read, writer: impl Write, limit: usize) -> io::Result<()> {
+    let mut lines = LineReader::new(reader, limit);
+    let mut answers = BufWriter::new(writer);
+    loop {
+        match lines.next_line()? {
+            Line::Whole(line) => {
+                answers.write_all(b"echo: ")?;
+                answers.write_all(line)?;
+                answers.write_all(b"\n")?;
+            }
+            Line::TooLong => {
+                writeln!(answers, "error: line too long (limit {limit} bytes)")?;
+                return answers.flush();
+            }
+            Line::CutShort => {
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line"));
+            }
+            Line::End => return Ok(()),
+        }
+        // Flush before waiting, or the client waits as well. Not after every line: lines that came together are
+        // answered together, with one write. And not only once the buffer is empty: half a line may be in it.
+        if !lines.another_waits() {
+            answers.flush()?;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `cargo run --bin 06_graceful_shutdown`: what a signal to stop does to the clients.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tcp_pitfalls::chapter_06::connections::Connections;
+use tcp_pitfalls::chapter_06::pitfall::Count;
+use tcp_pitfalls::demo::{self, Demonstration, Scene, own_server};
+use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::probes::{Finding, Terms};
+use tcp_pitfalls::steps::Step;
+
+const ABOUT: &str = "Step 6: stop when asked to, by Ctrl-C or SIGTERM: refuse new clients, serve those in the queue, close idle \
+                     connections, let lines in progress finish, and end in bounded time.";
+
+fn main() -> ExitCode {
+    demo::main("06_graceful_shutdown", ABOUT, Step::Six, demonstration)
+}
+
+fn demonstration() -> Demonstration {
+    let step = || ("the server of this step, with a grace time of 1 s", own_server(&["--grace=1"]));
+    let terms = || Terms { grace: Duration::from_secs(1), limit: Duration::from_secs(2), ..Terms::default() };
+    let pitfall = |caption, option| (caption, own_server(&[option]));
+    Demonstration {
+        title: "Chapter 6: stopping",
+        scenes: vec![
+            Scene::probe_with(
+                "finishes-line",
+                terms(),
+                pitfall("step 5, which the signal just kills", "--pitfall=finishes-line"),
+                step(),
+            ),
+            Scene::probe_with(
+                "refuses-after-stop",
+                terms(),
+                pitfall("a flag that a blocked accept never sees", "--pitfall=refuses-after-stop"),
+                step(),
+            ),
+            Scene::probe_with(
+                "stuck-client",
+                terms(),
+                pitfall("a wait for all threads, without a limit", "--pitfall=stuck-client"),
+                step(),
+            ),
+            Scene::probe_with(
+                "half-close",
+                terms(),
+                pitfall("clones of all connections kept in a list", "--pitfall=half-close"),
+                step(),
+            ),
+            Scene::play(
+                "lost-count",
+                ("a thread that counts itself", count_inside),
+                ("counted before it starts", count_before),
+            ),
+        ],
+        why: "By default a signal ends the process in the middle of whatever it does, and no destructor runs. A graceful stop is \
+              a sequence: wake the thread in accept, take in the queue, close the listener, end what is idle, wait for the rest \
+              with a limit, and end that by force. Each part has its own way to wait for ever.",
+        next: "Run `cargo run --bin 06_graceful_shutdown -- serve`, connect with nc, type half a line (end it with Ctrl-D, not \
+               Enter), and press Ctrl-C at the server. Then run `cargo run` for the whole staircase.",
+    }
+}
+
+/// A connection's thread is held at its first line, as a busy machine would hold it, while the server stops and waits.
+fn count_inside(recorder: &Recorder) -> Finding {
+    let count = Arc::new(Count::default());
+    let gate = Arc::new(Barrier::new(2));
+    let thread = thread::spawn({
+        let (count, gate, recorder) = (Arc::clone(&count), Arc::clone(&gate), recorder.clone());
+        move || {
+            gate.wait();
+            count.add();
+            recorder.note("connection", "starts, and counts itself");
+            count.done();
+        }
+    });
+    recorder.note("server", "has started a thread for the connection, and stops");
+    count.wait();
+    recorder.note("server", "has waited until the count was 0, and ends");
+    gate.wait();
+    let _ = thread.join();
+    Finding::falls("the wait was over before the connection's thread had counted itself: it would have been cut off")
+}
+
+fn count_before(recorder: &Recorder) -> Finding {
+    let play = || -> std::io::Result<Finding> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let _client = TcpStream::connect(listener.local_addr()?)?;
+        let connections = Connections::new(10);
+        let gate = Arc::new(Barrier::new(2));
+        let seat = connections.enter(listener.accept()?.0);
+        let thread = thread::spawn({
+            let (gate, recorder) = (Arc::clone(&gate), recorder.clone());
+            move || {
+                gate.wait();
+                recorder.note("connection", "starts, and ends");
+                drop(seat);
+            }
+        });
+        recorder.note("server", "has counted the connection, started its thread, and stops");
+        connections.stop();
+        let finished = connections.wait_until(Instant::now());
+        recorder.note("server", format!("sees that {finished} connections have ended, and waits on"));
+        gate.wait();
+        let all = connections.wait_until(Instant::now() + Duration::from_secs(10));
+        recorder.note("server", format!("sees that {all} connection has ended, and ends"));
+        let _ = thread.join();
+        Ok(match (finished, all) {
+            (0, 1) => {
+                Finding::holds("the connection was counted before its thread began, and the server waited for it")
+            }
+            other => Finding::falls(format!("the counts were {other:?}")),
+        })
+    };
+    play().unwrap_or_else(|error| Finding::skipped(error.to_string()))
+}

@@ -1,0 +1,182 @@
+//! Step 6: stop when asked to, and lose nothing that was promised.
+
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::connections::{Connections, Seat};
+use super::waker::Waker;
+use crate::chapter_01::server::{BACKLOG, announce, listen, log};
+use crate::chapter_03::server::{Backoff, STACK_SIZE};
+use crate::chapter_04::close::close;
+use crate::chapter_05;
+use crate::chapter_05::line_reader::{Line, LineReader};
+
+/// What can be set about this server.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the heading of the help")]
+    pub lines: chapter_05::server::Options,
+    /// After a signal to stop, let lines in progress finish for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub grace: u64,
+}
+
+/// Runs the server of this step until a signal stops it: Ctrl-C everywhere, SIGTERM and SIGHUP on Unix.
+pub fn run(addr: &str, options: &Options) -> Result<()> {
+    let listener = listen(addr)?;
+    let server = Arc::new(Server::new(&listener, options)?);
+    let on_signal = Arc::clone(&server);
+    ctrlc::set_handler(move || {
+        if !on_signal.stop() {
+            log("stopping at once: a second signal came");
+            process::exit(1);
+        }
+    })
+    .context("cannot ask to be told about signals")?;
+    announce(&listener)?;
+    let Stopped { finished, cut } = server.serve(listener)?;
+    log(format_args!("stopped: {finished} connections finished, {cut} cut"));
+    Ok(())
+}
+
+/// The server and what a thread needs to stop it.
+pub struct Server {
+    connections: Arc<Connections>,
+    waker: Waker,
+    limit: usize,
+    grace: Duration,
+}
+
+/// What became of the connections that were open when the stop began.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Ended by themselves, every answer that was owed given.
+    pub finished: usize,
+    /// Ended by force after the grace time.
+    pub cut: usize,
+}
+
+impl Server {
+    /// Makes a server for this listener.
+    pub fn new(listener: &TcpListener, options: &Options) -> Result<Self> {
+        Ok(Server {
+            connections: Connections::new(options.lines.connections.max_connections as usize),
+            waker: Waker::new(listener.local_addr().context("cannot read the address of the listener")?),
+            limit: options.lines.limit as usize,
+            grace: Duration::from_secs(options.grace),
+        })
+    }
+
+    /// Begins the stop, from any thread. False if it had begun before.
+    pub fn stop(&self) -> bool {
+        let first = self.connections.stop();
+        if first {
+            self.waker.wake();
+        }
+        first
+    }
+
+    /// Serves each client on a thread of its own, until `stop` is called.
+    pub fn serve(&self, listener: TcpListener) -> Result<Stopped> {
+        let mut backoff = Backoff::new();
+        while self.connections.wait_for_room() {
+            match listener.accept() {
+                Ok((stream, peer)) => match self.start(stream, peer) {
+                    Ok(()) => backoff = Backoff::new(),
+                    Err(error) => backoff.pause(&error),
+                },
+                Err(error) => backoff.pause(&error),
+            }
+        }
+        let deadline = Instant::now() + self.grace;
+        // Clients in the queue have been told by the kernel that they are connected. Closing the listener resets
+        // them, so take them all first. What comes after the drop is refused.
+        self.drain(&listener).context("cannot empty the queue of the listener")?;
+        drop(listener);
+
+        let finished = self.connections.wait_until(deadline);
+        let cut = self.connections.cut();
+        self.connections.wait_until(Instant::now() + Duration::from_secs(1));
+        Ok(Stopped { finished, cut })
+    }
+
+    fn drain(&self, listener: &TcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        // No more than the queue can hold: clients that keep coming must not keep the server from stopping.
+        for _ in 0..BACKLOG {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    // Linux makes it blocking again by itself; macOS and Windows hand the listener's mode on.
+                    stream.set_nonblocking(false)?;
+                    if let Err(error) = self.start(stream, peer) {
+                        log(format_args!("{peer}: {error}"));
+                    }
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                // Nobody waits any more, or there is no descriptor to serve them with.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        if self.waker.is(peer) {
+            return Ok(());
+        }
+        let seat = self.connections.enter(stream);
+        let limit = self.limit;
+        thread::Builder::new().name(format!("client {peer}")).stack_size(STACK_SIZE).spawn(move || {
+            if let Err(error) = handle(&seat, limit) {
+                log(format_args!("{peer}: {error}"));
+            }
+        })?;
+        Ok(())
+    }
+}
+
+fn handle(seat: &Seat, limit: usize) -> io::Result<()> {
+    let connection = seat.connection();
+    connection.stream.set_nodelay(true)?;
+    let served = echo_lines(connection, &connection.stream, limit, || seat.rest());
+    close(&connection.stream);
+    served
+}
+
+/// Answers every line of at most `limit` bytes, until the client ends its side. Calls `rest` whenever it owes nothing
+/// and has read nothing of the next line.
+pub fn echo_lines(reader: impl Read, writer: impl Write, limit: usize, rest: impl Fn()) -> io::Result<()> {
+    let mut lines = LineReader::new(reader, limit);
+    let mut answers = BufWriter::new(writer);
+    loop {
+        if lines.between_lines() {
+            rest();
+        }
+        match lines.next_line()? {
+            Line::Whole(line) => {
+                answers.write_all(b"echo: ")?;
+                answers.write_all(line)?;
+                answers.write_all(b"\n")?;
+            }
+            Line::TooLong => {
+                writeln!(answers, "error: line too long (limit {limit} bytes)")?;
+                return answers.flush();
+            }
+            Line::CutShort => {
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line"));
+            }
+            Line::End => return Ok(()),
+        }
+        if !lines.another_waits() {
+            answers.flush()?;
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Demonstrations: what `cargo run --bin 03_thread_per_conn` shows, and how a chapter scripts it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anstream::{eprintln, print, println};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::lab::recording::{Recorder, Recording};
+use crate::lab::server::Target;
+use crate::lab::timeline;
+use crate::probes::{self, Finding, Terms, Verdict};
+use crate::screen::{self, BAD, BOLD, GOOD};
+use crate::steps::{Serve, Step};
+
+/// A chapter's demonstration, as its `main.rs` scripts it.
+pub struct Demonstration {
+    /// What the chapter is called on the screen.
+    pub title: &'static str,
+    /// Each pitfall, sprung and disarmed.
+    pub scenes: Vec<Scene>,
+    /// Why it happens, in two or three sentences.
+    pub why: &'static str,
+    /// What to try next.
+    pub next: &'static str,
+}
+
+/// One pitfall and its cure.
+pub struct Scene {
+    /// The name of the pitfall.
+    pub name: &'static str,
+    pitfall: Take,
+    cure: Take,
+    alone: bool,
+}
+
+/// One run of a scene.
+struct Take {
+    caption: &'static str,
+    run: Box<dyn FnOnce(&Recorder) -> Finding + Send>,
+}
+
+/// What was seen of one run.
+#[derive(Debug, Serialize)]
+pub struct Seen {
+    /// Which server it was.
+    pub caption: &'static str,
+    /// The verdict.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// What happened.
+    pub recording: Recording,
+}
+
+impl Scene {
+    /// A probe, run on the pitfall and on the cure.
+    ///
+    /// # Panics
+    /// If there is no probe with this name.
+    #[must_use]
+    pub fn probe(name: &'static str, pitfall: (&'static str, Target), cure: (&'static str, Target)) -> Self {
+        Self::probe_with(name, Terms::default(), pitfall, cure)
+    }
+
+    /// The same with other terms.
+    ///
+    /// # Panics
+    /// If there is no probe with this name.
+    #[must_use]
+    pub fn probe_with(
+        name: &'static str,
+        terms: Terms,
+        pitfall: (&'static str, Target),
+        cure: (&'static str, Target),
+    ) -> Self {
+        let probe = probes::find(name).expect("a chapter names probes that exist");
+        let again = terms.clone();
+        let mut scene = Self::play(
+            name,
+            (pitfall.0, move |recorder: &Recorder| probe.run(&pitfall.1, &terms, recorder)),
+            (cure.0, move |recorder: &Recorder| probe.run(&cure.1, &again, recorder)),
+        );
+        scene.alone = probe.runs_alone;
+        scene
+    }
+
+    /// A scene of the chapter's own: two functions that write down what happens and say what it shows.
+    pub fn play(
+        name: &'static str,
+        pitfall: (&'static str, impl FnOnce(&Recorder) -> Finding + Send + 'static),
+        cure: (&'static str, impl FnOnce(&Recorder) -> Finding + Send + 'static),
+    ) -> Self {
+        Scene {
+            name,
+            pitfall: Take { caption: pitfall.0, run: Box::new(pitfall.1) },
+            cure: Take { caption: cure.0, run: Box::new(cure.1) },
+            alone: false,
+        }
+    }
+}
+
+/// The chapter's own program as a server to examine: `serve {addr}` and these options.
+#[must_use]
+pub fn own_server(options: &[&str]) -> Target {
+    // Without a path to itself the program can't be started: the probe then says so.
+    let program = env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
+    let arguments = [program.as_str(), "serve", "{addr}"].into_iter().chain(options.iter().copied()).map(str::to_owned);
+    Target::Command(arguments.collect())
+}
+
+#[derive(Parser)]
+struct Arguments<O: Args, P: ValueEnum + Send + Sync + 'static> {
+    #[command(subcommand)]
+    action: Option<Action<O, P>>,
+}
+
+#[derive(Subcommand)]
+enum Action<O: Args, P: ValueEnum + Send + Sync + 'static> {
+    /// Run this step's server, or with --pitfall its broken twin, to try by hand
+    Serve(Serve<O, P>),
+}
+
+/// The whole of a chapter's program: shows the demonstration, or serves.
+pub fn main<O, P>(
+    name: &'static str,
+    about: &'static str,
+    step: fn(Serve<O, P>) -> Step,
+    demonstration: fn() -> Demonstration,
+) -> ExitCode
+where
+    O: Args,
+    P: ValueEnum + Send + Sync + 'static,
+{
+    let more = "Without a command, it demonstrates: it springs each pitfall of the chapter on a broken server, and shows \
+                that the server of this step withstands it. Status 0 if every pitfall sprang and every cure held.";
+    let command =
+        Arguments::<O, P>::command().name(name).bin_name(name).about(about).long_about(format!("{about}\n\n{more}"));
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let parsed =
+        command.try_get_matches_from(arguments).and_then(|matches| Arguments::<O, P>::from_arg_matches(&matches));
+    match parsed {
+        Err(error) => error.exit(),
+        Ok(Arguments { action: Some(Action::Serve(serve)) }) => report(step(serve).run()),
+        Ok(Arguments { action: None }) => {
+            let demonstration = demonstration();
+            demonstrate(name, demonstration)
+        }
+    }
+}
+
+/// Prints an error as one sentence; the status says whether there was one.
+pub fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{BAD}error:{BAD:#} {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate(name: &str, demonstration: Demonstration) -> ExitCode {
+    let Demonstration { title, scenes, why, next } = demonstration;
+    println!("{BOLD}{title}{BOLD:#}");
+    let names: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();
+    let mut broken_claims = Vec::new();
+    for (name, [pitfall, cure]) in names.into_iter().zip(play_all(scenes)) {
+        println!("\n{BOLD}── {name} {}{BOLD:#}", "─".repeat(screen::width().saturating_sub(name.len() + 4)));
+        print!("{}", shown("the pitfall", &pitfall));
+        if pitfall.finding.verdict == Verdict::Holds {
+            broken_claims.push(format!("{name}: the pitfall did not spring"));
+        }
+        print!("{}", shown("the cure", &cure));
+        if cure.finding.verdict == Verdict::Falls {
+            broken_claims.push(format!("{name}: the cure did not hold"));
+        }
+    }
+    println!("\n{BOLD}Why{BOLD:#}\n{}", screen::paragraph(why, 2));
+    println!("{BOLD}Next{BOLD:#}\n{}", screen::paragraph(next, 2));
+    if broken_claims.is_empty() {
+        println!("{GOOD}{name}: every pitfall sprang, and every cure held.{GOOD:#}");
+        return ExitCode::SUCCESS;
+    }
+    for claim in broken_claims {
+        eprintln!("{BAD}{name}: {claim}{BAD:#}");
+    }
+    ExitCode::FAILURE
+}
+
+/// Plays all scenes, those at the same time that don't disturb each other. They come back in their order.
+fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
+    let spinner = ProgressBar::new_spinner().with_message("starting servers and their hostile clients");
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    let seen = thread::scope(|scope| {
+        let started: Vec<Result<[_; 2], [Take; 2]>> = scenes
+            .into_iter()
+            .map(|Scene { pitfall, cure, alone, .. }| {
+                let takes = [pitfall, cure];
+                if alone { Err(takes) } else { Ok(takes.map(|take| scope.spawn(|| play(take)))) }
+            })
+            .collect();
+        // All that run side by side have to end before one that must be alone begins.
+        let finished: Vec<Result<[Seen; 2], [Take; 2]>> = started
+            .into_iter()
+            .map(|playing| playing.map(|takes| takes.map(|take| take.join().expect("a scene doesn't panic"))))
+            .collect();
+        finished.into_iter().map(|scene| scene.unwrap_or_else(|takes| takes.map(play))).collect()
+    });
+    spinner.finish_and_clear();
+    seen
+}
+
+fn play(take: Take) -> Seen {
+    let recorder = Recorder::new();
+    let finding = (take.run)(&recorder);
+    Seen { caption: take.caption, finding, recording: recorder.recording() }
+}
+
+fn shown(which: &str, seen: &Seen) -> String {
+    let Finding { verdict, evidence } = &seen.finding;
+    let style = screen::verdict(*verdict);
+    let mut text = String::new();
+    let _ = writeln!(text, "\n  {BOLD}{which}:{BOLD:#} {}", seen.caption);
+    text.push_str(&timeline::draw(&seen.recording, screen::width()));
+    let head = format!("  → {}: ", verdict.word());
+    let mut lines = screen::wrap(evidence, screen::width().saturating_sub(head.chars().count())).into_iter();
+    let _ = writeln!(text, "  → {style}{}{style:#}: {}", verdict.word(), lines.next().unwrap_or_default());
+    for line in lines {
+        let _ = writeln!(text, "{:indent$}{line}", "", indent = head.chars().count());
+    }
+    text
+}

@@ -1,0 +1,219 @@
+//! A client that writes down what it does and what it gets. Every wait has a limit and every answer a size.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::recording::{Payload, Recorder, What};
+use super::wait::wait_until;
+
+/// The longest answer that is read as one line, in bytes. A server that sends more without a newline floods.
+pub const LONGEST_ANSWER: usize = 1024 * 1024;
+
+/// A connection to the server under examination.
+pub struct Client {
+    stream: TcpStream,
+    name: String,
+    recorder: Recorder,
+    pending: Vec<u8>,
+}
+
+/// What a client got when it waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Got {
+    /// A line, its `\n` included.
+    Line(Vec<u8>),
+    /// The end of the stream, after these bytes of an unfinished line.
+    End(Vec<u8>),
+    /// A reset, after these bytes of an unfinished line.
+    Reset(Vec<u8>),
+    /// Nothing in the given time, or only these bytes of an unfinished line.
+    Nothing(Vec<u8>),
+    /// More than `LONGEST_ANSWER` without a newline.
+    Flood,
+}
+
+/// Whether the server still holds a connection open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Open, nothing to read.
+    Open,
+    /// Open, and bytes are waiting.
+    HasBytes,
+    /// The server has ended or reset it.
+    Ended,
+}
+
+impl Client {
+    /// Connects to `addr`, once.
+    ///
+    /// # Errors
+    /// The system's own error; `ConnectionRefused` also for a connection of the port with itself (TCP self-connect).
+    pub fn connect(addr: SocketAddr, name: &str, recorder: &Recorder, limit: Duration) -> io::Result<Client> {
+        Self::connect_with(addr, name, recorder, limit, None)
+    }
+
+    /// Connects with a receive buffer of about so many bytes, set before connecting so that the window fits it.
+    pub fn connect_with(
+        addr: SocketAddr,
+        name: &str,
+        recorder: &Recorder,
+        limit: Duration,
+        receive_buffer: Option<usize>,
+    ) -> io::Result<Client> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        if let Some(size) = receive_buffer {
+            socket.set_recv_buffer_size(size)?;
+        }
+        socket.connect_timeout(&addr.into(), limit)?;
+        let stream = TcpStream::from(socket);
+        if stream.local_addr()? == stream.peer_addr()? {
+            return Err(io::Error::new(ErrorKind::ConnectionRefused, "the port was connected with itself"));
+        }
+        // What the client sends shall arrive as it was sent: the pitfalls examined are the server's.
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(limit))?;
+        recorder.record(name, What::Connects);
+        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new() })
+    }
+
+    /// The connection, for what this type doesn't offer.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Writes down something in words.
+    pub fn note(&self, text: impl Into<String>) {
+        self.recorder.note(&self.name, text);
+    }
+
+    /// Sends bytes. False if the connection didn't take them; what that means shows at the next read.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        let sent = self.stream.write_all(bytes);
+        match &sent {
+            Ok(()) => self.recorder.record(&self.name, What::Sends(Payload::new(bytes))),
+            Err(error) => self.note(format!("cannot send {}: {error}", Payload::new(bytes))),
+        }
+        sent.is_ok()
+    }
+
+    /// Waits for one line, at most for `patience`.
+    pub fn line(&mut self, patience: Duration) -> Got {
+        let got = self.next_line(patience);
+        match &got {
+            Got::Line(bytes) => self.recorder.record(&self.name, What::Receives(Payload::new(bytes))),
+            Got::End(bytes) => self.record_rest(bytes, What::SeesEnd),
+            Got::Reset(bytes) => self.record_rest(bytes, What::SeesReset),
+            Got::Nothing(bytes) => {
+                let for_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+                self.record_rest(bytes, What::HearsNothing { for_ms });
+            }
+            Got::Flood => self.note(format!("is flooded: more than {LONGEST_ANSWER} bytes without a newline")),
+        }
+        got
+    }
+
+    /// Waits for one line as `line` does, and writes nothing down. For answers by the thousand.
+    pub fn quiet_line(&mut self, patience: Duration) -> Got {
+        self.next_line(patience)
+    }
+
+    /// Whether anything comes within `patience`: bytes, the end, or a reset. Reads nothing.
+    #[must_use]
+    pub fn peek_within(&self, patience: Duration) -> bool {
+        wait_until(patience, || (self.state() != State::Open).then_some(())).is_some()
+    }
+
+    fn record_rest(&self, bytes: &[u8], then: What) {
+        if !bytes.is_empty() {
+            self.recorder.record(&self.name, What::Receives(Payload::new(bytes)));
+        }
+        self.recorder.record(&self.name, then);
+    }
+
+    fn next_line(&mut self, patience: Duration) -> Got {
+        let deadline = Instant::now() + patience;
+        let mut searched = 0;
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            if let Some(end) = self.pending[searched..].iter().position(|&byte| byte == b'\n') {
+                let rest = self.pending.split_off(searched + end + 1);
+                return Got::Line(std::mem::replace(&mut self.pending, rest));
+            }
+            searched = self.pending.len();
+            if searched > LONGEST_ANSWER {
+                return Got::Flood;
+            }
+            match self.read_before(deadline, &mut buffer) {
+                Ok(Some(0)) => return Got::End(std::mem::take(&mut self.pending)),
+                Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
+                Ok(None) => return Got::Nothing(self.pending.clone()),
+                Err(_) => return Got::Reset(std::mem::take(&mut self.pending)),
+            }
+        }
+    }
+
+    /// One read, `None` when the time is up.
+    fn read_before(&self, deadline: Instant, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A timeout of zero is an error to std; a last look is still due.
+            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match (&self.stream).read(buffer) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if left.is_zero() {
+                        return Ok(None);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Looks at the connection without waiting.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if !self.pending.is_empty() {
+            return State::HasBytes;
+        }
+        if self.stream.set_nonblocking(true).is_err() {
+            return State::Ended;
+        }
+        let peeked = self.stream.peek(&mut [0]);
+        let _ = self.stream.set_nonblocking(false);
+        match peeked {
+            Ok(0) => State::Ended,
+            Ok(_) => State::HasBytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => State::Open,
+            Err(_) => State::Ended,
+        }
+    }
+
+    /// Whether the server ends this connection within `limit`.
+    #[must_use]
+    pub fn ends_within(&self, limit: Duration) -> bool {
+        wait_until(limit, || (self.state() == State::Ended).then_some(())).is_some()
+    }
+
+    /// Ends the sending side: the server reads the end, and can still answer.
+    pub fn half_close(&mut self) {
+        self.recorder.record(&self.name, What::HalfCloses);
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Closes the connection.
+    pub fn leave(self) {
+        self.recorder.record(&self.name, What::Leaves);
+    }
+
+    /// Resets the connection: the server's next read fails, and bytes on their way are lost.
+    pub fn reset(self) {
+        self.recorder.record(&self.name, What::Resets);
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+}

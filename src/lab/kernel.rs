@@ -1,0 +1,84 @@
+//! What the kernel knows of a server. Linux only: read from `/proc`; elsewhere everything is `None`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How many established connections wait in the accept queue of the listener on this port.
+///
+/// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
+#[must_use]
+pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
+    const LISTEN: &str = "0A";
+    sockets(listener.port(), LISTEN).next()
+}
+
+/// Whether a connection on this local port is in TIME_WAIT.
+#[must_use]
+pub fn has_time_wait(port: u16) -> bool {
+    const TIME_WAIT: &str = "06";
+    sockets(port, TIME_WAIT).next().is_some()
+}
+
+/// The receive queues of all sockets with this local port and state.
+fn sockets(port: u16, state: &'static str) -> impl Iterator<Item = usize> {
+    let local = format!(":{port:04X}");
+    let mut found = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in std::fs::read_to_string(table).unwrap_or_default().lines() {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            if let [_, addr, _, socket_state, queues, ..] = fields[..] {
+                if addr.ends_with(&local) && socket_state == state {
+                    let receive = queues.split(':').nth(1).unwrap_or_default();
+                    found.extend(usize::from_str_radix(receive, 16));
+                }
+            }
+        }
+    }
+    found.into_iter()
+}
+
+/// The system call that the main thread of a process is blocked in, for the calls a server waits in.
+#[must_use]
+pub fn blocked_call(pid: u32) -> Option<&'static str> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    let number = line.split_whitespace().next()?;
+    // Numbers from the kernel's tables (syscall_64.tbl; include/uapi/asm-generic/unistd.h).
+    match (std::env::consts::ARCH, number) {
+        ("x86_64", "45") | ("aarch64", "207") => Some("recvfrom"),
+        ("x86_64", "288") | ("aarch64", "242") => Some("accept4"),
+        _ => None,
+    }
+}
+
+/// How many descriptors a process has open.
+#[must_use]
+pub fn descriptors(pid: u32) -> Option<usize> {
+    Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
+/// The size of a process's address space in bytes.
+#[must_use]
+pub fn address_space(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// The processor time a process has used, in user and in kernel mode.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn processor_time(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the program's name, may hold spaces and parentheses: count from behind it (proc(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// The processor time a process has used, in user and in kernel mode.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn processor_time(_pid: u32) -> Option<Duration> {
+    None
+}

@@ -1,0 +1,44 @@
+//! Ports for servers that are started by command.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+
+use socket2::{Domain, Socket, Type};
+
+/// The first and one past the last port that is drawn.
+///
+/// Below the ephemeral range of every system (Linux from 32768, others from 49152), where an outgoing connection of
+/// any program may hold a port, and where a client can even be connected to itself.
+const RANGE: (u16, u16) = (10_240, 32_000);
+
+static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+    let random = RandomState::new().build_hasher().finish();
+    AtomicU16::new(u16::try_from(random % 20_000).unwrap_or(0))
+});
+
+/// Draws a port that nobody holds at the moment. Two calls in one process give different ports.
+#[must_use]
+pub fn draw() -> u16 {
+    let width = RANGE.1 - RANGE.0;
+    let mut port = RANGE.0;
+    for _ in 0..width {
+        port = RANGE.0 + NEXT.fetch_add(1, Relaxed) % width;
+        if is_free(port) {
+            break;
+        }
+    }
+    port
+}
+
+/// Whether a server could listen on this port. A port in TIME_WAIT counts as taken: not every server can use it.
+#[must_use]
+pub fn is_free(port: u16) -> bool {
+    // Not std's listener, which would share a port in TIME_WAIT.
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else { return false };
+    socket
+        .bind(&std::net::SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())
+        .is_ok_and(|()| socket.listen(1).is_ok())
+}

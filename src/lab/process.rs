@@ -1,0 +1,169 @@
+//! Programs that are started for examination, and always ended, with their children.
+
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::wait::wait_until;
+
+/// How much of a program's output is kept, in bytes: the last of it.
+const OUTPUT_KEPT: usize = 16 * 1024;
+
+/// A running program. Dropping it ends the program and every process of its group.
+pub struct Process {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+}
+
+/// What a program is short of, on purpose. Linux only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarcity {
+    /// It may have so many descriptors.
+    Descriptors(usize),
+    /// Its address space may have so many KiB.
+    AddressSpace(usize),
+}
+
+impl Process {
+    /// Starts `arguments`, the first of which is the program.
+    ///
+    /// # Errors
+    /// The system's own, if there is no such program.
+    pub fn start(arguments: &[String], scarcity: Option<Scarcity>) -> io::Result<Process> {
+        let (program, rest) = arguments
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no command to start"))?;
+        let mut command = match scarcity {
+            None => Command::new(program),
+            Some(scarcity) => {
+                // The shell sets the soft and the hard limit: Go, for one, raises its soft limit by itself.
+                let limit = match scarcity {
+                    Scarcity::Descriptors(count) => format!("ulimit -n {count}"),
+                    Scarcity::AddressSpace(kib) => format!("ulimit -v {kib}"),
+                };
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh", program]);
+                shell
+            }
+        };
+        command.args(rest).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        platform::own_group(&mut command);
+        let mut child = command.spawn()?;
+        let output = Arc::default();
+        // Read all the time: a program whose output nobody takes would block when it writes more.
+        if let Some(stdout) = child.stdout.take() {
+            collect(stdout, Arc::clone(&output));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            collect(stderr, Arc::clone(&output));
+        }
+        Ok(Process { child, output })
+    }
+
+    /// The process's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end.
+    pub fn exits_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        wait_until(limit, || self.exited())
+    }
+
+    /// What it has printed so far, on standard output and standard error.
+    #[must_use]
+    pub fn output(&self) -> String {
+        let output = self.output.lock().expect("nothing panics while it holds this lock");
+        String::from_utf8_lossy(&output).into_owned()
+    }
+
+    /// What it has printed when it has ended, given a moment for the last of it to be read.
+    #[must_use]
+    pub fn last_output(&self) -> String {
+        // Both collecting threads drop their handle at the end of the output. A child that inherited it may hold it.
+        wait_until(Duration::from_secs(1), || (Arc::strong_count(&self.output) == 1).then_some(()));
+        self.output()
+    }
+
+    /// Asks it to stop, as `kill PID` does: SIGTERM. False where there are no signals.
+    pub fn ask_to_stop(&self) -> bool {
+        platform::terminate(&self.child)
+    }
+
+    /// Ends the process at once, and not its children.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        platform::kill_group(&self.child);
+        self.kill();
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
+    let collecting = thread::Builder::new().name("output".into()).spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let mut output = output.lock().expect("nothing panics while it holds this lock");
+            output.extend_from_slice(&buffer[..count]);
+            let surplus = output.len().saturating_sub(OUTPUT_KEPT);
+            output.drain(..surplus);
+        }
+    });
+    // Without the thread the output is closed, and the program's own writes fail.
+    drop(collecting);
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+    pub(super) fn own_group(command: &mut Command) {
+        command.process_group(0);
+    }
+
+    pub(super) fn terminate(child: &Child) -> bool {
+        kill_process(Pid::from_child(child), Signal::TERM).is_ok()
+    }
+
+    pub(super) fn kill_group(child: &Child) {
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    use std::process::{Child, Command, Stdio};
+
+    pub(super) fn own_group(_command: &mut Command) {}
+
+    pub(super) fn terminate(_child: &Child) -> bool {
+        false
+    }
+
+    pub(super) fn kill_group(child: &Child) {
+        // Windows has no group that std could end; `taskkill /T` ends the process and its children.
+        let id = child.id().to_string();
+        let ended = Command::new("taskkill")
+            .args(["/F", "/T", "/PID", &id])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        drop(ended);
+    }
+}

@@ -1,0 +1,240 @@
+//! What happened, as data: events with a time, an actor and what it did.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// How many events one recording keeps. Further ones are only counted.
+const CAPACITY: usize = 4_000;
+
+/// How many bytes of each payload are kept.
+const PAYLOAD_HEAD: usize = 48;
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// Microseconds since the recording began.
+    pub at_us: u64,
+    /// Who did it: `client 1`, `server`, `kernel`.
+    pub who: String,
+    /// What was done.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What an event was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum What {
+    /// A client's connection was established.
+    Connects,
+    /// A client could not connect.
+    CannotConnect {
+        /// The system's reason.
+        why: String,
+    },
+    /// A client handed these bytes to its kernel.
+    Sends(Payload),
+    /// A client got these bytes.
+    Receives(Payload),
+    /// A client was told that no more will come.
+    SeesEnd,
+    /// A client was told that the connection was reset.
+    SeesReset,
+    /// A client waited in vain.
+    HearsNothing {
+        /// For how many milliseconds.
+        for_ms: u64,
+    },
+    /// A client ended its sending side.
+    HalfCloses,
+    /// A client closed its connection.
+    Leaves,
+    /// A client reset its connection.
+    Resets,
+    /// One `read` of the server returned.
+    Read(Payload),
+    /// One `read` of the server returned 0.
+    ReadEnd,
+    /// One `write` of the server returned.
+    Wrote {
+        /// How many bytes it was given.
+        given: usize,
+        /// How many of them it took.
+        taken: Payload,
+    },
+    /// A `read` or `write` of the server failed.
+    Failed {
+        /// `read` or `write`.
+        call: &'static str,
+        /// The error's text.
+        error: String,
+    },
+    /// Anything else, in words.
+    Note {
+        /// The words.
+        text: String,
+    },
+}
+
+/// Bytes that were moved: how many, and the first of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    len: usize,
+    head: Vec<u8>,
+}
+
+impl Payload {
+    /// Notes these bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Payload { len: bytes.len(), head: bytes[..bytes.len().min(PAYLOAD_HEAD)].to_vec() }
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown {
+            bytes: usize,
+            text: String,
+        }
+        Shown { bytes: self.len, text: escape(&self.head) }.serialize(serializer)
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `"hello\n" (6 bytes)`, long ones shortened.
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 24;
+        let unit = if self.len == 1 { "byte" } else { "bytes" };
+        let more = if self.len > SHOWN { "…" } else { "" };
+        let head = &self.head[..self.head.len().min(SHOWN)];
+        write!(f, "\"{}{more}\" ({} {unit})", escape(head), group(self.len))
+    }
+}
+
+/// Text as text, everything else escaped: `\n`, `\r`, `\t`, `\xff`.
+#[must_use]
+pub fn escape(bytes: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' | '\'' => shown.push(character),
+                _ => shown.extend(character.escape_debug()),
+            }
+        }
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
+}
+
+/// A number with commas between its thousands.
+#[must_use]
+pub fn group(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Takes down events, from any thread. Clones write to the same recording.
+#[derive(Clone)]
+pub struct Recorder {
+    start: Instant,
+    recording: Arc<Mutex<Recording>>,
+}
+
+/// Everything that was taken down, in the order it was reported.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Recording {
+    /// The first events.
+    pub events: Vec<Event>,
+    /// How many more there were than are kept.
+    pub left_out: usize,
+}
+
+impl Recorder {
+    /// Begins a recording.
+    #[must_use]
+    pub fn new() -> Self {
+        Recorder { start: Instant::now(), recording: Arc::default() }
+    }
+
+    /// Takes down that `who` did `what`, now.
+    pub fn record(&self, who: &str, what: What) {
+        let at_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mut recording = self.recording.lock().expect("nothing panics while it holds this lock");
+        if recording.events.len() < CAPACITY {
+            recording.events.push(Event { at_us, who: who.to_owned(), what });
+        } else {
+            recording.left_out += 1;
+        }
+    }
+
+    /// Takes down something in words.
+    pub fn note(&self, who: &str, text: impl Into<String>) {
+        self.record(who, What::Note { text: text.into() });
+    }
+
+    /// What has been taken down so far.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        self.recording.lock().expect("nothing panics while it holds this lock").clone()
+    }
+
+    /// How long ago the recording began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Connects => write!(f, "connects"),
+            What::CannotConnect { why } => write!(f, "cannot connect: {why}"),
+            What::Sends(payload) => write!(f, "sends {payload}"),
+            What::Receives(payload) => write!(f, "receives {payload}"),
+            What::SeesEnd => write!(f, "sees the end: the server has closed"),
+            What::SeesReset => write!(f, "sees a reset of the connection"),
+            What::HearsNothing { for_ms } => {
+                write!(f, "has heard nothing for {}.{} s", for_ms / 1000, for_ms % 1000 / 100)
+            }
+            What::HalfCloses => write!(f, "ends its sending side (half-close)"),
+            What::Leaves => write!(f, "leaves"),
+            What::Resets => write!(f, "resets its connection"),
+            What::Read(payload) => write!(f, "read → {payload}"),
+            What::ReadEnd => write!(f, "read → 0, the end"),
+            What::Wrote { given, taken } if *given == taken.len => write!(f, "write → all of {taken}"),
+            What::Wrote { given, taken } => {
+                write!(f, "write → {} of {} bytes", group(taken.len), group(*given))
+            }
+            What::Failed { call, error } => write!(f, "{call} fails: {error}"),
+            What::Note { text } => write!(f, "{text}"),
+        }
+    }
+}

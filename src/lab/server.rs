@@ -1,0 +1,289 @@
+//! The server under examination: at an address, started by a command, or run in this process.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use super::client::Client;
+use super::port;
+use super::process::{Process, Scarcity};
+use super::recording::{Payload, Recorder, What};
+use super::wait::wait_until;
+
+/// How long anything that a server owes may take.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// How a server to examine is reached.
+#[derive(Clone)]
+pub enum Target {
+    /// It is running already.
+    Address(SocketAddr),
+    /// It is started by this command, with `{addr}`, or `{host}` and `{port}`, where the address belongs.
+    Command(Vec<String>),
+    /// It runs in this process: a function that serves one connection.
+    InProcess(Arc<dyn Fn(&Connection<'_>) -> io::Result<()> + Send + Sync>),
+}
+
+/// A server that has been started, or was running.
+pub struct Running {
+    addr: SocketAddr,
+    process: Option<Process>,
+    recorder: Recorder,
+    in_process: Option<InProcess>,
+}
+
+impl Target {
+    /// Makes a target of a function that serves one connection in this process.
+    pub fn in_process(serve: impl Fn(&Connection<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Target::InProcess(Arc::new(serve))
+    }
+
+    /// Whether the whole address can be put into the command, so that its spelling can be examined.
+    #[must_use]
+    pub fn takes_any_address(&self) -> bool {
+        matches!(self, Target::Command(arguments) if arguments.iter().any(|argument| argument.contains("{addr}")))
+    }
+
+    /// Starts the server on a port of its own.
+    ///
+    /// # Errors
+    /// If there is nothing to start: no such program, or no thread.
+    pub fn start(&self, recorder: &Recorder, scarcity: Option<Scarcity>) -> io::Result<Running> {
+        let recorder = recorder.clone();
+        match self {
+            Target::Address(addr) => Ok(Running { addr: *addr, process: None, recorder, in_process: None }),
+            Target::InProcess(serve) => {
+                let in_process = InProcess::start(Arc::clone(serve), &recorder)?;
+                Ok(Running { addr: in_process.addr, process: None, recorder, in_process: Some(in_process) })
+            }
+            Target::Command(_) => {
+                let port = port::draw();
+                let spelling = format!("127.0.0.1:{port}");
+                self.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into(), &recorder, scarcity)
+            }
+        }
+    }
+
+    /// Starts the command with its address spelled like this. `addr` is where it is to be reached.
+    ///
+    /// # Errors
+    /// If this is not a command, or there is no such program.
+    pub fn start_at(
+        &self,
+        spelling: &str,
+        addr: SocketAddr,
+        recorder: &Recorder,
+        scarcity: Option<Scarcity>,
+    ) -> io::Result<Running> {
+        let Target::Command(arguments) = self else {
+            return Err(io::Error::new(ErrorKind::Unsupported, "only a command can be started"));
+        };
+        let (host, port) = (addr.ip().to_string(), addr.port().to_string());
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|argument| argument.replace("{addr}", spelling).replace("{host}", &host).replace("{port}", &port))
+            .collect();
+        let process = Process::start(&arguments, scarcity)?;
+        recorder.note("server", format!("is started for {spelling}"));
+        Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None })
+    }
+}
+
+impl Running {
+    /// Where it is to be reached.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The process, if it was started by a command.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    /// The process's number, if it was started by a command.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Connects a client. While the server refuses, tries again, at most for 10 s: it may still be starting.
+    ///
+    /// # Errors
+    /// A sentence that says why nobody could connect.
+    pub fn connect(&mut self, name: &str) -> Result<Client, String> {
+        self.connect_with(name, &self.recorder.clone(), None)
+    }
+
+    /// Connects a client that writes to another recording, or has a small receive buffer.
+    ///
+    /// # Errors
+    /// A sentence that says why nobody could connect.
+    pub fn connect_with(
+        &mut self,
+        name: &str,
+        recorder: &Recorder,
+        receive_buffer: Option<usize>,
+    ) -> Result<Client, String> {
+        let addr = self.addr;
+        let attempt = wait_until(LIMIT, || {
+            match Client::connect_with(addr, name, recorder, LIMIT, receive_buffer) {
+                Ok(client) => Some(Ok(client)),
+                // Nobody is there yet, unless the process has ended: then nobody will be.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                    let gone = self.process.as_mut().is_some_and(|process| process.exited().is_some());
+                    (gone || self.process.is_none()).then_some(Err(error))
+                }
+                Err(error) => Some(Err(error)),
+            }
+        });
+        let error = match attempt {
+            Some(Ok(client)) => return Ok(client),
+            Some(Err(error)) => error.to_string(),
+            None => format!("refused for {} s", LIMIT.as_secs()),
+        };
+        recorder.record(name, What::CannotConnect { why: error.clone() });
+        Err(match self.obituary() {
+            Some(obituary) => format!("{name} could not connect: {obituary}"),
+            None => format!("{name} could not connect to {addr}: {error}"),
+        })
+    }
+
+    /// How the process ended and what it said last, if it was started here and has ended.
+    pub fn obituary(&mut self) -> Option<String> {
+        let process = self.process.as_mut()?;
+        let status = process.exited()?;
+        let output = process.last_output();
+        let last_words: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+        // A panic's second line is its message; `note: run with …` is none.
+        let told =
+            last_words.iter().rev().find(|line| !line.starts_with("note: ")).map(|line| shorten(line.trim(), 240));
+        let said = told.map_or("it printed nothing".to_owned(), |line| format!("its last words: {line}"));
+        let text = format!("the server's process has ended with {status}; {said}");
+        self.recorder.note("server", format!("has ended with {status}; {said}"));
+        Some(text)
+    }
+
+    /// How many connections the server in this process has served to their end.
+    #[must_use]
+    pub fn served(&self) -> usize {
+        self.in_process.as_ref().map_or(0, |server| server.served.load(SeqCst))
+    }
+}
+
+/// Text of at most `width` characters.
+fn shorten(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// One connection of a server that runs in this process. What its handler reads and writes is recorded.
+pub struct Connection<'a> {
+    /// The connection itself.
+    pub stream: &'a TcpStream,
+    recorder: &'a Recorder,
+}
+
+impl<'a> Connection<'a> {
+    /// The connection, each `read` and `write` recorded.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded<&'a TcpStream> {
+        Recorded { inner: self.stream, recorder: self.recorder.clone() }
+    }
+
+    /// A writer of the handler's own, each `write` recorded.
+    pub fn recording<W>(&self, inner: W) -> Recorded<W> {
+        Recorded { inner, recorder: self.recorder.clone() }
+    }
+}
+
+/// A stream whose calls are written down as the server's.
+pub struct Recorded<S> {
+    inner: S,
+    recorder: Recorder,
+}
+
+impl<S: Read> Read for Recorded<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let result = self.inner.read(buffer);
+        self.recorder.record(
+            "server",
+            match &result {
+                Ok(0) => What::ReadEnd,
+                Ok(count) => What::Read(Payload::new(&buffer[..*count])),
+                Err(error) => What::Failed { call: "read", error: error.to_string() },
+            },
+        );
+        result
+    }
+}
+
+impl<S: Write> Write for Recorded<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(bytes);
+        self.recorder.record(
+            "server",
+            match &result {
+                Ok(count) => What::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
+                Err(error) => What::Failed { call: "write", error: error.to_string() },
+            },
+        );
+        result
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A server in this process, with a thread for each connection.
+struct InProcess {
+    addr: SocketAddr,
+    served: Arc<AtomicUsize>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl InProcess {
+    fn start(
+        serve: Arc<dyn Fn(&Connection<'_>) -> io::Result<()> + Send + Sync>,
+        recorder: &Recorder,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let addr = listener.local_addr()?;
+        let (served, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let this = InProcess { addr, served: Arc::clone(&served), stopping: Arc::clone(&stopping) };
+        let recorder = recorder.clone();
+        thread::Builder::new().name("server".into()).spawn(move || {
+            while let Ok((stream, _peer)) = listener.accept() {
+                if stopping.load(SeqCst) {
+                    return;
+                }
+                let (serve, served, recorder) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
+                let handling = thread::Builder::new().name("connection".into()).spawn(move || {
+                    let result = serve(&Connection { stream: &stream, recorder: &recorder });
+                    if let Err(error) = result {
+                        recorder.note("server", format!("gives up this connection: {error}"));
+                    }
+                    recorder.note("server", "closes the connection");
+                    drop(stream);
+                    served.fetch_add(1, SeqCst);
+                });
+                drop(handling);
+            }
+        })?;
+        Ok(this)
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.stopping.store(true, SeqCst);
+        // Wakes the blocked accept; if it fails, nothing is blocked.
+        let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
+    }
+}

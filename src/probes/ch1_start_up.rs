@@ -1,0 +1,181 @@
+//! Chapter 1: does it listen where it was told to, and say why if it can't?
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use super::trial::{Trial, unreachable};
+use super::{Finding, Judged, Needs, Probe};
+use crate::lab::client::Client;
+use crate::lab::kernel;
+use crate::lab::port;
+use crate::lab::recording::Recorder;
+use crate::lab::server::LIMIT;
+use crate::lab::wait::wait_until;
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "bare-port",
+        chapter: 1,
+        does: "Starts the server with a port and nothing else for its address; it must listen there or say what it was given",
+        remedy: "Check the address before you use it, and quote it in the error",
+        needs: Needs::Command,
+        needs_echo: false,
+        runs_alone: false,
+        examine: bare_port,
+    },
+    Probe {
+        name: "every-interface",
+        chapter: 1,
+        does: "Starts the server with \":PORT\", which is Go's way to say every interface, and connects over IPv4 and IPv6",
+        remedy: "Take an address without a host for [::], with IPV6_V6ONLY off, and fall back to 0.0.0.0 without IPv6",
+        needs: Needs::Command,
+        needs_echo: false,
+        runs_alone: false,
+        examine: every_interface,
+    },
+    Probe {
+        name: "port-taken",
+        chapter: 1,
+        does: "Starts the server on a port that another program holds; it must fail, and name the port and the reason",
+        remedy: "Put the address into the error of a failed bind, and end with a status that isn't 0",
+        needs: Needs::Command,
+        needs_echo: false,
+        runs_alone: false,
+        examine: port_taken,
+    },
+    Probe {
+        name: "restart",
+        chapter: 1,
+        does: "Ends the server while a client is connected and starts it again on the same port at once",
+        remedy: "Set SO_REUSEADDR before bind, except on Windows",
+        needs: Needs::Command,
+        needs_echo: false,
+        runs_alone: false,
+        examine: restart,
+    },
+];
+
+fn spelled_by_hand(trial: &Trial<'_>) -> Result<(), Finding> {
+    if trial.target.takes_any_address() {
+        Ok(())
+    } else {
+        Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
+    }
+}
+
+fn bare_port(trial: &Trial<'_>) -> Judged {
+    spelled_by_hand(trial)?;
+    let port = port::draw();
+    let spelling = port.to_string();
+    let mut server = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into())?;
+    let listening = |port| {
+        let hosts: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
+        let quiet = Recorder::new();
+        hosts.into_iter().find(|&addr| Client::connect(addr, "client 1", &quiet, Duration::from_secs(2)).is_ok())
+    };
+    wait_until(LIMIT, || {
+        if let Some(status) = server.process()?.exited() {
+            let obituary = server.obituary().unwrap_or_default();
+            let quoted = server.process()?.last_output().contains(&spelling);
+            return Some(match (status.success(), quoted) {
+                (false, true) => Ok(Finding::holds(format!("given \"{spelling}\", it says so: {obituary}"))),
+                (false, false) => Ok(Finding::falls(format!(
+                    "given \"{spelling}\", it fails without saying what it was given: {obituary}"
+                ))),
+                (true, _) => {
+                    Ok(Finding::falls(format!("given \"{spelling}\", it ends as if all were well: {obituary}")))
+                }
+            });
+        }
+        listening(port).map(|addr| Ok(Finding::holds(format!("given \"{spelling}\", it listens on {addr}"))))
+    })
+    .unwrap_or_else(|| {
+        let printed = server.process().map(|process| process.output()).unwrap_or_default();
+        let printed = printed.trim();
+        Ok(Finding::falls(format!(
+            "given \"{spelling}\", it neither ended nor listened on that port within {} s; it printed \"{printed}\"",
+            LIMIT.as_secs()
+        )))
+    })
+}
+
+fn every_interface(trial: &Trial<'_>) -> Judged {
+    spelled_by_hand(trial)?;
+    let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    let mut reached = Vec::new();
+    // A server for each family, since one that serves a single client would be gone for the second.
+    for (family, name) in
+        [(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "IPv4"), ((Ipv6Addr::LOCALHOST, 0).into(), "IPv6")]
+    {
+        if family.is_ipv6() && !has_ipv6 {
+            continue;
+        }
+        let port = port::draw();
+        let addr = SocketAddr::new(family.ip(), port);
+        let spelling = format!(":{port}");
+        let mut server = trial.start_at(&spelling, addr)?;
+        let client = server
+            .connect(&format!("{name} client"))
+            .map_err(|why| Finding::falls(format!("started with \"{spelling}\": {why}")))?;
+        client.leave();
+        reached.push(addr.ip().to_string());
+    }
+    let without = if has_ipv6 { "" } else { " (this machine has no IPv6)" };
+    Ok(Finding::holds(format!("started with \":PORT\", it was reached at {}{without}", reached.join(" and "))))
+}
+
+fn port_taken(trial: &Trial<'_>) -> Judged {
+    let port = port::draw();
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let Ok(_holder) = TcpListener::bind(addr) else {
+        return Ok(Finding::skipped(format!("port {port} was taken by another program in this moment")));
+    };
+    trial.recorder.note("probe", format!("holds port {port} with a listener of its own"));
+    let mut server = trial.start_at(&addr.to_string(), addr)?;
+    let status = server.process().and_then(|process| process.exits_within(LIMIT));
+    let Some(status) = status else {
+        return Ok(Finding::falls(format!(
+            "it still runs after {} s, though another program holds its port",
+            LIMIT.as_secs()
+        )));
+    };
+    let obituary = server.obituary().unwrap_or_default();
+    let output = server.process().map(|process| process.last_output()).unwrap_or_default().to_lowercase();
+    let names_port = output.contains(&port.to_string());
+    let names_reason = ["in use", "inuse", "only one usage", "already listen", "already bound"]
+        .iter()
+        .any(|words| output.contains(words));
+    Ok(match (status.success(), names_port, names_reason) {
+        (false, true, true) => Finding::holds(obituary),
+        (true, ..) => Finding::falls(format!("it ends as if all were well: {obituary}")),
+        (_, false, true) => Finding::falls(format!("it does not say which port is in use: {obituary}")),
+        (_, _, false) => Finding::falls(format!("it does not say that the port is in use: {obituary}")),
+    })
+}
+
+fn restart(trial: &Trial<'_>) -> Judged {
+    let port = port::draw();
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut first = trial.start_at(&addr.to_string(), addr)?;
+    let client = first.connect("client 1").map_err(unreachable)?;
+    // The server's side closes first, and so it is the server's port that stays in TIME_WAIT. Killed before it has
+    // accepted, it would reset the client, and there would be none.
+    let mut client = client;
+    trial.ask(&mut client, "still here")?;
+    if let Some(process) = first.process() {
+        process.kill();
+    }
+    trial.recorder.note("server", "is killed while a client is connected");
+    if !client.ends_within(trial.terms.limit) {
+        return Ok(Finding::skipped("the connection outlived the server; another process seems to hold it"));
+    }
+    client.leave();
+    if wait_until(Duration::from_secs(1), || kernel::has_time_wait(port).then_some(())).is_some() {
+        trial.kernel(format!("keeps port {port} in TIME_WAIT"));
+    }
+    let mut second = trial.start_at(&addr.to_string(), addr)?;
+    let client =
+        second.connect("client 2").map_err(|why| Finding::falls(format!("started again on port {port}: {why}")))?;
+    client.leave();
+    Ok(Finding::holds(format!("started again on port {port} at once, it was reached")))
+}

@@ -1,0 +1,58 @@
+//! Chapter 2: does the accept loop go on?
+
+use super::trial::{Trial, unreachable};
+use super::{Finding, Judged, Needs, Probe};
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "next-client",
+        chapter: 2,
+        does: "Is served, leaves, and connects again; the second client must be served as well",
+        remedy: "Put accept into a loop",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: next_client,
+    },
+    Probe {
+        name: "reset-before-accept",
+        chapter: 2,
+        does: "Lets clients connect and reset at once, while another is being served; the next must be served",
+        remedy: "Neither `?` nor `unwrap` in the accept loop; take the peer's address from accept, not from the stream",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: reset_before_accept,
+    },
+];
+
+fn next_client(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    for (name, line) in [("client 1", "one"), ("client 2", "two")] {
+        let mut client = server.connect(name).map_err(unreachable)?;
+        trial.ask(&mut client, line).map_err(|finding| Finding::falls(format!("{name}: {}", finding.evidence)))?;
+        client.leave();
+    }
+    Ok(Finding::holds("after client 1 had left, client 2 was served"))
+}
+
+fn reset_before_accept(trial: &Trial<'_>) -> Judged {
+    const RESETS: usize = 3;
+    let mut server = trial.start()?;
+    // A server that serves one client at a time accepts the next ones only when this one leaves: by then they have
+    // reset. One that serves many finds the same connections dead a little later.
+    let mut first = server.connect("client 1").map_err(unreachable)?;
+    trial.ask(&mut first, "first")?;
+    for _ in 0..RESETS {
+        server.connect("hasty client").map_err(unreachable)?.reset();
+    }
+    first.leave();
+    let mut next = server
+        .connect("next client")
+        .map_err(|why| Finding::falls(format!("after {RESETS} clients had reset: {why}")))?;
+    trial.ask(&mut next, "still there?").map_err(|finding| {
+        let why = server.obituary().unwrap_or(finding.evidence);
+        Finding::falls(format!("after {RESETS} clients had reset: {why}"))
+    })?;
+    Ok(Finding::holds(format!("{RESETS} clients reset before they were served, and the next one got its answer")))
+}

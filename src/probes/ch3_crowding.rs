@@ -1,0 +1,222 @@
+//! Chapter 3: many clients at once, and what they cost.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::trial::{Trial, unreachable};
+use super::{Finding, Judged, Needs, Probe};
+use crate::lab::client::{Client, Got, State};
+use crate::lab::kernel;
+use crate::lab::process::Scarcity;
+use crate::lab::recording::Recorder;
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "idle-client",
+        chapter: 3,
+        does: "Connects one client that says nothing and a second that asks; the second must not wait for the first",
+        remedy: "Serve each connection on a thread, task or goroutine of its own",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: idle_client,
+    },
+    Probe {
+        name: "crowd",
+        chapter: 3,
+        does: "Connects 64 clients that all stay; each asks once and must be answered",
+        remedy: "Serve connections side by side, and let a limit be larger than 64",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: crowd,
+    },
+    Probe {
+        name: "out-of-descriptors",
+        chapter: 3,
+        does: "Gives the server 64 descriptors and 200 clients; it must neither end nor spin, and serve the next one when they leave",
+        remedy: "When accept fails, neither end nor try again at once: pause, a little longer each time",
+        needs: Needs::CommandOnLinux,
+        needs_echo: true,
+        runs_alone: false,
+        examine: out_of_descriptors,
+    },
+    Probe {
+        name: "no-leak",
+        chapter: 3,
+        does: "Serves 500 connections to warm up and 500 more; what they took must be given back",
+        remedy: "Close each connection when it is done, and don't collect the handles of finished threads",
+        needs: Needs::CommandOnLinux,
+        needs_echo: true,
+        runs_alone: false,
+        examine: no_leak,
+    },
+];
+
+fn idle_client(trial: &Trial<'_>) -> Judged {
+    trial.twice(|patience| {
+        let mut server = trial.start()?;
+        let silent = server.connect("client 1").map_err(unreachable)?;
+        let mut asking = server.connect("client 2").map_err(unreachable)?;
+        asking.send(b"hello\n");
+        let expected = trial.answer_to(b"hello");
+        match asking.line(patience) {
+            Got::Line(answer) if answer == expected => {
+                return Ok(match silent.state() {
+                    State::Ended => {
+                        Finding::falls("client 2 was served only after the silent client 1 had been dropped")
+                    }
+                    _ => Finding::holds("client 1 is silent and still connected, and client 2 got its answer"),
+                });
+            }
+            Got::Nothing(rest) if rest.is_empty() => {}
+            other => return Err(Finding::falls(format!("client 2 asked and got {}", trial.describe(&other)))),
+        }
+        // A server may be slow. If it is, it stays so when client 1 leaves.
+        silent.leave();
+        match asking.line(trial.terms.limit.saturating_sub(patience)) {
+            Got::Line(answer) if answer == expected => Ok(Finding::falls(
+                "client 2 asked and got nothing until the silent client 1 left; then it was answered",
+            )),
+            other => Err(Finding::falls(format!("client 2 asked and got {}", trial.describe(&other)))),
+        }
+    })
+}
+
+fn crowd(trial: &Trial<'_>) -> Judged {
+    const CROWD: usize = 64;
+    let mut server = trial.start()?;
+    let mut clients = Vec::new();
+    let quiet = Recorder::new();
+    for number in 1..=CROWD {
+        let mut client = server.connect_with(&format!("client {number}"), &quiet, None).map_err(unreachable)?;
+        client.send(format!("I am {number}\n").as_bytes());
+        clients.push(client);
+    }
+    trial.recorder.note("64 clients", "connect, ask, and stay");
+    let deadline = Instant::now() + trial.terms.limit;
+    for (index, client) in clients.iter_mut().enumerate() {
+        let number = index + 1;
+        let expected = trial.answer_to(format!("I am {number}").as_bytes());
+        match client.line(deadline.saturating_duration_since(Instant::now())) {
+            Got::Line(answer) if answer == expected => {}
+            Got::Nothing(rest) if rest.is_empty() => {
+                return Ok(Finding::falls(format!(
+                    "with all {CROWD} clients connected, client {number} was not answered within {} s",
+                    trial.terms.limit.as_secs()
+                )));
+            }
+            other => {
+                return Ok(Finding::falls(format!(
+                    "client {number} of {CROWD} asked and got {}",
+                    trial.describe(&other)
+                )));
+            }
+        }
+    }
+    trial.recorder.note("64 clients", "have their answers");
+    Ok(Finding::holds(format!("{CROWD} clients at once, each was answered while all stayed")))
+}
+
+fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
+    const DESCRIPTORS: usize = 64;
+    const CLIENTS: usize = 200;
+    // No server that waits uses so much in 2 s. One that tries again without a pause uses all it can get.
+    const WINDOW: Duration = Duration::from_secs(2);
+    const SPINNING: Duration = Duration::from_millis(250);
+
+    let mut server = trial.start_short_of(Some(Scarcity::Descriptors(DESCRIPTORS)))?;
+    let crowd = fill(&mut server, CLIENTS)?;
+    trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
+    let id = server.id().unwrap_or_default();
+    let before = kernel::processor_time(id);
+    // The server has no event to announce here. What ends this wait early is its end.
+    let ended = server.process().and_then(|process| process.exits_within(WINDOW));
+    if ended.is_some() {
+        return Ok(Finding::falls(format!(
+            "with {DESCRIPTORS} descriptors and {} clients, {}",
+            crowd.len(),
+            server.obituary().unwrap_or_default()
+        )));
+    }
+    let used =
+        kernel::processor_time(id).zip(before).map_or(Duration::ZERO, |(now, before)| now.saturating_sub(before));
+    trial.kernel(format!("counts {} ms of processor time for the server in 2 s", used.as_millis()));
+    if used >= SPINNING {
+        return Ok(Finding::falls(format!(
+            "out of descriptors, it used {:.2} s of processor time in 2 s without traffic: it tries again without a pause",
+            used.as_secs_f32()
+        )));
+    }
+    let count = crowd.len();
+    drop(crowd);
+    trial.recorder.note("clients", "all leave");
+    let mut next = server.connect("next client").map_err(unreachable)?;
+    trial.ask(&mut next, "and now?").map_err(|finding| {
+        let why = server.obituary().unwrap_or(finding.evidence);
+        Finding::falls(format!("after {count} clients had come and left: {why}"))
+    })?;
+    Ok(Finding::holds(format!(
+        "with {DESCRIPTORS} descriptors and {count} clients it went on, used {} ms of processor time in 2 s, and served the \
+         next client when they had left",
+        used.as_millis()
+    )))
+}
+
+/// Connects so many silent clients, or as many as the server's queue takes.
+fn fill(server: &mut Running, count: usize) -> Result<Vec<Client>, Finding> {
+    let quiet = Recorder::new();
+    // The first connection waits until the server has started.
+    let mut crowd = vec![server.connect_with("client 1", &quiet, None).map_err(unreachable)?];
+    let addr: SocketAddr = server.addr();
+    while crowd.len() < count {
+        // A full queue makes a client wait for seconds. That is the end of it.
+        match Client::connect(addr, "client", &quiet, Duration::from_millis(500)) {
+            Ok(client) => crowd.push(client),
+            Err(_) => break,
+        }
+    }
+    Ok(crowd)
+}
+
+fn no_leak(trial: &Trial<'_>) -> Judged {
+    const ROUND: usize = 500;
+    const DESCRIPTORS: usize = 250;
+    const ADDRESS_SPACE: u64 = 500 * 1024 * 1024;
+
+    let mut server = trial.start()?;
+    one_after_the_other(trial, &mut server, ROUND)?;
+    let id = server.id().unwrap_or_default();
+    let measure = || (kernel::descriptors(id).unwrap_or(0), kernel::address_space(id).unwrap_or(0));
+    let before = measure();
+    one_after_the_other(trial, &mut server, ROUND)?;
+    let grown = || {
+        let now = measure();
+        (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1))
+    };
+    // The last connections may take a moment to be cleared away.
+    let settled = wait_until(trial.terms.limit, || {
+        Some(grown()).filter(|&(descriptors, bytes)| descriptors < DESCRIPTORS && bytes < ADDRESS_SPACE)
+    });
+    let (descriptors, bytes) = settled.unwrap_or_else(grown);
+    let evidence = format!(
+        "{ROUND} more connections, all closed, left {descriptors} descriptors and {} MiB of address space behind",
+        bytes / 1024 / 1024
+    );
+    trial.kernel(format!("counts {descriptors} descriptors and {} MiB more than before", bytes / 1024 / 1024));
+    Ok(if settled.is_some() { Finding::holds(evidence) } else { Finding::falls(evidence) })
+}
+
+fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) -> Result<(), Finding> {
+    let quiet = Recorder::new();
+    for number in 1..=count {
+        let mut client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
+        trial.ask(&mut client, "hello").map_err(|finding| {
+            Finding::falls(format!("client {number} of {count}, one after the other: {}", finding.evidence))
+        })?;
+    }
+    trial.recorder.note("clients", format!("{count} come, ask and leave, one after the other"));
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Chapter 4: does it find the messages in the stream, and does every byte of its answers arrive?
+
+use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::trial::{Trial, unreachable};
+use super::{Finding, Judged, Needs, Probe};
+use crate::lab::client::{Client, Got};
+use crate::lab::recording::{Payload, Recorder, group};
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "split-message",
+        chapter: 4,
+        does: "Sends a line one byte at a time, which must give exactly one answer",
+        remedy: "Collect what read returns until a whole line is there",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: split_message,
+    },
+    Probe {
+        name: "joined-messages",
+        chapter: 4,
+        does: "Sends two lines in one write, which must give exactly two answers",
+        remedy: "Look for further lines in what read returned, and keep the rest for the next",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: joined_messages,
+    },
+    Probe {
+        name: "every-byte",
+        chapter: 4,
+        does: "Sends 8 MiB of lines while it reads through a small window; every byte must come back in order",
+        remedy: "Use write_all, or go on from the count that write returned",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: every_byte,
+    },
+    Probe {
+        name: "half-close",
+        chapter: 4,
+        does: "Sends a line and ends its side; the answer must come, and then the end",
+        remedy: "Answer what was read before the end, then close; keep no second handle of the connection",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: half_close,
+    },
+    Probe {
+        name: "prompt-answer",
+        chapter: 4,
+        does: "Times 60 round trips, half of them with an immediate acknowledgement, which must make no difference",
+        remedy: "Write each answer with one write, and set TCP_NODELAY",
+        needs: Needs::Linux,
+        needs_echo: true,
+        runs_alone: true,
+        examine: prompt_answer,
+    },
+];
+
+fn split_message(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let line = b"split";
+    for (index, byte) in line.iter().enumerate() {
+        client.send(&[*byte]);
+        // The first byte gets the most time to be mistaken for a message; each of the others a little.
+        let patience = Duration::from_millis(if index == 0 { 500 } else { 20 });
+        if let Some(answer) = premature(&mut client, patience) {
+            return Ok(Finding::falls(format!(
+                "sent \"{}\" of \"split\\n\" and got {} before the line was complete",
+                String::from_utf8_lossy(&line[..=index]),
+                trial.describe(&answer)
+            )));
+        }
+    }
+    client.send(b"\n");
+    trial.expect_echo(&mut client, line)?;
+    client.half_close();
+    trial.expect_end(&mut client)?;
+    Ok(Finding::holds("six writes of one byte each, one answer"))
+}
+
+/// What comes within this time, though nothing should.
+fn premature(client: &mut Client, patience: Duration) -> Option<Got> {
+    // Not written down if nothing comes: this silence is as it should be.
+    let ready = client.peek_within(patience);
+    ready.then(|| client.line(patience))
+}
+
+fn joined_messages(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    client.send(b"one\ntwo\n");
+    trial.expect_echo(&mut client, b"one")?;
+    // A server that has lost the second line stays silent; one that still has it answers before it ends.
+    client.half_close();
+    trial.expect_echo(&mut client, b"two")?;
+    trial.expect_end(&mut client)?;
+    Ok(Finding::holds("one write of two lines, two answers"))
+}
+
+fn every_byte(trial: &Trial<'_>) -> Judged {
+    const LINE: usize = 1024;
+    const LINES: usize = 8 * 1024;
+    const WINDOW: usize = 32 * 1024;
+
+    let mut server = trial.start()?;
+    let mut client = server.connect_with("client 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
+    let line = |number: usize| format!("{number:0>width$}", width = LINE - 1);
+    let sender = client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+    let sending = thread::spawn(move || {
+        use std::io::Write;
+        let mut sender = sender;
+        for chunk in 0..LINES / 64 {
+            let lines: String = (0..64).map(|offset| line(chunk * 64 + offset) + "\n").collect();
+            if sender.write_all(lines.as_bytes()).is_err() {
+                break;
+            }
+        }
+        let _ = sender.shutdown(Shutdown::Write);
+    });
+    client.note(format!("sends {} lines, {} bytes, and reads all the time", group(LINES), group(LINES * LINE)));
+    let judged = read_all(trial, &mut client, LINES, line);
+    drop(client.stream().shutdown(Shutdown::Both));
+    let _ = sending.join();
+    judged
+}
+
+/// Expects the echoes of so many lines, in order, and then the end. Writes down only what is wrong.
+pub(super) fn read_all(trial: &Trial<'_>, client: &mut Client, lines: usize, line: impl Fn(usize) -> String) -> Judged {
+    let mut bytes = 0;
+    for number in 0..lines {
+        let expected = trial.answer_to(line(number).as_bytes());
+        match client.quiet_line(trial.terms.limit) {
+            Got::Line(answer) if answer == expected => bytes += answer.len(),
+            other => {
+                let got = trial.describe(&other);
+                client.note(format!("gets {} right answers, then {got}", group(number)));
+                return Ok(Finding::falls(format!(
+                    "after {} right answers, expected {}, got {got}",
+                    group(number),
+                    Payload::new(&expected),
+                )));
+            }
+        }
+    }
+    client.note(format!("has read {} answers, {} bytes, all in order", group(lines), group(bytes)));
+    trial.expect_end(client)?;
+    Ok(Finding::holds(format!("{} lines sent, {} bytes of answers in order, then the end", group(lines), group(bytes))))
+}
+
+fn half_close(trial: &Trial<'_>) -> Judged {
+    // An answer that stays open for a while may just be slow to end; one that stays open for the full limit isn't.
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    client.send(b"last words\n");
+    client.half_close();
+    trial.expect_echo(&mut client, b"last words")?;
+    trial.expect_end(&mut client)?;
+    Ok(Finding::holds("after the half-close the answer came, and then the end"))
+}
+
+#[cfg(target_os = "linux")]
+fn prompt_answer(trial: &Trial<'_>) -> Judged {
+    const ROUNDS: usize = 30;
+    const SLOW: Duration = Duration::from_millis(20);
+
+    let mut server = trial.start()?;
+    let quiet = Recorder::new();
+    let mut client = server.connect_with("client 1", &quiet, None).map_err(unreachable)?;
+    let mut times = [Vec::new(), Vec::new()];
+    trial
+        .recorder
+        .note("client 1", format!("makes {} round trips, every other with an immediate acknowledgement", 2 * ROUNDS));
+    for round in 0..2 * ROUNDS {
+        let quick = round % 2 == 1;
+        // Not permanent (tcp(7)): it has to be said for every round.
+        let _ = socket2::SockRef::from(client.stream()).set_tcp_quickack(quick);
+        let start = Instant::now();
+        trial.ask(&mut client, "prompt")?;
+        times[usize::from(quick)].push(start.elapsed());
+    }
+    let [plain, quick] = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
+    });
+    let (plain_ms, quick_ms) = (plain.as_secs_f64() * 1e3, quick.as_secs_f64() * 1e3);
+    trial.recorder.note("client 1", format!("median {plain_ms:.2} ms; acknowledged at once, {quick_ms:.2} ms"));
+    Ok(if plain > SLOW && plain >= quick * 4 {
+        Finding::falls(format!(
+            "a round trip took {plain_ms:.1} ms, and {quick_ms:.2} ms when the client acknowledged at once: the rest of each \
+             answer waits for an acknowledgement (Nagle's algorithm)"
+        ))
+    } else {
+        Finding::holds(format!(
+            "a round trip took {plain_ms:.2} ms, and {quick_ms:.2} ms with an immediate acknowledgement"
+        ))
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn prompt_answer(_trial: &Trial<'_>) -> Judged {
+    Ok(Finding::skipped("it needs Linux"))
+}

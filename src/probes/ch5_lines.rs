@@ -1,0 +1,230 @@
+//! Chapter 5: lines of any length and any bytes, and answers that don't wait in a buffer.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use super::ch4_messages::read_all;
+use super::trial::{Trial, unreachable};
+use super::{Finding, Judged, Needs, Probe};
+use crate::lab::client::Got;
+use crate::lab::recording::{Payload, group};
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "endless-line",
+        chapter: 5,
+        does: "Sends up to 64 MiB without a newline; the server must refuse at some point, in a way the client can read",
+        remedy: "Bound the line; answer a longer one with an error, then read on for a moment before closing",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: endless_line,
+    },
+    Probe {
+        name: "crlf",
+        chapter: 5,
+        does: "Ends a line with \\r\\n, as telnet and many clients do; the \\r must not be echoed",
+        remedy: "Drop one \\r before the \\n",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: crlf,
+    },
+    Probe {
+        name: "not-utf8",
+        chapter: 5,
+        does: "Sends a line that isn't UTF-8; it must be echoed as it is or refused with a text, and the next client be served",
+        remedy: "Read lines as bytes; where text is needed, treat the error as this line's, not as the end",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: not_utf8,
+    },
+    Probe {
+        name: "withheld-answer",
+        chapter: 5,
+        does: "Sends a line and waits; the answer must come before the client ends its side",
+        remedy: "Flush the buffered writer before waiting for the next line",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: withheld_answer,
+    },
+    Probe {
+        name: "pipelined-lines",
+        chapter: 5,
+        does: "Sends 10,000 lines without waiting; all must be answered in order",
+        remedy: "Keep one buffered reader for the whole life of a connection: what it has read ahead is in it alone",
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: pipelined_lines,
+    },
+];
+
+fn endless_line(trial: &Trial<'_>) -> Judged {
+    const MOST: usize = 64 * 1024 * 1024;
+    const CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+
+    let mut server = trial.start()?;
+    let client = server.connect("client 1").map_err(unreachable)?;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let enough = Arc::new(AtomicBool::new(false));
+    let mut sender =
+        client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+    client.note("sends \"xxxx…\" without a newline, and reads all the time");
+    let sending = thread::spawn({
+        let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
+        move || {
+            while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
+                match sender.write(&CHUNK) {
+                    Ok(count) => _ = sent.fetch_add(count, SeqCst),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // Refused or stuck: either shows at the reading side.
+                    Err(_) => break,
+                }
+            }
+            // The answer may still be on its way to a client that has said everything.
+            let _ = sender.shutdown(Shutdown::Write);
+        }
+    });
+    // Read in small steps: while bytes are still being taken, silence is not yet the answer.
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut sent_before_answer = None;
+    let ending = loop {
+        let before = sent.load(SeqCst);
+        drop(client.stream().set_read_timeout(Some(trial.terms.limit)));
+        let read = client.stream().read(&mut buffer);
+        if read.is_ok() {
+            sent_before_answer.get_or_insert(sent.load(SeqCst));
+        }
+        match read {
+            Ok(0) => break Got::End(Vec::new()),
+            Ok(count) => {
+                enough.store(true, SeqCst);
+                answer.extend_from_slice(&buffer[..count]);
+                if answer.len() > MOST {
+                    break Got::Flood;
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if sent.load(SeqCst) == before || sent.load(SeqCst) >= MOST {
+                    break Got::Nothing(Vec::new());
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break Got::Reset(Vec::new()),
+        }
+    };
+    enough.store(true, SeqCst);
+    drop(client.stream().shutdown(Shutdown::Both));
+    let _ = sending.join();
+
+    let sent = sent.load(SeqCst);
+    let silent_to_the_last = sent_before_answer.is_some_and(|sent| sent >= MOST);
+    let sent = group(sent);
+    let said = Payload::new(&answer);
+    let echoed = !answer.is_empty() && answer.starts_with(trial.terms.prefix.as_bytes());
+    client.note(format!("has sent {sent} bytes, received {said}, then {}", trial.describe(&ending)));
+    Ok(match ending {
+        _ if echoed => Finding::falls(format!("took a line of {sent} bytes and echoed it: {said}")),
+        _ if silent_to_the_last => Finding::falls(format!("took {sent} bytes without a newline and said nothing")),
+        Got::End(_) if answer.is_empty() => {
+            Finding::holds(format!("closed the connection after {sent} bytes without a newline"))
+        }
+        Got::End(_) => Finding::holds(format!("after {sent} bytes without a newline it answered {said} and closed")),
+        Got::Reset(_) if answer.is_empty() => Finding::falls(format!(
+            "after {sent} bytes without a newline the connection was reset; had there been an answer, the reset would have \
+             destroyed it"
+        )),
+        Got::Reset(_) => Finding::holds(format!(
+            "after {sent} bytes without a newline it answered {said}; the connection was then reset, which the answer \
+             survived here but need not everywhere"
+        )),
+        Got::Flood => Finding::falls(format!("after {sent} bytes without a newline it flooded the client: {said}")),
+        _ => Finding::falls(format!(
+            "took {sent} bytes without a newline and {}",
+            if answer.is_empty() { "said nothing".into() } else { format!("after {said} neither went on nor closed") }
+        )),
+    })
+}
+
+fn crlf(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    client.send(b"hi\r\n");
+    trial.expect_echo(&mut client, b"hi")?;
+    Ok(Finding::holds("\"hi\\r\\n\" was answered as \"hi\\n\" would be"))
+}
+
+fn not_utf8(trial: &Trial<'_>) -> Judged {
+    const LINE: &[u8] = b"\xff\xfe caf\xe9";
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    client.send(&[LINE, b"\n"].concat());
+    let got = client.line(trial.terms.limit);
+    let sent = Payload::new(&[LINE, b"\n"].concat());
+    let how = match &got {
+        Got::Line(answer) if *answer == trial.answer_to(LINE) => "was echoed as it is",
+        Got::Line(answer) if !answer.starts_with(trial.terms.prefix.as_bytes()) => "was refused with a text",
+        Got::End(text) if !text.is_empty() && !text.starts_with(trial.terms.prefix.as_bytes()) => {
+            "was refused with a text"
+        }
+        Got::Line(_) => return Ok(Finding::falls(format!("{sent} was changed to {}", trial.describe(&got)))),
+        _ => {
+            let fate = trial.describe(&got);
+            return Ok(Finding::falls(format!("{sent} was answered by {fate}")));
+        }
+    };
+    let mut next = server.connect("next client").map_err(unreachable)?;
+    trial
+        .ask(&mut next, "hello")
+        .map_err(|finding| Finding::falls(format!("the next client: {}", finding.evidence)))?;
+    Ok(Finding::holds(format!("{sent} {how}, and the next client was served")))
+}
+
+fn withheld_answer(trial: &Trial<'_>) -> Judged {
+    trial.twice(|patience| {
+        let mut server = trial.start()?;
+        let mut client = server.connect("client 1").map_err(unreachable)?;
+        client.send(b"hello\n");
+        let expected = trial.answer_to(b"hello");
+        match client.line(patience) {
+            Got::Line(answer) if answer == expected => {
+                return Ok(Finding::holds("the answer came while the client kept its side open"));
+            }
+            Got::Nothing(rest) if rest.is_empty() => {}
+            other => return Err(Finding::falls(format!("sent \"hello\\n\" and got {}", trial.describe(&other)))),
+        }
+        client.half_close();
+        match client.line(trial.terms.limit.saturating_sub(patience)) {
+            Got::Line(answer) if answer == expected => {
+                Ok(Finding::falls("the answer did not come until the client ended its side; then it came at once"))
+            }
+            other => Err(Finding::falls(format!("sent \"hello\\n\" and got {}", trial.describe(&other)))),
+        }
+    })
+}
+
+fn pipelined_lines(trial: &Trial<'_>) -> Judged {
+    const LINES: usize = 10_000;
+    let line = |number: usize| format!("line {number}");
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let mut sender =
+        client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+    let all: String = (0..LINES).map(|number| line(number) + "\n").collect();
+    client.note(format!("sends {} lines at once, {} bytes, and reads all the time", group(LINES), group(all.len())));
+    let sending = thread::spawn(move || {
+        let _ = sender.write_all(all.as_bytes());
+        let _ = sender.shutdown(Shutdown::Write);
+    });
+    let judged = read_all(trial, &mut client, LINES, line);
+    drop(client.stream().shutdown(Shutdown::Both));
+    let _ = sending.join();
+    judged
+}

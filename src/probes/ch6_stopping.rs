@@ -1,0 +1,240 @@
+//! Chapter 6: does it stop when asked to, and finish what it has begun?
+//!
+//! A server that the signal simply kills refuses clients, frees its port and never outlasts a grace time. That is no
+//! grace. So most of these keep one connection with half a line open and see to it that it stays so.
+
+use std::net::TcpListener;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::trial::{Trial, unreachable};
+use super::{Finding, Judged, Needs, Probe};
+use crate::lab::client::{Client, State};
+use crate::lab::recording::Recorder;
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "refuses-after-stop",
+        chapter: 6,
+        does: "Sends SIGTERM while a client is in the middle of a line; new clients must be refused, and that one kept",
+        remedy: "On the signal wake the thread that is blocked in accept, and close the listener",
+        needs: Needs::Signals,
+        needs_echo: true,
+        runs_alone: false,
+        examine: refuses_after_stop,
+    },
+    Probe {
+        name: "finishes-line",
+        chapter: 6,
+        does: "Sends SIGTERM in the middle of a line, and then the rest; the answer must come, and then the end",
+        remedy: "Handle SIGTERM: let each connection finish its line before the process ends",
+        needs: Needs::Signals,
+        needs_echo: true,
+        runs_alone: false,
+        examine: finishes_line,
+    },
+    Probe {
+        name: "closes-idle",
+        chapter: 6,
+        does: "Sends SIGTERM while one client is idle and one in the middle of a line; only the idle one must be closed",
+        remedy: "On the signal close connections that are between two lines; their clients would never leave",
+        needs: Needs::Signals,
+        needs_echo: true,
+        runs_alone: false,
+        examine: closes_idle,
+    },
+    Probe {
+        name: "stuck-client",
+        chapter: 6,
+        does: "Sends SIGTERM while a client is in the middle of a line that never ends; the process must end in time",
+        remedy: "Wait for connections with a limit, then close what is left by force",
+        needs: Needs::Signals,
+        needs_echo: true,
+        runs_alone: false,
+        examine: stuck_client,
+    },
+    Probe {
+        name: "clean-exit",
+        chapter: 6,
+        does: "Sends SIGTERM when nobody is connected; the process must end with status 0 and leave the port free",
+        remedy: "Handle SIGTERM and return from main",
+        needs: Needs::Signals,
+        needs_echo: true,
+        runs_alone: false,
+        examine: clean_exit,
+    },
+];
+
+const WITHOUT_FINISHING: &str = "it stopped without finishing";
+
+/// A client that has been served and has now sent half a line.
+fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Finding> {
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    trial.ask(&mut client, "whole")?;
+    client.send(b"hal");
+    Ok(client)
+}
+
+fn ask_to_stop(trial: &Trial<'_>, server: &mut Running) -> Result<(), Finding> {
+    trial.recorder.note("probe", "sends SIGTERM to the server");
+    match server.process().map(|process| process.ask_to_stop()) {
+        Some(true) => Ok(()),
+        _ => Err(Finding::skipped("the signal could not be sent")),
+    }
+}
+
+/// Whether new clients are refused within `limit`, or `abort` ends the wait.
+fn refuses_within(server: &Running, limit: Duration, abort: impl Fn() -> bool) -> bool {
+    let quiet = Recorder::new();
+    let addr = server.addr();
+    wait_until(limit, || {
+        let connected = Client::connect(addr, "new client", &quiet, Duration::from_secs(2));
+        match connected {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
+            _ if abort() => Some(false),
+            _ => None,
+        }
+    })
+    .unwrap_or(false)
+}
+
+fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let client = in_progress(trial, &mut server)?;
+    ask_to_stop(trial, &mut server)?;
+    let refuses = refuses_within(&server, trial.terms.limit, || client.state() == State::Ended);
+    if client.ends_within(Duration::from_millis(200)) {
+        trial.recorder.note("client 1", "finds its connection closed, in the middle of its line");
+        return Ok(Finding::falls(format!(
+            "{WITHOUT_FINISHING}: the client in the middle of a line was disconnected{}",
+            if refuses { "" } else { ", and until then new clients were accepted" }
+        )));
+    }
+    if !refuses {
+        return Ok(Finding::falls(format!(
+            "it still accepted new clients {} s after the signal",
+            trial.terms.limit.as_secs()
+        )));
+    }
+    trial.recorder.note("new client", "is refused");
+    Ok(Finding::holds(
+        "after the signal new clients were refused, and the one in the middle of a line stayed connected",
+    ))
+}
+
+fn finishes_line(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    client.send(b"whole\nhal");
+    trial.expect_echo(&mut client, b"whole")?;
+    ask_to_stop(trial, &mut server)?;
+    // The rest of the line is late on purpose: the server has had time to stop.
+    refuses_within(&server, Duration::from_secs(1), || client.state() == State::Ended);
+    client.send(b"f\n");
+    let unfinished = |finding: Finding| {
+        Finding::falls(format!(
+            "{WITHOUT_FINISHING}: a line was half sent at the signal and completed after it; {}",
+            finding.evidence
+        ))
+    };
+    trial.expect_echo(&mut client, b"half").map_err(unfinished)?;
+    trial.expect_end(&mut client)?;
+    Ok(Finding::holds(
+        "a line that was half sent at the signal was completed and answered, and then the connection was closed",
+    ))
+}
+
+fn closes_idle(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let busy = in_progress(trial, &mut server)?;
+    let mut idle = server.connect("client 2").map_err(unreachable)?;
+    trial.ask(&mut idle, "done")?;
+    ask_to_stop(trial, &mut server)?;
+    // Whichever ends first: an idle connection that ends only with the other was not closed for being idle.
+    let limit = trial.terms.limit.max(trial.terms.grace + Duration::from_secs(2));
+    let first = wait_until(limit, || match (idle.state(), busy.state()) {
+        (_, State::Ended) => Some("busy"),
+        (State::Ended, _) => Some("idle"),
+        _ => None,
+    });
+    match first {
+        // The kernel closes the connections of a killed process one after the other: give it a moment.
+        Some("idle") if !busy.ends_within(Duration::from_millis(200)) => {
+            trial.recorder.note("client 2", "is idle, and sees the end");
+            trial.recorder.note("client 1", "is in the middle of its line, and still connected");
+            Ok(Finding::holds("the idle connection was closed at once, and the one in the middle of a line was not"))
+        }
+        Some("busy") if idle.state() != State::Ended && !idle.ends_within(Duration::from_millis(200)) => {
+            Ok(Finding::falls("the client in the middle of a line was disconnected, and the idle one was kept"))
+        }
+        Some(_) => {
+            trial.recorder.note("both clients", "see the end together");
+            Ok(Finding::falls(format!(
+                "{WITHOUT_FINISHING}: the idle client and the one in the middle of a line were disconnected together"
+            )))
+        }
+        None => {
+            Ok(Finding::falls(format!("the idle connection was still open {} s after the signal", limit.as_secs())))
+        }
+    }
+}
+
+fn stuck_client(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let client = in_progress(trial, &mut server)?;
+    ask_to_stop(trial, &mut server)?;
+    if client.ends_within(Duration::from_millis(300)) {
+        trial.recorder.note("client 1", "finds its connection closed, in the middle of its line");
+        return Ok(Finding::falls(format!(
+            "{WITHOUT_FINISHING}: the client in the middle of a line was disconnected at once"
+        )));
+    }
+    let grace = trial.terms.grace;
+    Ok(match exits(&mut server, grace) {
+        Some(status) => {
+            trial.recorder.note("server", format!("ends with {status}"));
+            Finding::holds(format!("the client got its time, and then the process ended with {status}"))
+        }
+        None => {
+            trial.recorder.note("server", format!("still runs {} s after the signal", grace.as_secs()));
+            Finding::falls(format!(
+                "still running after {} s; if your grace time is longer, pass --grace",
+                grace.as_secs()
+            ))
+        }
+    })
+}
+
+/// The process's end within the grace time and a little for ending itself.
+fn exits(server: &mut Running, grace: Duration) -> Option<ExitStatus> {
+    server.process()?.exits_within(grace + Duration::from_secs(2))
+}
+
+fn clean_exit(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
+    trial.ask(&mut client, "hello")?;
+    client.leave();
+    ask_to_stop(trial, &mut server)?;
+    let Some(status) = exits(&mut server, trial.terms.grace) else {
+        return Ok(Finding::falls(format!(
+            "with nobody connected, it still ran {} s later",
+            trial.terms.grace.as_secs()
+        )));
+    };
+    trial.recorder.note("server", format!("ends with {status}"));
+    if !status.success() {
+        return Ok(Finding::falls(format!("with nobody connected, it ended with {status} instead of status 0")));
+    }
+    let addr = server.addr();
+    Ok(match TcpListener::bind(addr) {
+        Ok(_) => {
+            Finding::holds(format!("with nobody connected, it ended with {status}, and port {} was free", addr.port()))
+        }
+        Err(error) => {
+            Finding::falls(format!("it ended with {status}, but port {} can't be used: {error}", addr.port()))
+        }
+    })
+}

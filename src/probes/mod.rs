@@ -1,0 +1,159 @@
+//! Hostile but fair clients. Each detects one pitfall in any server that echoes lines, in whatever language it is
+//! written, and knows nothing of how it is built.
+//!
+//! `falls` is said only of an event that was observed, or after the full limit of 10 s. Where a shorter patience is
+//! used, it can only let a faulty server pass.
+
+mod ch1_start_up;
+mod ch2_accepting;
+mod ch3_crowding;
+mod ch4_messages;
+mod ch5_lines;
+mod ch6_stopping;
+mod trial;
+
+use serde::Serialize;
+
+pub use self::trial::{Terms, Trial};
+use crate::lab::recording::Recorder;
+use crate::lab::server::Target;
+
+/// What a probe says of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The server avoids the pitfall.
+    Holds,
+    /// The server is in the pitfall.
+    Falls,
+    /// The probe could not be run; the evidence says why.
+    Skipped,
+}
+
+impl Verdict {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Holds => "holds",
+            Verdict::Falls => "falls",
+            Verdict::Skipped => "skipped",
+        }
+    }
+}
+
+/// A verdict and what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was sent and what came back, in a sentence.
+    pub evidence: String,
+}
+
+impl Finding {
+    /// The server avoids the pitfall, as this shows.
+    pub fn holds(evidence: impl Into<String>) -> Self {
+        Finding { verdict: Verdict::Holds, evidence: evidence.into() }
+    }
+
+    /// The server is in the pitfall, as this shows.
+    pub fn falls(evidence: impl Into<String>) -> Self {
+        Finding { verdict: Verdict::Falls, evidence: evidence.into() }
+    }
+
+    /// The probe was not run, for this reason.
+    pub fn skipped(why: impl Into<String>) -> Self {
+        Finding { verdict: Verdict::Skipped, evidence: why.into() }
+    }
+}
+
+/// A finding, early (`Err`, so that `?` ends the probe with it) or at the end.
+pub(crate) type Judged = Result<Finding, Finding>;
+
+/// What a probe needs besides an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Address,
+    /// A command, so that it can start the server itself.
+    Command,
+    /// A command, and Linux, whose `/proc` it reads.
+    CommandOnLinux,
+    /// Linux, for a socket option.
+    Linux,
+    /// A command, and signals.
+    Signals,
+}
+
+/// A client that detects one pitfall.
+pub struct Probe {
+    /// Its kebab-case name, which is the pitfall's as well.
+    pub name: &'static str,
+    /// The chapter whose server is the first to hold.
+    pub chapter: u8,
+    /// What it does and what it expects, in a sentence.
+    pub does: &'static str,
+    /// How to mend a server that falls, in a sentence.
+    pub remedy: &'static str,
+    /// What it needs.
+    pub needs: Needs,
+    /// Whether it can only judge a server that answers a line with an echo of it.
+    pub needs_echo: bool,
+    /// Whether other work on the machine at the same time would disturb it.
+    pub runs_alone: bool,
+    examine: fn(&Trial<'_>) -> Judged,
+}
+
+impl Probe {
+    /// Examines a server.
+    #[must_use]
+    pub fn run(&self, target: &Target, terms: &Terms, recorder: &Recorder) -> Finding {
+        if let Some(why) = self.impossible(target) {
+            return Finding::skipped(why);
+        }
+        let trial = Trial::new(target, terms, recorder);
+        (self.examine)(&trial).unwrap_or_else(|early| early)
+    }
+
+    /// Why this probe can't be run on this target here.
+    fn impossible(&self, target: &Target) -> Option<&'static str> {
+        let command = matches!(target, Target::Command(_));
+        let linux = cfg!(target_os = "linux");
+        match self.needs {
+            Needs::Address => None,
+            Needs::Linux => (!linux).then_some("it needs Linux"),
+            Needs::Command | Needs::CommandOnLinux | Needs::Signals if !command => {
+                Some("no start command was given; it has to start the server itself")
+            }
+            Needs::Command => None,
+            Needs::CommandOnLinux => (!linux).then_some("it needs Linux, whose /proc it reads"),
+            Needs::Signals => (!cfg!(unix)).then_some("this system has no signals"),
+        }
+    }
+}
+
+/// Every probe, in the order of the chapters. The first named of a chapter isn't always its headline, see `HEADLINES`.
+pub static ALL: &[&[Probe]] = &[
+    ch1_start_up::PROBES,
+    ch2_accepting::PROBES,
+    ch3_crowding::PROBES,
+    ch4_messages::PROBES,
+    ch5_lines::PROBES,
+    ch6_stopping::PROBES,
+];
+
+/// For each chapter, the probe that every earlier step falls into.
+pub const HEADLINES: [&str; 6] =
+    ["every-interface", "next-client", "idle-client", "split-message", "endless-line", "finishes-line"];
+
+/// All probes, one after the other.
+pub fn all() -> impl Iterator<Item = &'static Probe> {
+    ALL.iter().copied().flatten()
+}
+
+/// The probe with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Probe> {
+    all().find(|probe| probe.name == name)
+}

@@ -1,0 +1,57 @@
+//! What is printed to people: colours, wrapping, verdicts. Colours go through `anstream`, which takes them out where
+//! `NO_COLOR` is set or the output isn't a terminal.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::probes::Verdict;
+
+/// For headings.
+pub const BOLD: Style = Style::new().bold();
+/// For what may be skipped.
+pub const DIM: Style = Style::new().dimmed();
+/// For what is as it should be.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// For what isn't.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// For commands to type.
+pub const COMMAND: Style = AnsiColor::Cyan.on_default();
+
+/// The width to write for, in columns: that of the terminal, from 60 to 100; 80 where there is none.
+#[must_use]
+pub fn width() -> usize {
+    textwrap::termwidth().clamp(60, 100)
+}
+
+/// Breaks text into lines of at most `width` columns.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    textwrap::wrap(text, width.max(20)).into_iter().map(std::borrow::Cow::into_owned).collect()
+}
+
+/// Text as a paragraph, each line after `indent` spaces.
+#[must_use]
+pub fn paragraph(text: &str, indent: usize) -> String {
+    let lines = wrap(text, width().saturating_sub(indent));
+    lines.into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
+}
+
+/// The colour of a lane in a timeline.
+#[must_use]
+pub fn actor(who: &str) -> Style {
+    match who {
+        "server" => AnsiColor::Yellow.on_default(),
+        "kernel" => AnsiColor::Magenta.on_default(),
+        "client 2" | "next client" => AnsiColor::Blue.on_default(),
+        _ => AnsiColor::Cyan.on_default(),
+    }
+}
+
+/// The colour of a verdict.
+#[must_use]
+pub fn verdict(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Holds => GOOD,
+        Verdict::Falls => BAD,
+        Verdict::Skipped => DIM,
+    }
+}
