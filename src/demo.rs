@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::panic;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -12,12 +13,16 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
-use crate::lab::server::Target;
+use crate::lab::server::{CONNECTION_THREAD, Target};
 use crate::lab::timeline;
 use crate::probes::{self, Finding, Terms, Verdict};
 use crate::screen::{self, BAD, BOLD, GOOD};
 use crate::steps::{Serve, Step};
+
+/// How long a demonstration waits for what a pitfall owes. Strangers are given `server::LIMIT`.
+const SHORT_LIMIT: Duration = Duration::from_secs(2);
 
 /// A chapter's demonstration, as its `main.rs` scripts it.
 pub struct Demonstration {
@@ -63,7 +68,6 @@ impl Scene {
     ///
     /// # Panics
     /// If there is no probe with this name.
-    #[must_use]
     pub fn probe(name: &'static str, pitfall: (&'static str, Target), cure: (&'static str, Target)) -> Self {
         Self::probe_with(name, Terms::default(), pitfall, cure)
     }
@@ -72,7 +76,6 @@ impl Scene {
     ///
     /// # Panics
     /// If there is no probe with this name.
-    #[must_use]
     pub fn probe_with(
         name: &'static str,
         terms: Terms,
@@ -81,6 +84,8 @@ impl Scene {
     ) -> Self {
         let probe = probes::find(name).expect("a chapter names probes that exist");
         let again = terms.clone();
+        // What the pitfall owes will never come. What the cure owes may be late on a busy machine.
+        let terms = Terms { limit: SHORT_LIMIT, ..terms };
         let mut scene = Self::play(
             name,
             (pitfall.0, move |recorder: &Recorder| probe.run(&pitfall.1, &terms, recorder)),
@@ -106,7 +111,6 @@ impl Scene {
 }
 
 /// The chapter's own program as a server to examine: `serve {addr}` and these options.
-#[must_use]
 pub fn own_server(options: &[&str]) -> Target {
     // Without a path to itself the program can't be started: the probe then says so.
     let program = env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
@@ -147,10 +151,7 @@ where
     match parsed {
         Err(error) => error.exit(),
         Ok(Arguments { action: Some(Action::Serve(serve)) }) => report(step(serve).run()),
-        Ok(Arguments { action: None }) => {
-            let demonstration = demonstration();
-            demonstrate(name, demonstration)
-        }
+        Ok(Arguments { action: None }) => demonstrate(name, demonstration()),
     }
 }
 
@@ -167,6 +168,8 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
 
 fn demonstrate(name: &str, demonstration: Demonstration) -> ExitCode {
     let Demonstration { title, scenes, why, next } = demonstration;
+    process::end_all_on_ctrl_c();
+    keep_pitfalls_quiet();
     println!("{BOLD}{title}{BOLD:#}");
     let names: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();
     let mut broken_claims = Vec::new();
@@ -191,6 +194,16 @@ fn demonstrate(name: &str, demonstration: Demonstration) -> ExitCode {
         eprintln!("{BAD}{name}: {claim}{BAD:#}");
     }
     ExitCode::FAILURE
+}
+
+/// A handler that panics is shown in the timeline. Its message would stand in the middle of the screen.
+fn keep_pitfalls_quiet() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().name() != Some(CONNECTION_THREAD) {
+            usual(info);
+        }
+    }));
 }
 
 /// Plays all scenes, those at the same time that don't disturb each other. They come back in their order.

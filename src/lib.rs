@@ -3,6 +3,8 @@
 //! This page is the table of contents. The chapters are what the course teaches; read their `server` modules in
 //! order. The modules after them are the instruments that the chapters are examined with.
 
+#![forbid(unsafe_code)]
+
 /// Listening: which addresses there are, who can reach them, and why listening fails.
 #[path = "../chapters/01_listen"]
 pub mod chapter_01 {
@@ -53,6 +55,7 @@ pub mod chapter_06 {
 }
 
 pub mod demo;
+pub mod examination;
 pub mod lab;
 pub mod probes;
 pub mod screen;

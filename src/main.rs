@@ -1,1 +1,315 @@
-fn main() {}
+//! `cargo run`: the staircase, and probes for servers of your own.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstream::{eprintln, print, println};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tcp_pitfalls::demo::report;
+use tcp_pitfalls::examination::{self, FirstLine, Job};
+use tcp_pitfalls::lab::process;
+use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
+use tcp_pitfalls::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD};
+use tcp_pitfalls::staircase::{self, STEPS, Staircase};
+use tcp_pitfalls::steps::Step;
+
+/// How TCP servers really break: six steps, each pitfall sprung and disarmed
+///
+/// Without a command, it examines the servers of all six steps with every probe and prints the staircase. Status 0 if
+/// it is as the course says.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Print the staircase as JSON, evidence included
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Examine a server of your own, in any language
+    Probe(ProbeArguments),
+    /// List the probes
+    List,
+    /// Say what a probe does, and how to mend a server that falls
+    Explain {
+        /// The probe
+        #[arg(value_parser = probe_names())]
+        name: String,
+    },
+    /// Run the server of a step
+    #[command(hide = true, subcommand)]
+    Step(Step),
+}
+
+/// Examine a server of your own, in any language
+///
+/// With an address, the probes that need no more than that are run on the server that listens there. With a command,
+/// each probe starts the server itself. The server is expected to answer each line with `echo: ` and the line.
+///
+/// Status 0 if it falls into no pitfall, 1 if into any, 2 if it could not be started or reached.
+#[derive(Args)]
+struct ProbeArguments {
+    /// Where the server listens: HOST:PORT
+    #[arg(required_unless_present = "start", conflicts_with = "start")]
+    addr: Option<String>,
+    /// How to start the server, with {addr}, or {host} and {port}, where its address belongs
+    #[arg(last = true, id = "start", value_name = "COMMAND")]
+    command: Vec<String>,
+    /// Run only the probes of this chapter
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=6))]
+    chapter: Option<u8>,
+    /// Run only this probe; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = probe_names())]
+    only: Vec<String>,
+    /// What stands before an echoed line
+    #[arg(long, value_name = "TEXT", default_value = "echo: ")]
+    prefix: String,
+    /// How long the server may take to stop, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    grace: u64,
+    /// Examine a server on another machine. It is sent hostile traffic: use this only on servers you own
+    #[arg(long)]
+    remote: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn probe_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(probes::all().map(|probe| probe.name))
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => show_staircase(arguments.json),
+        Some(Command::Probe(arguments)) => examine(&arguments).unwrap_or_else(|why| {
+            eprintln!("{BAD}error:{BAD:#} {why}");
+            ExitCode::from(2)
+        }),
+        Some(Command::List) => {
+            list();
+            ExitCode::SUCCESS
+        }
+        Some(Command::Explain { name }) => {
+            probes::find(&name).into_iter().for_each(explain);
+            ExitCode::SUCCESS
+        }
+        Some(Command::Step(step)) => report(step.run()),
+    }
+}
+
+fn progress(length: usize, message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64).with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {pos}/{len} ({elapsed})") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
+fn show_staircase(json: bool) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => {
+            return report(Err(anyhow::Error::new(error).context("cannot find this program to start the steps")));
+        }
+    };
+    process::end_all_on_ctrl_c();
+    let bar = progress(staircase::cells(), "examining six servers");
+    let staircase = staircase::run(&program, || bar.inc(1));
+    let elapsed = bar.elapsed();
+    bar.finish_and_clear();
+    if json {
+        print_json(&staircase);
+    } else {
+        draw_staircase(&staircase, elapsed);
+    }
+    if staircase.surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn draw_staircase(staircase: &Staircase, elapsed: Duration) {
+    println!("{BOLD}TCP Pitfalls{BOLD:#}: six servers, each avoids one more pitfall than the one before\n");
+    print!("{}", staircase.table());
+    println!("\n{}", screen::paragraph(staircase::LEGEND, 0));
+    let verdicts = staircase.probes.len() * STEPS.len();
+    if staircase.surprises.is_empty() {
+        println!("{GOOD}All {verdicts} verdicts are as the course says{GOOD:#} ({:.0} s).\n", elapsed.as_secs_f32());
+    }
+    for surprise in &staircase.surprises {
+        eprintln!("{BAD}not as the course says:{BAD:#} {surprise}");
+    }
+    for (what, command) in [
+        ("Begin here", "cargo run --bin 01_listen"),
+        ("What a probe does", "cargo run -- explain idle-client"),
+        ("A server of your own", "cargo run -- probe -- python3 my_server.py {addr}"),
+    ] {
+        println!("{what:22}{COMMAND}{command}{COMMAND:#}");
+    }
+}
+
+fn examine(arguments: &ProbeArguments) -> Result<ExitCode, String> {
+    process::end_all_on_ctrl_c();
+    let terms =
+        Terms { prefix: arguments.prefix.clone(), grace: Duration::from_secs(arguments.grace), ..Terms::default() };
+    let chosen = |probe: &&Probe| {
+        arguments.chapter.is_none_or(|chapter| probe.chapter == chapter)
+            && (arguments.only.is_empty() || arguments.only.iter().any(|name| name == probe.name))
+    };
+    let probes: Vec<&'static Probe> = probes::all().filter(chosen).collect();
+    if probes.is_empty() {
+        return Err("no probe is both named by --only and of the chapter given by --chapter".into());
+    }
+    let target = target(arguments)?;
+    let spinner = ProgressBar::new_spinner().with_message("saying hello");
+    let first_line = examination::first_line(&target, &terms);
+    spinner.finish_and_clear();
+    let other_protocol = match first_line? {
+        FirstLine::AsAgreed => None,
+        FirstLine::Otherwise(sample) => Some(sample),
+    };
+    if let Some(sample) = &other_protocol {
+        eprintln!("{BOLD}note:{BOLD:#} {sample}");
+    }
+    let (probes, skipped): (Vec<_>, Vec<_>) =
+        probes.into_iter().partition(|probe| other_protocol.is_none() || !probe.needs_echo);
+
+    let bar = progress(probes.len(), "probing");
+    let findings = match target {
+        Target::Address(addr) => examination::run_in_turn(addr, &probes, &terms, || bar.inc(1)),
+        _ => {
+            let jobs: Vec<Job<'_>> =
+                probes.iter().map(|&probe| Job { probe, target: &target, terms: &terms }).collect();
+            examination::run(&jobs, PROBES_AT_ONCE, || bar.inc(1))
+        }
+    };
+    bar.finish_and_clear();
+    let silent = skipped.into_iter().map(|probe| (probe, Finding::skipped("the server speaks another protocol")));
+    let mut judged: Vec<(&Probe, Finding)> = probes.into_iter().zip(findings).chain(silent).collect();
+    judged.sort_by_key(|(probe, _)| probe.chapter);
+
+    let name = arguments.addr.clone().unwrap_or_else(|| arguments.command.join(" "));
+    if arguments.json {
+        print_json(&Examined::new(name, &judged));
+    } else {
+        print_findings(&name, &judged);
+    }
+    let falls = judged.iter().any(|(_, finding)| finding.verdict == Verdict::Falls);
+    Ok(if falls { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How many probes run side by side on a server that each of them starts for itself.
+const PROBES_AT_ONCE: usize = 4;
+
+fn target(arguments: &ProbeArguments) -> Result<Target, String> {
+    let Some(addr) = &arguments.addr else {
+        let command = &arguments.command;
+        let has = |placeholder| command.iter().any(|argument| argument.contains(placeholder));
+        if !has("{addr}") && !has("{port}") {
+            return Err(
+                "the command does not say where the server's address belongs. Write {addr} there, or {host} and \
+                        {port}, as in: tcp-pitfalls probe -- python3 my_server.py {addr}"
+                    .into(),
+            );
+        }
+        return Ok(Target::Command(command.clone()));
+    };
+    let spelled = if addr.starts_with(':') { format!("127.0.0.1{addr}") } else { addr.clone() };
+    let mut addrs = spelled.to_socket_addrs().map_err(|error| {
+        format!("\"{addr}\" is not an address to connect to: {error}. Write HOST:PORT, as in 127.0.0.1:8080")
+    })?;
+    let resolved: SocketAddr = addrs.next().ok_or_else(|| format!("\"{addr}\" stands for no address"))?;
+    if !resolved.ip().is_loopback() && !arguments.remote {
+        return Err(format!(
+            "{resolved} is not a loopback address. The probes send hostile traffic; use them only on servers you own. To do \
+             so here, add --remote"
+        ));
+    }
+    Ok(Target::Address(resolved))
+}
+
+fn print_findings(name: &str, judged: &[(&Probe, Finding)]) {
+    let count = judged.len();
+    println!("{BOLD}{name}{BOLD:#}: {count} probe{}\n", if count == 1 { "" } else { "s" });
+    for (probe, Finding { verdict, evidence }) in judged {
+        let style = screen::verdict(*verdict);
+        let head = format!("{} {style}{:7}{style:#}  {:20}", probe.chapter, verdict.word(), probe.name);
+        print_hanging(&head, evidence);
+        if *verdict == Verdict::Falls {
+            print_hanging(&format!("{:31}", ""), &format!("To mend it: {}.", probe.remedy));
+        }
+    }
+    let count = |verdict| judged.iter().filter(|(_, finding)| finding.verdict == verdict).count();
+    println!("\n{} held, {} fell, {} skipped.", count(Verdict::Holds), count(Verdict::Falls), count(Verdict::Skipped));
+}
+
+/// Prints text beside a head of 31 columns.
+fn print_hanging(head: &str, text: &str) {
+    for (index, line) in screen::wrap(text, screen::width() - 31).iter().enumerate() {
+        if index == 0 { println!("{head}{line}") } else { println!("{:31}{line}", "") }
+    }
+}
+
+/// The findings as JSON.
+#[derive(Serialize)]
+struct Examined<'a> {
+    target: String,
+    probes: Vec<Report<'a>>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    name: &'a str,
+    chapter: u8,
+    #[serde(flatten)]
+    finding: &'a Finding,
+    remedy: &'a str,
+}
+
+impl<'a> Examined<'a> {
+    fn new(target: String, judged: &'a [(&Probe, Finding)]) -> Self {
+        let probes = judged
+            .iter()
+            .map(|(probe, finding)| Report { name: probe.name, chapter: probe.chapter, finding, remedy: probe.remedy })
+            .collect();
+        Examined { target, probes }
+    }
+}
+
+fn print_json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("{BAD}error:{BAD:#} cannot write the result as JSON: {error}"),
+    }
+}
+
+fn list() {
+    let mut chapter = 0;
+    for probe in probes::all() {
+        if probe.chapter != chapter {
+            chapter = probe.chapter;
+            println!("{BOLD}{}{BOLD:#}", STEPS[usize::from(chapter) - 1]);
+        }
+        for (index, line) in screen::wrap(probe.does, screen::width() - 22).iter().enumerate() {
+            println!("  {:18}  {line}", if index == 0 { probe.name } else { "" });
+        }
+    }
+}
+
+fn explain(probe: &Probe) {
+    let Probe { name, chapter, does, remedy, .. } = probe;
+    let step = STEPS[usize::from(*chapter) - 1];
+    println!("{BOLD}{name}{BOLD:#} (chapter {chapter})\n");
+    print!("{}", screen::paragraph(&format!("{does}."), 2));
+    print!("{}", screen::paragraph(&format!("To mend a server that falls: {remedy}."), 2));
+    print!("{}", screen::paragraph(&format!("It needs {}.", probe.needs.in_words()), 2));
+    println!("\n  {DIM}See it:{DIM:#} {COMMAND}cargo run --bin {step}{COMMAND:#}");
+}

@@ -17,26 +17,22 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const COMMAND: Style = AnsiColor::Cyan.on_default();
 
 /// The width to write for, in columns: that of the terminal, from 60 to 100; 80 where there is none.
-#[must_use]
 pub fn width() -> usize {
     textwrap::termwidth().clamp(60, 100)
 }
 
 /// Breaks text into lines of at most `width` columns.
-#[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     textwrap::wrap(text, width.max(20)).into_iter().map(std::borrow::Cow::into_owned).collect()
 }
 
 /// Text as a paragraph, each line after `indent` spaces.
-#[must_use]
 pub fn paragraph(text: &str, indent: usize) -> String {
     let lines = wrap(text, width().saturating_sub(indent));
     lines.into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
 }
 
 /// The colour of a lane in a timeline.
-#[must_use]
 pub fn actor(who: &str) -> Style {
     match who {
         "server" => AnsiColor::Yellow.on_default(),
@@ -47,7 +43,6 @@ pub fn actor(who: &str) -> Style {
 }
 
 /// The colour of a verdict.
-#[must_use]
 pub fn verdict(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Holds => GOOD,

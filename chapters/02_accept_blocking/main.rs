@@ -67,7 +67,7 @@ fn stuck_behind_silence(recorder: &Recorder) -> Finding {
 }
 
 fn held_up_for_a_second(recorder: &Recorder) -> Finding {
-    play(&["--read-timeout=1"], recorder, |_server, silent, asking| {
+    play(&["--read-timeout=1"], recorder, |_server, mut silent, asking| {
         Ok(match asking.line(LIMIT) {
             Got::Line(_) if silent.ends_within(LIMIT) => {
                 silent.note("finds that the server has hung up");

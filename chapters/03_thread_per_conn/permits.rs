@@ -14,13 +14,11 @@ pub struct Permit(Arc<Permits>);
 
 impl Permits {
     /// Makes `count` permits.
-    #[must_use]
     pub fn new(count: usize) -> Arc<Self> {
         Arc::new(Permits { free: Mutex::new(count), returned: Condvar::new() })
     }
 
     /// Takes a permit, and waits for one if none is free.
-    #[must_use]
     pub fn acquire(self: &Arc<Self>) -> Permit {
         let free = self.free.lock().expect("nothing panics while it holds this lock");
         let mut free =

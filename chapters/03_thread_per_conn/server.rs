@@ -14,6 +14,7 @@ use crate::chapter_02::server::echo_reads;
 
 /// What can be set about this server.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Options {
     /// Serve at most so many clients at once; further ones wait in the kernel's queue
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=12_000))]
@@ -79,7 +80,6 @@ pub struct Backoff {
 
 impl Backoff {
     /// Starts at 5 ms.
-    #[must_use]
     pub fn new() -> Self {
         Backoff { delay: Duration::from_millis(5) }
     }

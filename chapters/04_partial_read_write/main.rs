@@ -126,7 +126,7 @@ fn frames(
         let mut client = server.connect("client 1")?;
         client.send(&[0, 0]);
         // Nothing comes from a server that waits for the rest; one that doesn't has ended or answered by then.
-        let _ = client.peek_within(Duration::from_millis(300));
+        let _ = client.comes_within(Duration::from_millis(300));
         client.send(&[0, 5]);
         client.send(b"hello");
         client.half_close();

@@ -16,6 +16,7 @@ use crate::chapter_04::close::close;
 
 /// What can be set about this server.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Options {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the heading of the help")]

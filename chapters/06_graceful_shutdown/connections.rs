@@ -43,7 +43,6 @@ struct Entry {
 
 impl Connections {
     /// Makes an empty group for at most `limit` connections.
-    #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Connections {
             limit,
@@ -127,7 +126,6 @@ fn bytes_wait(stream: &TcpStream) -> bool {
 
 impl Seat {
     /// The connection this seat is for.
-    #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
     }

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 
 fn demonstration() -> Demonstration {
     let step = || ("the server of this step, with a grace time of 1 s", own_server(&["--grace=1"]));
-    let terms = || Terms { grace: Duration::from_secs(1), limit: Duration::from_secs(2), ..Terms::default() };
+    let terms = || Terms { grace: Duration::from_secs(1), ..Terms::default() };
     let pitfall = |caption, option| (caption, own_server(&[option]));
     Demonstration {
         title: "Chapter 6: stopping",

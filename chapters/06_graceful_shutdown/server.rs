@@ -20,6 +20,7 @@ use crate::chapter_05::line_reader::{Line, LineReader};
 
 /// What can be set about this server.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Options {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the heading of the help")]

@@ -16,7 +16,6 @@ pub struct Waker {
 
 impl Waker {
     /// Makes a waker for the listener with this local address.
-    #[must_use]
     pub fn new(listener: SocketAddr) -> Self {
         Waker { listener, address: Mutex::new(None) }
     }

@@ -80,7 +80,6 @@ impl Client {
     }
 
     /// The connection, for what this type doesn't offer.
-    #[must_use]
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -92,9 +91,10 @@ impl Client {
 
     /// Sends bytes. False if the connection didn't take them; what that means shows at the next read.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
+        let began = Instant::now();
         let sent = self.stream.write_all(bytes);
         match &sent {
-            Ok(()) => self.recorder.record(&self.name, What::Sends(Payload::new(bytes))),
+            Ok(()) => self.recorder.record_since(began, &self.name, What::Sends(Payload::new(bytes))),
             Err(error) => self.note(format!("cannot send {}: {error}", Payload::new(bytes))),
         }
         sent.is_ok()
@@ -121,9 +121,8 @@ impl Client {
         self.next_line(patience)
     }
 
-    /// Whether anything comes within `patience`: bytes, the end, or a reset. Reads nothing.
-    #[must_use]
-    pub fn peek_within(&self, patience: Duration) -> bool {
+    /// Whether anything comes within `patience`: bytes, the end, or a reset.
+    pub fn comes_within(&mut self, patience: Duration) -> bool {
         wait_until(patience, || (self.state() != State::Open).then_some(())).is_some()
     }
 
@@ -175,34 +174,42 @@ impl Client {
         }
     }
 
-    /// Looks at the connection without waiting.
-    #[must_use]
-    pub fn state(&self) -> State {
-        if !self.pending.is_empty() {
-            return State::HasBytes;
-        }
+    /// Looks at the connection without waiting. Bytes that have come are kept for `line`.
+    pub fn state(&mut self) -> State {
         if self.stream.set_nonblocking(true).is_err() {
             return State::Ended;
         }
-        let peeked = self.stream.peek(&mut [0]);
+        let mut buffer = [0; 4096];
+        // The end stands behind the bytes that came before it, so they have to be taken to see it.
+        let ended = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break true,
+            }
+            if self.pending.len() > LONGEST_ANSWER {
+                break false;
+            }
+        };
         let _ = self.stream.set_nonblocking(false);
-        match peeked {
-            Ok(0) => State::Ended,
-            Ok(_) => State::HasBytes,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => State::Open,
-            Err(_) => State::Ended,
+        match (ended, self.pending.is_empty()) {
+            (true, _) => State::Ended,
+            (false, true) => State::Open,
+            (false, false) => State::HasBytes,
         }
     }
 
     /// Whether the server ends this connection within `limit`.
-    #[must_use]
-    pub fn ends_within(&self, limit: Duration) -> bool {
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
         wait_until(limit, || (self.state() == State::Ended).then_some(())).is_some()
     }
 
     /// Ends the sending side: the server reads the end, and can still answer.
     pub fn half_close(&mut self) {
         self.recorder.record(&self.name, What::HalfCloses);
+        // An error means that the connection has ended already, which shows at the next read.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 

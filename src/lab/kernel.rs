@@ -6,14 +6,12 @@ use std::time::Duration;
 /// How many established connections wait in the accept queue of the listener on this port.
 ///
 /// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
-#[must_use]
 pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
     const LISTEN: &str = "0A";
     sockets(listener.port(), LISTEN).next()
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.
-#[must_use]
 pub fn has_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
     sockets(port, TIME_WAIT).next().is_some()
@@ -38,7 +36,6 @@ fn sockets(port: u16, state: &'static str) -> impl Iterator<Item = usize> {
 }
 
 /// The system call that the main thread of a process is blocked in, for the calls a server waits in.
-#[must_use]
 pub fn blocked_call(pid: u32) -> Option<&'static str> {
     let line = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
     let number = line.split_whitespace().next()?;
@@ -51,13 +48,11 @@ pub fn blocked_call(pid: u32) -> Option<&'static str> {
 }
 
 /// How many descriptors a process has open.
-#[must_use]
 pub fn descriptors(pid: u32) -> Option<usize> {
     Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
 }
 
 /// The size of a process's address space in bytes.
-#[must_use]
 pub fn address_space(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
@@ -67,7 +62,6 @@ pub fn address_space(pid: u32) -> Option<u64> {
 
 /// The processor time a process has used, in user and in kernel mode.
 #[cfg(target_os = "linux")]
-#[must_use]
 pub fn processor_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field, the program's name, may hold spaces and parentheses: count from behind it (proc(5)).
@@ -78,7 +72,6 @@ pub fn processor_time(pid: u32) -> Option<Duration> {
 
 /// The processor time a process has used, in user and in kernel mode.
 #[cfg(not(target_os = "linux"))]
-#[must_use]
 pub fn processor_time(_pid: u32) -> Option<Duration> {
     None
 }

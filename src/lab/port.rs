@@ -20,7 +20,6 @@ static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
 });
 
 /// Draws a port that nobody holds at the moment. Two calls in one process give different ports.
-#[must_use]
 pub fn draw() -> u16 {
     let width = RANGE.1 - RANGE.0;
     let mut port = RANGE.0;
@@ -34,7 +33,6 @@ pub fn draw() -> u16 {
 }
 
 /// Whether a server could listen on this port. A port in TIME_WAIT counts as taken: not every server can use it.
-#[must_use]
 pub fn is_free(port: u16) -> bool {
     // Not std's listener, which would share a port in TIME_WAIT.
     let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else { return false };

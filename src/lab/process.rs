@@ -26,6 +26,24 @@ pub enum Scarcity {
     AddressSpace(usize),
 }
 
+/// The programs that run at the moment.
+static LIVE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Makes Ctrl-C end every program that was started here before it ends this one.
+///
+/// They are in process groups of their own, so that a signal from the terminal doesn't reach them. Where a handler is
+/// set already, that one stays.
+pub fn end_all_on_ctrl_c() {
+    let set = ctrlc::set_handler(|| {
+        for id in LIVE.lock().expect("nothing panics while it holds this lock").drain(..) {
+            platform::kill_group(id);
+        }
+        // 128 and the number of SIGINT, as shells count.
+        std::process::exit(130);
+    });
+    drop(set);
+}
+
 impl Process {
     /// Starts `arguments`, the first of which is the program.
     ///
@@ -48,9 +66,14 @@ impl Process {
                 shell
             }
         };
-        command.args(rest).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Errors in English, and panics in two lines: both are quoted as evidence.
+        command.args(rest).env("LC_ALL", "C").env("RUST_BACKTRACE", "0").env("GOTRACEBACK", "none");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         platform::own_group(&mut command);
+        let mut live = LIVE.lock().expect("nothing panics while it holds this lock");
         let mut child = command.spawn()?;
+        live.push(child.id());
+        drop(live);
         let output = Arc::default();
         // Read all the time: a program whose output nobody takes would block when it writes more.
         if let Some(stdout) = child.stdout.take() {
@@ -63,7 +86,6 @@ impl Process {
     }
 
     /// The process's number.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -79,14 +101,12 @@ impl Process {
     }
 
     /// What it has printed so far, on standard output and standard error.
-    #[must_use]
     pub fn output(&self) -> String {
         let output = self.output.lock().expect("nothing panics while it holds this lock");
         String::from_utf8_lossy(&output).into_owned()
     }
 
     /// What it has printed when it has ended, given a moment for the last of it to be read.
-    #[must_use]
     pub fn last_output(&self) -> String {
         // Both collecting threads drop their handle at the end of the output. A child that inherited it may hold it.
         wait_until(Duration::from_secs(1), || (Arc::strong_count(&self.output) == 1).then_some(()));
@@ -107,8 +127,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        platform::kill_group(&self.child);
+        platform::kill_group(self.child.id());
         self.kill();
+        LIVE.lock().expect("nothing panics while it holds this lock").retain(|&id| id != self.child.id());
     }
 }
 
@@ -141,8 +162,10 @@ mod platform {
         kill_process(Pid::from_child(child), Signal::TERM).is_ok()
     }
 
-    pub(super) fn kill_group(child: &Child) {
-        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    pub(super) fn kill_group(leader: u32) {
+        if let Some(leader) = leader.try_into().ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
     }
 }
 
@@ -156,9 +179,9 @@ mod platform {
         false
     }
 
-    pub(super) fn kill_group(child: &Child) {
+    pub(super) fn kill_group(leader: u32) {
         // Windows has no group that std could end; `taskkill /T` ends the process and its children.
-        let id = child.id().to_string();
+        let id = leader.to_string();
         let ended = Command::new("taskkill")
             .args(["/F", "/T", "/PID", &id])
             .stdout(Stdio::null())

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
 /// How many events one recording keeps. Further ones are only counted.
-const CAPACITY: usize = 4_000;
+const CAPACITY: usize = 20_000;
 
 /// How many bytes of each payload are kept.
 const PAYLOAD_HEAD: usize = 48;
@@ -22,6 +22,17 @@ pub struct Event {
     /// What was done.
     #[serde(flatten)]
     pub what: What,
+}
+
+impl Event {
+    /// Whether a call of the server did all that was asked of it: a `read` that got bytes, a `write` that took all.
+    pub fn is_ordinary_call(&self) -> bool {
+        match &self.what {
+            What::Read(_) => true,
+            What::Wrote { given, taken } => *given == taken.len(),
+            _ => false,
+        }
+    }
 }
 
 /// What an event was.
@@ -88,9 +99,14 @@ pub struct Payload {
 
 impl Payload {
     /// Notes these bytes.
-    #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         Payload { len: bytes.len(), head: bytes[..bytes.len().min(PAYLOAD_HEAD)].to_vec() }
+    }
+
+    /// How many bytes were moved.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks whether it is empty")]
+    pub fn len(&self) -> usize {
+        self.len
     }
 }
 
@@ -123,7 +139,6 @@ impl fmt::Display for Payload {
 }
 
 /// Text as text, everything else escaped: `\n`, `\r`, `\t`, `\xff`.
-#[must_use]
 pub fn escape(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -141,7 +156,6 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 /// A number with commas between its thousands.
-#[must_use]
 pub fn group(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -161,10 +175,10 @@ pub struct Recorder {
     recording: Arc<Mutex<Recording>>,
 }
 
-/// Everything that was taken down, in the order it was reported.
+/// Everything that was taken down.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Recording {
-    /// The first events.
+    /// The events, the earliest first.
     pub events: Vec<Event>,
     /// How many more there were than are kept.
     pub left_out: usize,
@@ -172,14 +186,20 @@ pub struct Recording {
 
 impl Recorder {
     /// Begins a recording.
-    #[must_use]
     pub fn new() -> Self {
         Recorder { start: Instant::now(), recording: Arc::default() }
     }
 
     /// Takes down that `who` did `what`, now.
     pub fn record(&self, who: &str, what: What) {
-        let at_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.record_since(Instant::now(), who, what);
+    }
+
+    /// Takes down that `who` did `what`, and began it at `began`.
+    ///
+    /// For sending: the other side may have the bytes, and write that down, before the call that sent them returns.
+    pub fn record_since(&self, began: Instant, who: &str, what: What) {
+        let at_us = u64::try_from(began.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX);
         let mut recording = self.recording.lock().expect("nothing panics while it holds this lock");
         if recording.events.len() < CAPACITY {
             recording.events.push(Event { at_us, who: who.to_owned(), what });
@@ -193,16 +213,11 @@ impl Recorder {
         self.record(who, What::Note { text: text.into() });
     }
 
-    /// What has been taken down so far.
-    #[must_use]
+    /// What has been taken down so far, in the order in which it happened.
     pub fn recording(&self) -> Recording {
-        self.recording.lock().expect("nothing panics while it holds this lock").clone()
-    }
-
-    /// How long ago the recording began.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.start.elapsed()
+        let mut recording = self.recording.lock().expect("nothing panics while it holds this lock").clone();
+        recording.events.sort_by_key(|event| event.at_us);
+        recording
     }
 }
 

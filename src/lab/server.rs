@@ -2,10 +2,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::port;
@@ -16,6 +17,12 @@ use super::wait::wait_until;
 /// How long anything that a server owes may take.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
+/// The name of a thread that serves a connection in this process. What it panics is part of the demonstration.
+pub const CONNECTION_THREAD: &str = "connection";
+
+/// A function that serves one connection.
+pub type Handler = dyn Fn(&Connection<'_>) -> io::Result<()> + Send + Sync;
+
 /// How a server to examine is reached.
 #[derive(Clone)]
 pub enum Target {
@@ -24,7 +31,7 @@ pub enum Target {
     /// It is started by this command, with `{addr}`, or `{host}` and `{port}`, where the address belongs.
     Command(Vec<String>),
     /// It runs in this process: a function that serves one connection.
-    InProcess(Arc<dyn Fn(&Connection<'_>) -> io::Result<()> + Send + Sync>),
+    InProcess(Arc<Handler>),
 }
 
 /// A server that has been started, or was running.
@@ -42,7 +49,6 @@ impl Target {
     }
 
     /// Whether the whole address can be put into the command, so that its spelling can be examined.
-    #[must_use]
     pub fn takes_any_address(&self) -> bool {
         matches!(self, Target::Command(arguments) if arguments.iter().any(|argument| argument.contains("{addr}")))
     }
@@ -94,7 +100,6 @@ impl Target {
 
 impl Running {
     /// Where it is to be reached.
-    #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -105,7 +110,6 @@ impl Running {
     }
 
     /// The process's number, if it was started by a command.
-    #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
     }
@@ -153,22 +157,25 @@ impl Running {
     }
 
     /// How the process ended and what it said last, if it was started here and has ended.
+    ///
+    /// Its connections may be gone a moment before it is, so this waits for half a second.
     pub fn obituary(&mut self) -> Option<String> {
         let process = self.process.as_mut()?;
-        let status = process.exited()?;
+        let status = process.exits_within(Duration::from_millis(500))?;
         let output = process.last_output();
-        let last_words: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
         // A panic's second line is its message; `note: run with …` is none.
-        let told =
-            last_words.iter().rev().find(|line| !line.starts_with("note: ")).map(|line| shorten(line.trim(), 240));
-        let said = told.map_or("it printed nothing".to_owned(), |line| format!("its last words: {line}"));
-        let text = format!("the server's process has ended with {status}; {said}");
-        self.recorder.note("server", format!("has ended with {status}; {said}"));
+        let last = output
+            .lines()
+            .filter(|_| !status.success())
+            .map(str::trim)
+            .rfind(|line| !line.is_empty() && !line.starts_with("note: "));
+        let said = last.map_or(String::new(), |line| format!("; its last words: {}", shorten(line, 240)));
+        let text = format!("the server's process has ended with {status}{said}");
+        self.recorder.note("server", format!("has ended with {status}{said}"));
         Some(text)
     }
 
     /// How many connections the server in this process has served to their end.
-    #[must_use]
     pub fn served(&self) -> usize {
         self.in_process.as_ref().map_or(0, |server| server.served.load(SeqCst))
     }
@@ -191,7 +198,6 @@ pub struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// The connection, each `read` and `write` recorded.
-    #[must_use]
     pub fn recorded(&self) -> Recorded<&'a TcpStream> {
         Recorded { inner: self.stream, recorder: self.recorder.clone() }
     }
@@ -225,14 +231,13 @@ impl<S: Read> Read for Recorded<S> {
 
 impl<S: Write> Write for Recorded<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let began = Instant::now();
         let result = self.inner.write(bytes);
-        self.recorder.record(
-            "server",
-            match &result {
-                Ok(count) => What::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
-                Err(error) => What::Failed { call: "write", error: error.to_string() },
-            },
-        );
+        let what = match &result {
+            Ok(count) => What::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
+            Err(error) => What::Failed { call: "write", error: error.to_string() },
+        };
+        self.recorder.record_since(began, "server", what);
         result
     }
 
@@ -249,10 +254,7 @@ struct InProcess {
 }
 
 impl InProcess {
-    fn start(
-        serve: Arc<dyn Fn(&Connection<'_>) -> io::Result<()> + Send + Sync>,
-        recorder: &Recorder,
-    ) -> io::Result<Self> {
+    fn start(serve: Arc<Handler>, recorder: &Recorder) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let addr = listener.local_addr()?;
         let (served, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -264,12 +266,13 @@ impl InProcess {
                     return;
                 }
                 let (serve, served, recorder) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
-                let handling = thread::Builder::new().name("connection".into()).spawn(move || {
-                    let result = serve(&Connection { stream: &stream, recorder: &recorder });
-                    if let Err(error) = result {
-                        recorder.note("server", format!("gives up this connection: {error}"));
+                let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
+                    let connection = Connection { stream: &stream, recorder: &recorder };
+                    match panic::catch_unwind(AssertUnwindSafe(|| serve(&connection))) {
+                        Ok(Ok(())) => recorder.note("server", "is done with the connection"),
+                        Ok(Err(error)) => recorder.note("server", format!("gives up the connection: {error}")),
+                        Err(_) => recorder.note("server", "panics: the thread of this connection unwinds"),
                     }
-                    recorder.note("server", "closes the connection");
                     drop(stream);
                     served.fetch_add(1, SeqCst);
                 });

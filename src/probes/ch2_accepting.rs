@@ -1,6 +1,6 @@
 //! Chapter 2: does the accept loop go on?
 
-use super::trial::{Trial, unreachable};
+use super::trial::{Trial, fallen, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 
 pub(super) const PROBES: &[Probe] = &[
@@ -30,7 +30,7 @@ fn next_client(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     for (name, line) in [("client 1", "one"), ("client 2", "two")] {
         let mut client = server.connect(name).map_err(unreachable)?;
-        trial.ask(&mut client, line).map_err(|finding| Finding::falls(format!("{name}: {}", finding.evidence)))?;
+        trial.ask(&mut client, line).map_err(|finding| fallen(&mut server, name, &finding))?;
         client.leave();
     }
     Ok(Finding::holds("after client 1 had left, client 2 was served"))
@@ -50,9 +50,8 @@ fn reset_before_accept(trial: &Trial<'_>) -> Judged {
     let mut next = server
         .connect("next client")
         .map_err(|why| Finding::falls(format!("after {RESETS} clients had reset: {why}")))?;
-    trial.ask(&mut next, "still there?").map_err(|finding| {
-        let why = server.obituary().unwrap_or(finding.evidence);
-        Finding::falls(format!("after {RESETS} clients had reset: {why}"))
-    })?;
+    trial
+        .ask(&mut next, "still there?")
+        .map_err(|finding| fallen(&mut server, &format!("after {RESETS} clients had reset"), &finding))?;
     Ok(Finding::holds(format!("{RESETS} clients reset before they were served, and the next one got its answer")))
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::trial::{Trial, unreachable};
+use super::trial::{Trial, fallen, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, Got, State};
 use crate::lab::kernel;
@@ -58,7 +58,7 @@ pub(super) const PROBES: &[Probe] = &[
 fn idle_client(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut server = trial.start()?;
-        let silent = server.connect("client 1").map_err(unreachable)?;
+        let mut silent = server.connect("client 1").map_err(unreachable)?;
         let mut asking = server.connect("client 2").map_err(unreachable)?;
         asking.send(b"hello\n");
         let expected = trial.answer_to(b"hello");
@@ -154,10 +154,9 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     drop(crowd);
     trial.recorder.note("clients", "all leave");
     let mut next = server.connect("next client").map_err(unreachable)?;
-    trial.ask(&mut next, "and now?").map_err(|finding| {
-        let why = server.obituary().unwrap_or(finding.evidence);
-        Finding::falls(format!("after {count} clients had come and left: {why}"))
-    })?;
+    trial
+        .ask(&mut next, "and now?")
+        .map_err(|finding| fallen(&mut server, &format!("after {count} clients had come and left"), &finding))?;
     Ok(Finding::holds(format!(
         "with {DESCRIPTORS} descriptors and {count} clients it went on, used {} ms of processor time in 2 s, and served the \
          next client when they had left",
@@ -213,9 +212,9 @@ fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) ->
     let quiet = Recorder::new();
     for number in 1..=count {
         let mut client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
-        trial.ask(&mut client, "hello").map_err(|finding| {
-            Finding::falls(format!("client {number} of {count}, one after the other: {}", finding.evidence))
-        })?;
+        trial
+            .ask(&mut client, "hello")
+            .map_err(|finding| fallen(server, &format!("client {number} of {count}, one after the other"), &finding))?;
     }
     trial.recorder.note("clients", format!("{count} come, ask and leave, one after the other"));
     Ok(())

@@ -88,7 +88,7 @@ fn split_message(trial: &Trial<'_>) -> Judged {
 /// What comes within this time, though nothing should.
 fn premature(client: &mut Client, patience: Duration) -> Option<Got> {
     // Not written down if nothing comes: this silence is as it should be.
-    let ready = client.peek_within(patience);
+    let ready = client.comes_within(patience);
     ready.then(|| client.line(patience))
 }
 
@@ -179,10 +179,11 @@ fn prompt_answer(trial: &Trial<'_>) -> Judged {
         .note("client 1", format!("makes {} round trips, every other with an immediate acknowledgement", 2 * ROUNDS));
     for round in 0..2 * ROUNDS {
         let quick = round % 2 == 1;
-        // Not permanent (tcp(7)): it has to be said for every round.
-        let _ = socket2::SockRef::from(client.stream()).set_tcp_quickack(quick);
         let start = Instant::now();
-        trial.ask(&mut client, "prompt")?;
+        client.send(b"prompt\n");
+        // Not permanent (tcp(7)): the kernel goes back to delayed acknowledgements whenever something is sent.
+        let _ = socket2::SockRef::from(client.stream()).set_tcp_quickack(quick);
+        trial.expect_echo(&mut client, b"prompt")?;
         times[usize::from(quick)].push(start.elapsed());
     }
     let [plain, quick] = times.map(|mut times| {

@@ -67,7 +67,7 @@ pub(super) const PROBES: &[Probe] = &[
 
 fn endless_line(trial: &Trial<'_>) -> Judged {
     const MOST: usize = 64 * 1024 * 1024;
-    const CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
     let mut server = trial.start()?;
     let client = server.connect("client 1").map_err(unreachable)?;

@@ -69,11 +69,12 @@ pub(super) const PROBES: &[Probe] = &[
 
 const WITHOUT_FINISHING: &str = "it stopped without finishing";
 
-/// A client that has been served and has now sent half a line.
+/// A client that has been served and has sent half of its next line.
 fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Finding> {
     let mut client = server.connect("client 1").map_err(unreachable)?;
-    trial.ask(&mut client, "whole")?;
-    client.send(b"hal");
+    // In one write: with the answer to the first line it is sure that the server has the half line as well.
+    client.send(b"whole\nhal");
+    trial.expect_echo(&mut client, b"whole")?;
     Ok(client)
 }
 
@@ -86,7 +87,7 @@ fn ask_to_stop(trial: &Trial<'_>, server: &mut Running) -> Result<(), Finding> {
 }
 
 /// Whether new clients are refused within `limit`, or `abort` ends the wait.
-fn refuses_within(server: &Running, limit: Duration, abort: impl Fn() -> bool) -> bool {
+fn refuses_within(server: &Running, limit: Duration, mut abort: impl FnMut() -> bool) -> bool {
     let quiet = Recorder::new();
     let addr = server.addr();
     wait_until(limit, || {
@@ -102,7 +103,7 @@ fn refuses_within(server: &Running, limit: Duration, abort: impl Fn() -> bool) -
 
 fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let client = in_progress(trial, &mut server)?;
+    let mut client = in_progress(trial, &mut server)?;
     ask_to_stop(trial, &mut server)?;
     let refuses = refuses_within(&server, trial.terms.limit, || client.state() == State::Ended);
     if client.ends_within(Duration::from_millis(200)) {
@@ -126,9 +127,7 @@ fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
 
 fn finishes_line(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    client.send(b"whole\nhal");
-    trial.expect_echo(&mut client, b"whole")?;
+    let mut client = in_progress(trial, &mut server)?;
     ask_to_stop(trial, &mut server)?;
     // The rest of the line is late on purpose: the server has had time to stop.
     refuses_within(&server, Duration::from_secs(1), || client.state() == State::Ended);
@@ -148,7 +147,7 @@ fn finishes_line(trial: &Trial<'_>) -> Judged {
 
 fn closes_idle(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let busy = in_progress(trial, &mut server)?;
+    let mut busy = in_progress(trial, &mut server)?;
     let mut idle = server.connect("client 2").map_err(unreachable)?;
     trial.ask(&mut idle, "done")?;
     ask_to_stop(trial, &mut server)?;
@@ -183,7 +182,7 @@ fn closes_idle(trial: &Trial<'_>) -> Judged {
 
 fn stuck_client(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let client = in_progress(trial, &mut server)?;
+    let mut client = in_progress(trial, &mut server)?;
     ask_to_stop(trial, &mut server)?;
     if client.ends_within(Duration::from_millis(300)) {
         trial.recorder.note("client 1", "finds its connection closed, in the middle of its line");
@@ -214,9 +213,12 @@ fn exits(server: &mut Running, grace: Duration) -> Option<ExitStatus> {
 
 fn clean_exit(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    trial.ask(&mut client, "hello")?;
-    client.leave();
+    // Two clients: after one, a server that serves only one is about to end by itself, with status 0.
+    for name in ["client 1", "client 2"] {
+        let mut client = server.connect(name).map_err(unreachable)?;
+        trial.ask(&mut client, "hello")?;
+        client.leave();
+    }
     ask_to_stop(trial, &mut server)?;
     let Some(status) = exits(&mut server, trial.terms.grace) else {
         return Ok(Finding::falls(format!(

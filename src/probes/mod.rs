@@ -32,7 +32,6 @@ pub enum Verdict {
 
 impl Verdict {
     /// The word for it.
-    #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Holds => "holds",
@@ -86,6 +85,19 @@ pub enum Needs {
     Signals,
 }
 
+impl Needs {
+    /// What that is, as the end of "It needs".
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Needs::Address => "only the server's address",
+            Needs::Command => "a command that starts the server",
+            Needs::CommandOnLinux => "a command that starts the server, and Linux, whose /proc it reads",
+            Needs::Linux => "Linux, for a socket option",
+            Needs::Signals => "a command that starts the server, and a system with signals",
+        }
+    }
+}
+
 /// A client that detects one pitfall.
 pub struct Probe {
     /// Its kebab-case name, which is the pitfall's as well.
@@ -107,7 +119,6 @@ pub struct Probe {
 
 impl Probe {
     /// Examines a server.
-    #[must_use]
     pub fn run(&self, target: &Target, terms: &Terms, recorder: &Recorder) -> Finding {
         if let Some(why) = self.impossible(target) {
             return Finding::skipped(why);
@@ -133,8 +144,8 @@ impl Probe {
     }
 }
 
-/// Every probe, in the order of the chapters. The first named of a chapter isn't always its headline, see `HEADLINES`.
-pub static ALL: &[&[Probe]] = &[
+/// Every probe, in the order of the chapters.
+static ALL: &[&[Probe]] = &[
     ch1_start_up::PROBES,
     ch2_accepting::PROBES,
     ch3_crowding::PROBES,
@@ -143,17 +154,12 @@ pub static ALL: &[&[Probe]] = &[
     ch6_stopping::PROBES,
 ];
 
-/// For each chapter, the probe that every earlier step falls into.
-pub const HEADLINES: [&str; 6] =
-    ["every-interface", "next-client", "idle-client", "split-message", "endless-line", "finishes-line"];
-
 /// All probes, one after the other.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
     ALL.iter().copied().flatten()
 }
 
 /// The probe with this name.
-#[must_use]
 pub fn find(name: &str) -> Option<&'static Probe> {
     all().find(|probe| probe.name == name)
 }

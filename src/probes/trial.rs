@@ -126,3 +126,9 @@ fn cannot_start(error: &std::io::Error) -> Finding {
 pub(super) fn unreachable(why: String) -> Finding {
     Finding::falls(why)
 }
+
+/// What a finding was about, and why: the end of the server's process explains more than a closed connection.
+pub(super) fn fallen(server: &mut Running, when: &str, finding: &Finding) -> Finding {
+    let ended = server.obituary().map(|obituary| format!("; {obituary}")).unwrap_or_default();
+    Finding::falls(format!("{when}: {}{ended}", finding.evidence))
+}

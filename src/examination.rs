@@ -1,0 +1,120 @@
+//! Many probes on one server or on several, some at the same time.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use crate::lab::client::{Client, Got};
+use crate::lab::recording::{Payload, Recorder, escape};
+use crate::lab::server::Target;
+use crate::probes::{Finding, Probe, Terms};
+
+/// One probe to run on one server.
+pub struct Job<'a> {
+    /// The probe.
+    pub probe: &'static Probe,
+    /// The server.
+    pub target: &'a Target,
+    /// What was agreed with it.
+    pub terms: &'a Terms,
+}
+
+impl Job<'_> {
+    fn run(&self) -> Finding {
+        self.probe.run(self.target, self.terms, &Recorder::new())
+    }
+}
+
+/// Runs all jobs, `at_once` side by side, and those that must be alone at the end. Calls `done` after each.
+///
+/// The findings come in the order of the jobs.
+pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Finding> {
+    let findings: Vec<Mutex<Option<Finding>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+    let run = |index: usize| {
+        let finding = jobs[index].run();
+        *findings[index].lock().expect("nothing panics while it holds this lock") = Some(finding);
+        done();
+    };
+    let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(&index) = together.get(next.fetch_add(1, SeqCst)) {
+                    run(index);
+                }
+            });
+        }
+    });
+    alone.into_iter().for_each(run);
+    let finding = |cell: Mutex<Option<Finding>>| cell.into_inner().ok().flatten();
+    findings.into_iter().map(|cell| finding(cell).unwrap_or_else(|| Finding::skipped("it was not run"))).collect()
+}
+
+/// Runs probes one after the other on a server that is running already and is not started anew for each.
+///
+/// When one of them has ended it, that is not held against the others.
+pub fn run_in_turn(addr: SocketAddr, probes: &[&'static Probe], terms: &Terms, done: impl Fn()) -> Vec<Finding> {
+    let target = Target::Address(addr);
+    let mut gone_since = None;
+    let mut findings = Vec::new();
+    for &probe in probes {
+        let finding = match gone_since {
+            Some(name) => Finding::skipped(format!("nobody listens on {addr} any more since the probe {name}")),
+            None => Job { probe, target: &target, terms }.run(),
+        };
+        findings.push(finding);
+        let still_there = || Client::connect(addr, "client", &Recorder::new(), Duration::from_secs(2)).is_ok();
+        if gone_since.is_none() && !still_there() {
+            gone_since = Some(probe.name);
+        }
+        done();
+    }
+    findings
+}
+
+/// How a server answers a plain first line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FirstLine {
+    /// As was agreed, or not at all: that is for the probes to judge.
+    AsAgreed,
+    /// With something else: it speaks another protocol, of which this sentence gives a sample.
+    Otherwise(String),
+}
+
+/// Sends a plain line and looks at the answer, so that a server of another protocol is not judged by this one.
+///
+/// # Errors
+/// A sentence that says why the server could not be started or reached.
+pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
+    const LINE: &str = "hello";
+    let recorder = Recorder::new();
+    let mut server = target.start(&recorder, None).map_err(|error| match target {
+        Target::Command(arguments) => {
+            let program = arguments.first().map_or("", String::as_str);
+            format!("cannot start \"{program}\": {error}. Check the command after `--`")
+        }
+        _ => format!("cannot start the server: {error}"),
+    })?;
+    let mut client = server.connect("client 1")?;
+    client.send(format!("{LINE}\n").as_bytes());
+    let expected = [terms.prefix.as_bytes(), LINE.as_bytes(), b"\n"].concat();
+    let answer = match client.line(terms.limit) {
+        Got::Line(answer) if answer != expected => answer,
+        Got::Nothing(part) | Got::End(part) | Got::Reset(part) if !part.is_empty() => part,
+        _ => return Ok(FirstLine::AsAgreed),
+    };
+    let sent = escape(format!("{LINE}\n").as_bytes());
+    let hint = match answer.strip_suffix(b"hello\n").map(std::str::from_utf8) {
+        Some(Ok(prefix)) => format!(" If that is its echo, add --prefix '{prefix}'."),
+        _ => String::new(),
+    };
+    Ok(FirstLine::Otherwise(format!(
+        "\"{sent}\" was answered by {}, not by \"{}\": this is another protocol, and the probes that expect an echo are \
+         skipped.{hint}",
+        Payload::new(&answer),
+        escape(&expected),
+    )))
+}
