@@ -11,7 +11,6 @@ use std::time::Duration;
 use anstream::{eprintln, print, println};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
@@ -45,22 +44,20 @@ pub struct Scene {
     alone: bool,
 }
 
+/// What a scene came to: a finding, or why it could not be played, which shows nothing of pitfall or cure.
+pub type Played = Result<Finding, String>;
+
 /// One run of a scene.
 struct Take {
     caption: &'static str,
-    run: Box<dyn FnOnce(&Recorder) -> Finding + Send>,
+    run: Box<dyn FnOnce(&Recorder) -> Played + Send>,
 }
 
 /// What was seen of one run.
-#[derive(Debug, Serialize)]
-pub struct Seen {
-    /// Which server it was.
-    pub caption: &'static str,
-    /// The verdict.
-    #[serde(flatten)]
-    pub finding: Finding,
-    /// What happened.
-    pub recording: Recording,
+struct Seen {
+    caption: &'static str,
+    played: Played,
+    recording: Recording,
 }
 
 impl Scene {
@@ -88,8 +85,8 @@ impl Scene {
         let terms = Terms { limit: SHORT_LIMIT, ..terms };
         let mut scene = Self::play(
             name,
-            (pitfall.0, move |recorder: &Recorder| probe.run(&pitfall.1, &terms, recorder)),
-            (cure.0, move |recorder: &Recorder| probe.run(&cure.1, &again, recorder)),
+            (pitfall.0, move |recorder: &Recorder| Ok(probe.run(&pitfall.1, &terms, recorder))),
+            (cure.0, move |recorder: &Recorder| Ok(probe.run(&cure.1, &again, recorder))),
         );
         scene.alone = probe.runs_alone;
         scene
@@ -98,8 +95,8 @@ impl Scene {
     /// A scene of the chapter's own: two functions that write down what happens and say what it shows.
     pub fn play(
         name: &'static str,
-        pitfall: (&'static str, impl FnOnce(&Recorder) -> Finding + Send + 'static),
-        cure: (&'static str, impl FnOnce(&Recorder) -> Finding + Send + 'static),
+        pitfall: (&'static str, impl FnOnce(&Recorder) -> Played + Send + 'static),
+        cure: (&'static str, impl FnOnce(&Recorder) -> Played + Send + 'static),
     ) -> Self {
         Scene {
             name,
@@ -176,12 +173,20 @@ fn demonstrate(name: &str, demonstration: Demonstration) -> ExitCode {
     for (name, [pitfall, cure]) in names.into_iter().zip(play_all(scenes)) {
         println!("\n{BOLD}── {name} {}{BOLD:#}", "─".repeat(screen::width().saturating_sub(name.len() + 4)));
         print!("{}", shown("the pitfall", &pitfall));
-        if pitfall.finding.verdict == Verdict::Holds {
-            broken_claims.push(format!("{name}: the pitfall did not spring"));
+        match &pitfall.played {
+            Err(_) => broken_claims.push(format!("{name}: the pitfall could not be shown")),
+            Ok(finding) if finding.verdict == Verdict::Holds => {
+                broken_claims.push(format!("{name}: the pitfall did not spring"));
+            }
+            Ok(_) => {}
         }
         print!("{}", shown("the cure", &cure));
-        if cure.finding.verdict == Verdict::Falls {
-            broken_claims.push(format!("{name}: the cure did not hold"));
+        match &cure.played {
+            Err(_) => broken_claims.push(format!("{name}: the cure could not be shown")),
+            Ok(finding) if finding.verdict == Verdict::Falls => {
+                broken_claims.push(format!("{name}: the cure did not hold"));
+            }
+            Ok(_) => {}
         }
     }
     println!("\n{BOLD}Why{BOLD:#}\n{}", screen::paragraph(why, 2));
@@ -234,21 +239,23 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
 
 fn play(take: Take) -> Seen {
     let recorder = Recorder::new();
-    let finding = (take.run)(&recorder);
-    Seen { caption: take.caption, finding, recording: recorder.recording() }
+    let played = (take.run)(&recorder);
+    Seen { caption: take.caption, played, recording: recorder.recording() }
 }
 
 fn shown(which: &str, seen: &Seen) -> String {
-    let Finding { verdict, evidence } = &seen.finding;
-    let style = screen::verdict(*verdict);
+    let (word, style, evidence) = match &seen.played {
+        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence),
+        Err(why) => ("could not be shown", BAD, why),
+    };
     let mut text = String::new();
     let _ = writeln!(text, "\n  {BOLD}{which}:{BOLD:#} {}", seen.caption);
     text.push_str(&timeline::draw(&seen.recording, screen::width()));
-    let head = format!("  → {}: ", verdict.word());
-    let mut lines = screen::wrap(evidence, screen::width().saturating_sub(head.chars().count())).into_iter();
-    let _ = writeln!(text, "  → {style}{}{style:#}: {}", verdict.word(), lines.next().unwrap_or_default());
+    let indent = "  → : ".chars().count() + word.chars().count();
+    let mut lines = screen::wrap(evidence, screen::width().saturating_sub(indent)).into_iter();
+    let _ = writeln!(text, "  → {style}{word}{style:#}: {}", lines.next().unwrap_or_default());
     for line in lines {
-        let _ = writeln!(text, "{:indent$}{line}", "", indent = head.chars().count());
+        let _ = writeln!(text, "{:indent$}{line}", "");
     }
     text
 }

@@ -91,13 +91,7 @@ pub enum FirstLine {
 pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
     const LINE: &str = "hello";
     let recorder = Recorder::new();
-    let mut server = target.start(&recorder, None).map_err(|error| match target {
-        Target::Command(arguments) => {
-            let program = arguments.first().map_or("", String::as_str);
-            format!("cannot start \"{program}\": {error}. Check the command after `--`")
-        }
-        _ => format!("cannot start the server: {error}"),
-    })?;
+    let mut server = target.start(&recorder, None)?;
     let mut client = server.connect("client 1")?;
     client.send(format!("{LINE}\n").as_bytes());
     let expected = [terms.prefix.as_bytes(), LINE.as_bytes(), b"\n"].concat();

@@ -73,7 +73,7 @@ struct ProbeArguments {
     #[arg(long, value_name = "TEXT", default_value = "echo: ")]
     prefix: String,
     /// How long the server may take to stop, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     grace: u64,
     /// Examine a server on another machine. It is sent hostile traffic: use this only on servers you own
     #[arg(long)]

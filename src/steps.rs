@@ -13,7 +13,6 @@ pub struct Serve<O: Args, P: ValueEnum + Send + Sync + 'static> {
     pub addr: String,
     /// Run the server with a mistake in it: this chapter's first, or the one named
     #[arg(long, value_name = "NAME", require_equals = true)]
-    #[expect(clippy::option_option, reason = "clap's way to say: absent, without a value, with a value")]
     pub pitfall: Option<Option<P>>,
     /// The step's own options.
     #[command(flatten)]

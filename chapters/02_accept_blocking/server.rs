@@ -13,7 +13,7 @@ use crate::chapter_01::server::{announce, listen, log};
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Hang up on a client that has said nothing for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub read_timeout: u64,
 }
 

@@ -1,8 +1,9 @@
 //! `cargo run --bin 03_thread_per_conn`: a thread for each client, and the three usual mistakes of that.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use tcp_pitfalls::demo::{self, Demonstration, Scene, own_server};
+use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
 use tcp_pitfalls::lab::client::{Client, Got};
 use tcp_pitfalls::lab::process::Scarcity;
 use tcp_pitfalls::lab::recording::Recorder;
@@ -50,48 +51,44 @@ fn demonstration() -> Demonstration {
 }
 
 /// Gives the server too little memory for the threads of all its clients.
-fn short_of_threads(options: &[&str], recorder: &Recorder) -> Finding {
+fn short_of_threads(options: &[&str], recorder: &Recorder) -> Played {
     const CLIENTS: usize = 150;
     // Room for the program and about a hundred threads of 2 MiB, or for a thousand of a small stack; the limit counts
     // what is reserved, not what is used.
     const ADDRESS_SPACE_KIB: usize = 256 * 1024;
     if !cfg!(target_os = "linux") {
-        return Finding::skipped("the limit on address space is set for Linux");
+        return Ok(Finding::skipped("it limits the server's address space, which it can do on Linux only"));
     }
-    let play = || -> Result<Finding, String> {
-        let scarcity = Some(Scarcity::AddressSpace(ADDRESS_SPACE_KIB));
-        let mut server = own_server(options).start(recorder, scarcity).map_err(|error| error.to_string())?;
-        let quiet = Recorder::new();
-        let mut crowd = vec![server.connect_with("client", &quiet, None)?];
-        while crowd.len() < CLIENTS {
-            match Client::connect(server.addr(), "client", &quiet, LIMIT) {
-                Ok(client) => crowd.push(client),
-                Err(_) => break,
-            }
+    let mut server = own_server(options).start(recorder, Some(Scarcity::AddressSpace(ADDRESS_SPACE_KIB)))?;
+    let quiet = Recorder::new();
+    let mut crowd = vec![server.connect_with("client", &quiet, None)?];
+    while crowd.len() < CLIENTS {
+        match Client::connect(server.addr(), "client", &quiet, LIMIT) {
+            Ok(client) => crowd.push(client),
+            Err(_) => break,
         }
-        recorder.note("clients", format!("{} connect and stay", crowd.len()));
-        // The last of them is served only when all before it have been: there is no better sign that the server is
-        // through with the crowd, or has ended.
-        if let Some(last) = crowd.last_mut() {
-            last.send(b"am I in?\n");
-            last.line(std::time::Duration::from_secs(1));
-        }
-        drop(crowd);
-        recorder.note("clients", "all leave");
-        let mut next = match server.connect("next client") {
-            Ok(next) => next,
-            Err(why) => return Ok(Finding::falls(format!("after {CLIENTS} clients: {why}"))),
-        };
-        next.send(b"and now?\n");
-        Ok(match next.line(LIMIT) {
-            Got::Line(_) => Finding::holds(format!(
-                "{CLIENTS} clients needed more threads than there were; when they had left, the next one was served"
-            )),
-            _ => Finding::falls(format!(
-                "after {CLIENTS} clients: {}",
-                server.obituary().unwrap_or_else(|| "the next one was not served".into())
-            )),
-        })
+    }
+    recorder.note("clients", format!("{} connect and stay", crowd.len()));
+    // The last of them is served only when all before it have been: there is no better sign that the server is
+    // through with the crowd, or has ended.
+    if let Some(last) = crowd.last_mut() {
+        last.send(b"am I in?\n");
+        last.line(Duration::from_secs(1));
+    }
+    drop(crowd);
+    recorder.note("clients", "all leave");
+    let mut next = match server.connect("next client") {
+        Ok(next) => next,
+        Err(why) => return Ok(Finding::falls(format!("after {CLIENTS} clients: {why}"))),
     };
-    play().unwrap_or_else(Finding::skipped)
+    next.send(b"and now?\n");
+    Ok(match next.line(LIMIT) {
+        Got::Line(_) => Finding::holds(format!(
+            "{CLIENTS} clients needed more threads than there were; when they had left, the next one was served"
+        )),
+        _ => Finding::falls(format!(
+            "after {CLIENTS} clients: {}",
+            server.obituary().unwrap_or_else(|| "the next one was not served".into())
+        )),
+    })
 }

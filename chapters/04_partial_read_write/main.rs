@@ -9,7 +9,7 @@ use tcp_pitfalls::chapter_04::close::close;
 use tcp_pitfalls::chapter_04::frame::{echo_frames, read_frame};
 use tcp_pitfalls::chapter_04::pitfall;
 use tcp_pitfalls::chapter_04::server::echo_lines;
-use tcp_pitfalls::demo::{self, Demonstration, Scene};
+use tcp_pitfalls::demo::{self, Demonstration, Played, Scene};
 use tcp_pitfalls::lab::client::Got;
 use tcp_pitfalls::lab::recording::{Recorder, group};
 use tcp_pitfalls::lab::server::{Connection, LIMIT, Target};
@@ -25,10 +25,11 @@ fn main() -> ExitCode {
 }
 
 fn demonstration() -> Demonstration {
-    let one_read =
-        || ("step 3: one read, one message", lines(|stream| echo_reads(stream.recorded(), stream.recorded())));
+    let one_read = || {
+        ("step 3: one read, one message", Target::in_process(|stream| echo_reads(stream.recorded(), stream.recorded())))
+    };
     let step = || {
-        let server = lines(|stream| {
+        let server = Target::in_process(|stream| {
             stream.stream.set_nodelay(true)?;
             let served = echo_lines(stream.recorded(), stream.recorded());
             close(stream.stream);
@@ -36,11 +37,11 @@ fn demonstration() -> Demonstration {
         });
         ("the server of this step", server)
     };
-    let no_count = lines(|stream| {
+    let no_count = Target::in_process(|stream| {
         let writer = stream.recording(pitfall::WithoutWaiting(stream.stream));
         pitfall::forget_the_count(stream.recorded(), writer)
     });
-    let three_writes = lines(|stream| pitfall::three_writes(stream.recorded(), stream.recorded()));
+    let three_writes = Target::in_process(|stream| pitfall::three_writes(stream.recorded(), stream.recorded()));
     Demonstration {
         title: "Chapter 4: partial reads, partial writes",
         scenes: vec![
@@ -75,12 +76,8 @@ fn demonstration() -> Demonstration {
     }
 }
 
-fn lines(serve: impl Fn(&Connection<'_>) -> std::io::Result<()> + Send + Sync + 'static) -> Target {
-    Target::in_process(serve)
-}
-
 /// A client asks twice and reads only when the server has closed. How much of the first answer is left?
-fn long_answer(gently: bool, recorder: &Recorder) -> Finding {
+fn long_answer(gently: bool, recorder: &Recorder) -> Played {
     const LINE: usize = 128 * 1024;
     let target = Target::in_process(move |stream| {
         // Room for the whole answer, so that the server can write it and leave before the client reads.
@@ -91,57 +88,50 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Finding {
         }
         served
     });
-    let play = || -> Result<Finding, String> {
-        let mut server = target.start(recorder, None).map_err(|error| error.to_string())?;
-        let mut client = server.connect_with("client 1", recorder, Some(8 * 1024))?;
-        client.send(&[&vec![b'x'; LINE - 1][..], b"\n"].concat());
-        client.send(&[&vec![b'y'; LINE - 1][..], b"\n"].concat());
-        if !gently {
-            wait_until(Duration::from_secs(2), || (server.served() > 0).then_some(()));
+    let mut server = target.start(recorder, None)?;
+    let mut client = server.connect_with("client 1", recorder, Some(8 * 1024))?;
+    client.send(&[&vec![b'x'; LINE - 1][..], b"\n"].concat());
+    client.send(&[&vec![b'y'; LINE - 1][..], b"\n"].concat());
+    if !gently {
+        wait_until(Duration::from_secs(2), || (server.served() > 0).then_some(()));
+    }
+    let wanted = "echo: ".len() + LINE;
+    match client.line(LIMIT) {
+        Got::Line(answer) if answer.len() == wanted => {
+            Ok(Finding::holds(format!("the client read all {} bytes of the answer", group(wanted))))
         }
-        let wanted = "echo: ".len() + LINE;
-        let got = client.line(LIMIT);
-        Ok(match got {
-            Got::Line(answer) if answer.len() == wanted => {
-                Finding::holds(format!("the client read all {} bytes of the answer", group(wanted)))
-            }
-            Got::Reset(part) | Got::End(part) => Finding::falls(format!(
-                "the server wrote {} bytes, every write succeeded, and the client could read {} of them",
-                group(wanted),
-                group(part.len())
-            )),
-            other => Finding::skipped(format!("the client got {other:?}")),
-        })
-    };
-    play().unwrap_or_else(Finding::skipped)
+        Got::Reset(part) | Got::End(part) => Ok(Finding::falls(format!(
+            "the server wrote {} bytes, every write succeeded, and the client could read {} of them",
+            group(wanted),
+            group(part.len())
+        ))),
+        other => Err(format!("the client got {other:?}")),
+    }
 }
 
 /// A client sends a frame whose header arrives in two parts.
 fn frames(
     recorder: &Recorder,
     serve: impl Fn(&Connection<'_>) -> std::io::Result<()> + Send + Sync + 'static,
-) -> Finding {
-    let play = || -> Result<Finding, String> {
-        let mut server = Target::in_process(serve).start(recorder, None).map_err(|error| error.to_string())?;
-        let mut client = server.connect("client 1")?;
-        client.send(&[0, 0]);
-        // Nothing comes from a server that waits for the rest; one that doesn't has ended or answered by then.
-        let _ = client.comes_within(Duration::from_millis(300));
-        client.send(&[0, 5]);
-        client.send(b"hello");
-        client.half_close();
-        drop(client.stream().set_read_timeout(Some(LIMIT)));
-        Ok(match read_frame(client.stream(), 1024) {
-            Ok(Some(answer)) if answer == b"echo: hello" => {
-                Finding::holds("the frame came in three parts and was answered")
-            }
-            Ok(Some(answer)) => Finding::falls(format!(
-                "the frame \"hello\" was answered with \"{}\": half a header was taken for a whole one",
-                String::from_utf8_lossy(&answer)
-            )),
-            Ok(None) => Finding::falls("the frame \"hello\" was not answered"),
-            Err(error) => Finding::falls(format!("the frame \"hello\" was not answered: {error}")),
-        })
-    };
-    play().unwrap_or_else(Finding::skipped)
+) -> Played {
+    let mut server = Target::in_process(serve).start(recorder, None)?;
+    let mut client = server.connect("client 1")?;
+    client.send(&[0, 0]);
+    // Nothing comes from a server that waits for the rest; one that doesn't has ended or answered by then.
+    let _ = client.comes_within(Duration::from_millis(300));
+    client.send(&[0, 5]);
+    client.send(b"hello");
+    client.half_close();
+    client.stream().set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
+    Ok(match read_frame(client.stream(), 1024) {
+        Ok(Some(answer)) if answer == b"echo: hello" => {
+            Finding::holds("the frame came in three parts and was answered")
+        }
+        Ok(Some(answer)) => Finding::falls(format!(
+            "the frame \"hello\" was answered with \"{}\": half a header was taken for a whole one",
+            String::from_utf8_lossy(&answer)
+        )),
+        Ok(None) => Finding::falls("the frame \"hello\" was not answered"),
+        Err(error) => Finding::falls(format!("the frame \"hello\" was not answered: {error}")),
+    })
 }

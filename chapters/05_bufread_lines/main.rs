@@ -6,7 +6,7 @@ use tcp_pitfalls::chapter_04::close::close;
 use tcp_pitfalls::chapter_05::pitfall;
 use tcp_pitfalls::chapter_05::server::echo_lines;
 use tcp_pitfalls::demo::{self, Demonstration, Scene};
-use tcp_pitfalls::lab::server::{Connection, Target};
+use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 5: lines through a buffer. The longest line is bounded, its bytes may be any, answers are flushed \
@@ -20,7 +20,7 @@ fn demonstration() -> Demonstration {
     let step = || {
         (
             "the server of this step",
-            server(|stream| {
+            Target::in_process(|stream| {
                 stream.stream.set_nodelay(true)?;
                 let served = echo_lines(stream.recorded(), stream.recorded(), 64 * 1024);
                 close(stream.stream);
@@ -28,10 +28,10 @@ fn demonstration() -> Demonstration {
             }),
         )
     };
-    let read_line = server(|stream| pitfall::read_line(stream.recorded(), stream.recorded()));
-    let lines_unwrap = server(|stream| pitfall::lines_unwrap(stream.recorded(), stream.recorded()));
-    let never_flushed = server(|stream| pitfall::never_flushed(stream.recorded()));
-    let reader_per_line = server(|stream| pitfall::reader_per_line(stream.recorded(), stream.recorded()));
+    let read_line = Target::in_process(|stream| pitfall::read_line(stream.recorded(), stream.recorded()));
+    let lines_unwrap = Target::in_process(|stream| pitfall::lines_unwrap(stream.recorded(), stream.recorded()));
+    let never_flushed = Target::in_process(|stream| pitfall::never_flushed(stream.recorded()));
+    let reader_per_line = Target::in_process(|stream| pitfall::reader_per_line(stream.recorded(), stream.recorded()));
     Demonstration {
         title: "Chapter 5: lines through a buffer",
         scenes: vec![
@@ -46,8 +46,4 @@ fn demonstration() -> Demonstration {
         next: "Run `cargo run --bin 05_bufread_lines -- serve --limit 10`, and send a long line with nc. Then see \
                `cargo run --bin 06_graceful_shutdown`.",
     }
-}
-
-fn server(serve: impl Fn(&Connection<'_>) -> std::io::Result<()> + Send + Sync + 'static) -> Target {
-    Target::in_process(serve)
 }

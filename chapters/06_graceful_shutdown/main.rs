@@ -1,5 +1,6 @@
 //! `cargo run --bin 06_graceful_shutdown`: what a signal to stop does to the clients.
 
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tcp_pitfalls::chapter_06::connections::Connections;
 use tcp_pitfalls::chapter_06::pitfall::Count;
-use tcp_pitfalls::demo::{self, Demonstration, Scene, own_server};
+use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::probes::{Finding, Terms};
 use tcp_pitfalls::steps::Step;
@@ -53,7 +54,7 @@ fn demonstration() -> Demonstration {
             ),
             Scene::play(
                 "lost-count",
-                ("a thread that counts itself", count_inside),
+                ("a thread that counts itself", |recorder: &Recorder| Ok(count_inside(recorder))),
                 ("counted before it starts", count_before),
             ),
         ],
@@ -83,38 +84,40 @@ fn count_inside(recorder: &Recorder) -> Finding {
     recorder.note("server", "has waited until the count was 0, and ends");
     gate.wait();
     let _ = thread.join();
-    Finding::falls("the wait was over before the connection's thread had counted itself: it would have been cut off")
+    Ok(Finding::falls(
+        "the wait was over before the connection's thread had counted itself: it would have been cut off",
+    ))
 }
 
-fn count_before(recorder: &Recorder) -> Finding {
-    let play = || -> std::io::Result<Finding> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let _client = TcpStream::connect(listener.local_addr()?)?;
-        let connections = Connections::new(10);
-        let gate = Arc::new(Barrier::new(2));
-        let seat = connections.enter(listener.accept()?.0);
-        let thread = thread::spawn({
-            let (gate, recorder) = (Arc::clone(&gate), recorder.clone());
-            move || {
-                gate.wait();
-                recorder.note("connection", "starts, and ends");
-                drop(seat);
-            }
-        });
-        recorder.note("server", "has counted the connection, started its thread, and stops");
-        connections.stop();
-        let finished = connections.wait_until(Instant::now());
-        recorder.note("server", format!("sees that {finished} connections have ended, and waits on"));
-        gate.wait();
-        let all = connections.wait_until(Instant::now() + Duration::from_secs(10));
-        recorder.note("server", format!("sees that {all} connection has ended, and ends"));
-        let _ = thread.join();
-        Ok(match (finished, all) {
-            (0, 1) => {
-                Finding::holds("the connection was counted before its thread began, and the server waited for it")
-            }
-            other => Finding::falls(format!("the counts were {other:?}")),
-        })
-    };
-    play().unwrap_or_else(|error| Finding::skipped(error.to_string()))
+fn count_before(recorder: &Recorder) -> Played {
+    let (_client, accepted) = connected_pair().map_err(|error| error.to_string())?;
+    let connections = Connections::new(10);
+    let gate = Arc::new(Barrier::new(2));
+    let seat = connections.enter(accepted);
+    let thread = thread::spawn({
+        let (gate, recorder) = (Arc::clone(&gate), recorder.clone());
+        move || {
+            gate.wait();
+            recorder.note("connection", "starts, and ends");
+            drop(seat);
+        }
+    });
+    recorder.note("server", "has counted the connection, started its thread, and stops");
+    connections.stop();
+    let finished = connections.wait_until(Instant::now());
+    recorder.note("server", format!("sees that {finished} connections have ended, and waits on"));
+    gate.wait();
+    let all = connections.wait_until(Instant::now() + Duration::from_secs(10));
+    recorder.note("server", format!("sees that {all} connection has ended, and ends"));
+    let _ = thread.join();
+    Ok(match (finished, all) {
+        (0, 1) => Finding::holds("the connection was counted before its thread began, and the server waited for it"),
+        other => Finding::falls(format!("the counts were {other:?}")),
+    })
+}
+
+fn connected_pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    Ok((client, listener.accept()?.0))
 }

@@ -26,7 +26,7 @@ pub struct Options {
     #[expect(missing_docs, reason = "a doc comment here would become the heading of the help")]
     pub lines: chapter_05::server::Options,
     /// After a signal to stop, let lines in progress finish for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub grace: u64,
 }
 

@@ -56,13 +56,14 @@ impl Target {
     /// Starts the server on a port of its own.
     ///
     /// # Errors
-    /// If there is nothing to start: no such program, or no thread.
-    pub fn start(&self, recorder: &Recorder, scarcity: Option<Scarcity>) -> io::Result<Running> {
+    /// A sentence, if there is nothing to start: no such program, or no thread.
+    pub fn start(&self, recorder: &Recorder, scarcity: Option<Scarcity>) -> Result<Running, String> {
         let recorder = recorder.clone();
         match self {
             Target::Address(addr) => Ok(Running { addr: *addr, process: None, recorder, in_process: None }),
             Target::InProcess(serve) => {
-                let in_process = InProcess::start(Arc::clone(serve), &recorder)?;
+                let in_process = InProcess::start(Arc::clone(serve), &recorder)
+                    .map_err(|error| format!("cannot start the server in this process: {error}"))?;
                 Ok(Running { addr: in_process.addr, process: None, recorder, in_process: Some(in_process) })
             }
             Target::Command(_) => {
@@ -76,23 +77,26 @@ impl Target {
     /// Starts the command with its address spelled like this. `addr` is where it is to be reached.
     ///
     /// # Errors
-    /// If this is not a command, or there is no such program.
+    /// A sentence, if this is not a command, or there is no such program.
     pub fn start_at(
         &self,
         spelling: &str,
         addr: SocketAddr,
         recorder: &Recorder,
         scarcity: Option<Scarcity>,
-    ) -> io::Result<Running> {
+    ) -> Result<Running, String> {
         let Target::Command(arguments) = self else {
-            return Err(io::Error::new(ErrorKind::Unsupported, "only a command can be started"));
+            return Err("the server can't be started anew, since there is no command for it".into());
         };
         let (host, port) = (addr.ip().to_string(), addr.port().to_string());
         let arguments: Vec<String> = arguments
             .iter()
             .map(|argument| argument.replace("{addr}", spelling).replace("{host}", &host).replace("{port}", &port))
             .collect();
-        let process = Process::start(&arguments, scarcity)?;
+        let process = Process::start(&arguments, scarcity).map_err(|error| {
+            let program = arguments.first().map_or("", String::as_str);
+            format!("cannot start \"{program}\": {error}. Check the command")
+        })?;
         recorder.note("server", format!("is started for {spelling}"));
         Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None })
     }

@@ -48,12 +48,12 @@ impl<'a> Trial<'a> {
 
     /// Starts the server with something in short supply.
     pub(super) fn start_short_of(&self, scarcity: Option<Scarcity>) -> Result<Running, Finding> {
-        self.target.start(self.recorder, scarcity).map_err(|error| cannot_start(&error))
+        self.target.start(self.recorder, scarcity).map_err(Finding::falls)
     }
 
     /// Starts the server with its address spelled like this.
     pub(super) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Result<Running, Finding> {
-        self.target.start_at(spelling, addr, self.recorder, None).map_err(|error| cannot_start(&error))
+        self.target.start_at(spelling, addr, self.recorder, None).map_err(Finding::falls)
     }
 
     /// The answer that a line must get.
@@ -116,10 +116,6 @@ impl<'a> Trial<'a> {
     pub(super) fn kernel(&self, text: impl Into<String>) {
         self.recorder.record("kernel", What::Note { text: text.into() });
     }
-}
-
-fn cannot_start(error: &std::io::Error) -> Finding {
-    Finding::falls(format!("the server could not be started: {error}"))
 }
 
 /// For `Running::connect`: a server that nobody can reach has fallen.
