@@ -47,7 +47,8 @@ fn resolve(addr: &str) -> Result<SocketAddr> {
     if let Ok(literal) = addr.parse() {
         return Ok(literal);
     }
-    let Some((host, port)) = addr.rsplit_once(':') else {
+    // The last colon of `[::1]` stands inside the brackets, and no port behind it.
+    let Some((host, port)) = addr.rsplit_once(':').filter(|_| !addr.ends_with(']')) else {
         bail!("it has no port. Write \":8080\" for every interface, or \"127.0.0.1:8080\" for this machine only");
     };
     if host.contains(':') && !host.starts_with('[') {

@@ -44,7 +44,8 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     .context("cannot ask to be told about signals")?;
     announce(&listener)?;
     let Stopped { finished, cut } = server.serve(listener)?;
-    log(format_args!("stopped: {finished} connections finished, {cut} cut"));
+    let plural = if finished == 1 { "" } else { "s" };
+    log(format_args!("stopped: {finished} connection{plural} finished, {cut} cut"));
     Ok(())
 }
 

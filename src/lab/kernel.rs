@@ -8,31 +8,50 @@ use std::time::Duration;
 /// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
 pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
     const LISTEN: &str = "0A";
-    sockets(listener.port(), LISTEN).next()
+    sockets().into_iter().find(|socket| socket.is_on(listener) && socket.state == LISTEN).map(|socket| socket.received)
+}
+
+/// How many bytes have arrived at the server's end of this connection that it hasn't read yet.
+pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<usize> {
+    let remote = hex_port(client.port());
+    let end = |socket: &Socket| socket.is_on(server) && socket.remote.ends_with(&remote);
+    sockets().into_iter().find(end).map(|socket| socket.received)
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.
 pub fn has_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
-    sockets(port, TIME_WAIT).next().is_some()
+    sockets().iter().any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
 }
 
-/// The receive queues of all sockets with this local port and state.
-fn sockets(port: u16, state: &'static str) -> impl Iterator<Item = usize> {
-    let local = format!(":{port:04X}");
-    let mut found = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        for line in std::fs::read_to_string(table).unwrap_or_default().lines() {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            if let [_, addr, _, socket_state, queues, ..] = fields[..] {
-                if addr.ends_with(&local) && socket_state == state {
-                    let receive = queues.split(':').nth(1).unwrap_or_default();
-                    found.extend(usize::from_str_radix(receive, 16));
-                }
-            }
-        }
+/// A line of `/proc/net/tcp`, as it stands there (proc(5)).
+struct Socket {
+    local: String,
+    remote: String,
+    state: String,
+    received: usize,
+}
+
+impl Socket {
+    fn is_on(&self, addr: SocketAddr) -> bool {
+        self.local.ends_with(&hex_port(addr.port()))
     }
-    found.into_iter()
+}
+
+fn hex_port(port: u16) -> String {
+    format!(":{port:04X}")
+}
+
+fn sockets() -> Vec<Socket> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines().filter_map(socket)).collect()
+}
+
+fn socket(line: &str) -> Option<Socket> {
+    let mut fields = line.split_whitespace().skip(1).map(str::to_owned);
+    let (local, remote, state, queues) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let received = usize::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
+    Some(Socket { local, remote, state, received })
 }
 
 /// The system call that the main thread of a process is blocked in, for the calls a server waits in.

@@ -16,6 +16,7 @@ const CALLS_DRAWN: usize = 4;
 enum Line<'a> {
     Event(&'a Event),
     Folded { reads: usize, read: usize, writes: usize, written: usize },
+    Same(usize),
 }
 
 /// The timeline, a line for each event, wrapped at `width` columns.
@@ -30,22 +31,23 @@ pub fn draw(recording: &Recording, width: usize) -> String {
         // A gap of one line would not be shorter than the line itself.
         if left_out > 1 && (HEAD..lines.len() - TAIL).contains(&index) {
             if index == HEAD {
-                draw_summary(&mut drawn, &format!("… {} more lines", group(left_out)));
+                draw_summary(&mut drawn, width, &format!("… {} more lines", group(left_out)));
             }
             continue;
         }
         match line {
             Line::Event(event) => draw_event(&mut drawn, event, who_width, width),
+            Line::Same(times) => draw_summary(&mut drawn, width, &format!("… {} times more", group(*times))),
             Line::Folded { reads, read, writes, written } => {
                 let reads = sum_up(*reads, "read", *read);
                 let writes = sum_up(*writes, "write", *written);
                 let calls: Vec<String> = [reads, writes].into_iter().flatten().collect();
-                draw_summary(&mut drawn, &format!("… {}", calls.join(" and ")));
+                draw_summary(&mut drawn, width, &format!("… {}", calls.join(" and ")));
             }
         }
     }
     if recording.left_out > 0 {
-        draw_summary(&mut drawn, &format!("… and {} events that were not recorded", group(recording.left_out)));
+        draw_summary(&mut drawn, width, &format!("… and {} events that were not recorded", group(recording.left_out)));
     }
     drawn
 }
@@ -58,9 +60,9 @@ fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
 
 fn fold(events: &[Event]) -> Vec<Line<'_>> {
     let mut lines = Vec::new();
-    for run in events.chunk_by(|one, next| one.is_ordinary_call() && next.is_ordinary_call()) {
-        if run.len() <= CALLS_DRAWN + 2 {
-            lines.extend(run.iter().map(Line::Event));
+    for run in events.chunk_by(|one, next| one.is_ordinary_call() == next.is_ordinary_call()) {
+        if !run[0].is_ordinary_call() || run.len() <= CALLS_DRAWN + 2 {
+            fold_repeated(&mut lines, run);
             continue;
         }
         lines.extend(run[..CALLS_DRAWN].iter().map(Line::Event));
@@ -78,8 +80,23 @@ fn fold(events: &[Event]) -> Vec<Line<'_>> {
     lines
 }
 
-fn draw_summary(drawn: &mut String, text: &str) {
-    let _ = writeln!(drawn, "    {:7}  {DIM}{text}{DIM:#}", "");
+/// The same thing over and over is drawn once.
+fn fold_repeated<'a>(lines: &mut Vec<Line<'a>>, events: &'a [Event]) {
+    for same in events.chunk_by(|one, next| one.who == next.who && one.what == next.what) {
+        lines.push(Line::Event(&same[0]));
+        match same.len() {
+            1 => {}
+            2 => lines.push(Line::Event(&same[1])),
+            more => lines.push(Line::Same(more - 1)),
+        }
+    }
+}
+
+fn draw_summary(drawn: &mut String, width: usize, text: &str) {
+    const INDENT: usize = 4 + 7 + 2;
+    for line in screen::wrap(text, width.saturating_sub(INDENT)) {
+        let _ = writeln!(drawn, "{:INDENT$}{DIM}{line}{DIM:#}", "");
+    }
 }
 
 fn draw_event(drawn: &mut String, event: &Event, who_width: usize, width: usize) {

@@ -1,13 +1,17 @@
 //! Chapter 4: does it find the messages in the stream, and does every byte of its answers arrive?
 
 use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::trial::{Trial, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, Got};
+use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, group};
+use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {
@@ -33,7 +37,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "every-byte",
         chapter: 4,
-        does: "Sends 8 MiB of lines while it reads through a small window; every byte must come back in order",
+        does: "Sends 8 MiB of lines and reads late, through a small window; every byte must come back in order",
         remedy: "Use write_all, or go on from the count that write returned",
         needs: Needs::Address,
         needs_echo: true,
@@ -108,11 +112,17 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     const LINE: usize = 1024;
     const LINES: usize = 8 * 1024;
     const WINDOW: usize = 32 * 1024;
+    // A faulty server may be saved by a client that always reads in time. So this one begins when nothing moves any
+    // more: a correct server then waits in `write`, and a faulty one has thrown bytes away.
+    const STANDSTILL: Duration = Duration::from_millis(300);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
     let mut server = trial.start()?;
     let mut client = server.connect_with("client 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
-    let line = |number: usize| format!("{number:0>width$}", width = LINE - 1);
+    let line = |number: usize| format!("{:.<width$}", format!("line {number} "), width = LINE - 1);
     let sender = client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
     let sending = thread::spawn(move || {
         use std::io::Write;
         let mut sender = sender;
@@ -121,10 +131,22 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
             if sender.write_all(lines.as_bytes()).is_err() {
                 break;
             }
+            count.fetch_add(lines.len(), SeqCst);
         }
         let _ = sender.shutdown(Shutdown::Write);
     });
-    client.note(format!("sends {} lines, {} bytes, and reads all the time", group(LINES), group(LINES * LINE)));
+    client.note(format!("sends {} lines, {} bytes", group(LINES), group(LINES * LINE)));
+    let own = client.stream().local_addr().ok();
+    let progress = || (sent.load(SeqCst), own.and_then(|own| kernel::unread(server.addr(), own)));
+    let (mut last, mut since) = (progress(), Instant::now());
+    wait_until(LONGEST_PAUSE, || {
+        let now = progress();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        (now == (LINES * LINE, Some(0)) || since.elapsed() > STANDSTILL).then_some(())
+    });
+    client.note(format!("begins to read: {} bytes were taken", group(sent.load(SeqCst))));
     let judged = read_all(trial, &mut client, LINES, line);
     drop(client.stream().shutdown(Shutdown::Both));
     let _ = sending.join();

@@ -127,14 +127,18 @@ impl Probe {
         (self.examine)(&trial).unwrap_or_else(|early| early)
     }
 
+    /// Whether it has to start the server itself.
+    pub fn in_need_of_a_command(&self) -> bool {
+        matches!(self.needs, Needs::Command | Needs::CommandOnLinux | Needs::Signals)
+    }
+
     /// Why this probe can't be run on this target here.
     fn impossible(&self, target: &Target) -> Option<&'static str> {
-        let command = matches!(target, Target::Command(_));
         let linux = cfg!(target_os = "linux");
         match self.needs {
             Needs::Address => None,
             Needs::Linux => (!linux).then_some("it needs Linux"),
-            Needs::Command | Needs::CommandOnLinux | Needs::Signals if !command => {
+            _ if self.in_need_of_a_command() && !matches!(target, Target::Command(_)) => {
                 Some("no start command was given; it has to start the server itself")
             }
             Needs::Command => None,

@@ -1,0 +1,103 @@
+//! Chapter 3: a thread for each connection, and what bounds them.
+
+mod common;
+
+use std::io::{self, BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+
+use common::{Peer, Server};
+use tcp_pitfalls::chapter_02::server::echo_reads;
+use tcp_pitfalls::chapter_03::permits::Permits;
+use tcp_pitfalls::chapter_03::server::{Options, serve};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_03_thread_per_conn");
+
+/// Serves in this process with at most `max_connections` at once.
+fn start(max_connections: u32, handle: fn(&TcpStream) -> io::Result<()>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || serve(&listener, &Options { max_connections }, handle));
+    addr
+}
+
+fn echo(stream: &TcpStream) -> io::Result<()> {
+    echo_reads(stream, stream)
+}
+
+fn panic_at_once(stream: &TcpStream) -> io::Result<()> {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    assert_ne!(line, "panic\n", "as the test asked for");
+    echo(stream)
+}
+
+#[test]
+fn nobody_waits_for_a_silent_client() {
+    let server = Server::start(PROGRAM, &[]);
+    let silent = server.connect();
+    server.connect().ask("hello");
+    assert!(silent.has_nothing(), "the silent client is still connected");
+}
+
+#[test]
+fn a_client_over_the_limit_waits_in_the_queue() {
+    let addr = start(2, echo);
+    let (mut first, mut second) = (Peer::connect(addr), Peer::connect(addr));
+    first.ask("one");
+    second.ask("two");
+    let mut third = Peer::connect(addr);
+    third.send("three\n");
+    for _ in 0..3 {
+        first.ask("still here");
+    }
+    assert!(third.has_nothing());
+    drop(second);
+    assert_eq!(third.line(), "echo: three");
+}
+
+#[test]
+fn a_panic_ends_its_connection_alone_and_gives_the_permit_back() {
+    let addr = start(2, panic_at_once);
+    let mut calm = Peer::connect(addr);
+    calm.send("calm\n");
+    // The only other permit: if a panic kept it, the second of these would never be served.
+    for _ in 0..3 {
+        let mut panicking = Peer::connect(addr);
+        panicking.send("panic\n");
+        panicking.expect_end();
+    }
+    calm.ask("still here");
+}
+
+#[test]
+fn a_permit_is_given_back_when_it_is_dropped() {
+    let permits = Permits::new(1);
+    let first = permits.acquire();
+    let (sender, taken) = mpsc::channel();
+    let second = thread::spawn({
+        let permits = permits.clone();
+        move || {
+            let permit = permits.acquire();
+            sender.send(()).unwrap();
+            drop(permit);
+        }
+    });
+    assert!(taken.try_recv().is_err(), "there is only one permit");
+    drop(first);
+    taken.recv_timeout(common::LIMIT).expect("the permit has been given back");
+    second.join().unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_are_named_after_their_client() {
+    let server = Server::start(PROGRAM, &[]);
+    let mut client = server.connect();
+    client.ask("who serves me?");
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+    let names: Vec<String> =
+        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap()).collect();
+    assert!(names.iter().any(|name| name.starts_with("client ")), "{names:?}");
+}
