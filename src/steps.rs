@@ -8,8 +8,11 @@ use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_
 /// What `serve` takes: an address, whether to run a pitfall instead of the step, and the step's own options.
 #[derive(Args, Clone, Debug)]
 pub struct Serve<O: Args, P: ValueEnum + Send + Sync + 'static> {
-    /// Where to listen: HOST:PORT, [V6]:PORT, or :PORT for every interface
-    #[arg(default_value = "127.0.0.1:8080")]
+    /// Where to listen.
+    #[arg(
+        help = "Where to listen: HOST:PORT, [V6]:PORT, or :PORT for every interface",
+        default_value = "127.0.0.1:8080"
+    )]
     pub addr: String,
     /// Run the server with a mistake in it: this chapter's first, or the one named
     #[arg(long, value_name = "NAME", require_equals = true)]

@@ -225,7 +225,9 @@ mod signals {
         staying.ask("hello");
         let with_one = descriptors(server.id()).unwrap();
         let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
-        clients.iter_mut().for_each(|client| client.ask("hello"));
+        for client in &mut clients {
+            client.ask("hello");
+        }
         assert_eq!(descriptors(server.id()).unwrap(), with_one + 50);
         drop(clients);
         let back = wait_until(super::LIMIT, || (descriptors(server.id())? == with_one).then_some(()));

@@ -1,0 +1,132 @@
+//! The README can't go stale: its commands are run, and its table is the one the tests expect.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use tcp_pitfalls::probes::{self, Finding, Verdict};
+use tcp_pitfalls::staircase::{EXPECTED, HEADLINES, Row, STEPS, Staircase};
+
+const README: &str = include_str!("../README.md");
+
+/// The lines of the fenced blocks of this language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in README.lines() {
+        match line.strip_prefix("```") {
+            Some(fence) => inside = fence == language,
+            None if inside => lines.push(line),
+            None => {}
+        }
+    }
+    lines
+}
+
+/// All commands in shell blocks and in the table of the chapters.
+fn commands() -> Vec<&'static str> {
+    let table = README.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let table = table.filter(|cell| cell.starts_with("cargo"));
+    blocks("sh").into_iter().chain(table).collect()
+}
+
+/// The program that `cargo run` would start, and its arguments.
+fn program(command: &str) -> Option<(&'static str, Vec<&str>)> {
+    let rest = command.strip_prefix("cargo run")?;
+    let (cargo, own) = rest.split_once(" -- ").unwrap_or((rest, ""));
+    let program = match cargo.trim().strip_prefix("--bin ") {
+        None => env!("CARGO_BIN_EXE_tcp-pitfalls"),
+        Some("01_listen") => env!("CARGO_BIN_EXE_01_listen"),
+        Some("02_accept_blocking") => env!("CARGO_BIN_EXE_02_accept_blocking"),
+        Some("03_thread_per_conn") => env!("CARGO_BIN_EXE_03_thread_per_conn"),
+        Some("04_partial_read_write") => env!("CARGO_BIN_EXE_04_partial_read_write"),
+        Some("05_bufread_lines") => env!("CARGO_BIN_EXE_05_bufread_lines"),
+        Some("06_graceful_shutdown") => env!("CARGO_BIN_EXE_06_graceful_shutdown"),
+        Some(other) => panic!("the README names a binary that there isn't: {other}"),
+    };
+    Some((program, own.split_whitespace().collect()))
+}
+
+#[test]
+fn its_commands_run() {
+    thread::scope(|scope| {
+        for command in commands() {
+            scope.spawn(move || run(command));
+        }
+    });
+}
+
+fn run(command: &str) {
+    match command {
+        "cargo test" => {}
+        // `tests/staircase.rs` runs it.
+        "cargo run" => {}
+        // The reader's own server.
+        "cargo run -- probe -- python3 my_server.py {addr}" => {}
+        _ if command.starts_with("git diff --no-index ") => {
+            for file in command.split_whitespace().skip(3) {
+                assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{command}");
+            }
+        }
+        _ => {
+            let (program, arguments) =
+                program(command).unwrap_or_else(|| panic!("no test knows how to run: {command}"));
+            if arguments.first() == Some(&"serve") && !arguments.contains(&"--help") {
+                serves(program, &arguments);
+                return;
+            }
+            // The server that is examined as an example is one that falls.
+            let expected = if arguments.first() == Some(&"probe") { 1 } else { 0 };
+            let target = "target/debug/03_thread_per_conn";
+            let built = env!("CARGO_BIN_EXE_03_thread_per_conn");
+            let arguments: Vec<&str> =
+                arguments.into_iter().map(|argument| if argument == target { built } else { argument }).collect();
+            let (code, out, err) = common::run(program, &arguments);
+            assert_eq!(code, Some(expected), "{command}\n{out}\n{err}");
+        }
+    }
+}
+
+/// A server says where it listens, or that the port is in use: 8080 is everybody's.
+fn serves(program: &str, arguments: &[&str]) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the chapter's program starts");
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut error = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert!(
+        first == "listening on 127.0.0.1:8080\n" || error.contains("port 8080 is already in use"),
+        "{arguments:?}: {first} {error}"
+    );
+}
+
+#[test]
+fn its_table_is_what_the_staircase_test_expects() {
+    let finding = |&verdict: &Verdict| Finding { verdict, evidence: String::new() };
+    let row = |(name, verdicts): &(&'static str, [Verdict; 6])| Row {
+        name,
+        chapter: probes::find(name).unwrap().chapter,
+        headline: HEADLINES.contains(name),
+        findings: verdicts.iter().map(finding).collect(),
+    };
+    let staircase = Staircase { steps: STEPS, probes: EXPECTED.iter().map(row).collect(), surprises: Vec::new() };
+    let table = anstream::adapter::strip_str(&staircase.table()).to_string();
+    assert_eq!(blocks("text").join("\n") + "\n", table, "copy this into the README:\n{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80));
+}
+
+#[test]
+fn every_chapter_has_its_command() {
+    for step in STEPS {
+        assert!(commands().contains(&format!("cargo run --bin {step}").as_str()), "{step}");
+    }
+}
