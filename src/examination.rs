@@ -90,12 +90,14 @@ pub enum FirstLine {
 /// A sentence that says why the server could not be started or reached.
 pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
     const LINE: &str = "hello";
+    // A server that is silent for longer is judged by the probes, each of which waits for the full limit.
+    const PATIENCE: Duration = Duration::from_secs(5);
     let recorder = Recorder::new();
     let mut server = target.start(&recorder, None)?;
     let mut client = server.connect("client 1")?;
     client.send(format!("{LINE}\n").as_bytes());
     let expected = [terms.prefix.as_bytes(), LINE.as_bytes(), b"\n"].concat();
-    let answer = match client.line(terms.limit) {
+    let answer = match client.line(terms.limit.min(PATIENCE)) {
         Got::Line(answer) if answer != expected => answer,
         Got::Nothing(part) | Got::End(part) | Got::Reset(part) if !part.is_empty() => part,
         _ => return Ok(FirstLine::AsAgreed),

@@ -175,7 +175,7 @@ impl Running {
             .rfind(|line| !line.is_empty() && !line.starts_with("note: "));
         let said = last.map_or(String::new(), |line| format!("; its last words: {}", shorten(line, 240)));
         let text = format!("the server's process has ended with {status}{said}");
-        self.recorder.note("server", format!("has ended with {status}{said}"));
+        self.recorder.note("server", format!("has ended with {status}"));
         Some(text)
     }
 
