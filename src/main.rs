@@ -140,9 +140,15 @@ fn draw_staircase(staircase: &Staircase, elapsed: Duration) {
     println!("{BOLD}TCP Pitfalls{BOLD:#}: six servers, each avoids one more pitfall than the one before\n");
     print!("{}", staircase.table());
     println!("\n{}", screen::paragraph(staircase::LEGEND, 0));
-    let verdicts = staircase.probes.len() * STEPS.len();
+    let findings = staircase.probes.iter().flat_map(|row| &row.findings);
+    let (skipped, verdicts): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.verdict == Verdict::Skipped);
+    if !skipped.is_empty() {
+        let count = skipped.len();
+        println!("- stands for a skipped probe: {count} in all. `cargo run -- --json` says why.\n");
+    }
     if staircase.surprises.is_empty() {
-        println!("{GOOD}All {verdicts} verdicts are as the course says{GOOD:#} ({:.0} s).\n", elapsed.as_secs_f32());
+        let count = verdicts.len();
+        println!("{GOOD}All {count} verdicts are as the course says{GOOD:#} ({:.0} s).\n", elapsed.as_secs_f32());
     }
     for surprise in &staircase.surprises {
         eprintln!("{BAD}not as the course says:{BAD:#} {surprise}");
