@@ -98,6 +98,15 @@ impl Scene {
         scene
     }
 
+    /// Where the system rules the mistake out, says why it can't be made there. The cure is shown all the same.
+    #[must_use]
+    pub fn without_pitfall_if(mut self, impossible: bool, why: &'static str) -> Self {
+        if impossible {
+            self.pitfall.run = Box::new(move |_| Ok(Finding::skipped(why)));
+        }
+        self
+    }
+
     /// A scene of the chapter's own: two functions that write down what happens and say what it shows.
     pub fn play(
         name: &'static str,

@@ -22,7 +22,10 @@ fn demonstration() -> Demonstration {
             Scene::probe("bare-port", unwrap(), step()),
             Scene::probe("every-interface", unwrap(), step()),
             Scene::probe("port-taken", unwrap(), step()),
-            Scene::probe("restart", by_hand, step()),
+            Scene::probe("restart", by_hand, step()).without_pitfall_if(
+                cfg!(windows),
+                "Windows gives out a port in TIME_WAIT without being asked to, so there is nothing to forget",
+            ),
         ],
         why: "An address is not one thing: a port alone, a colon and a port, a name and a port mean different things to Go, \
               to Rust and to the system. std passes on what the system says, which rarely names the address. And the side \
