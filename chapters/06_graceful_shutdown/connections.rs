@@ -99,7 +99,8 @@ impl Connections {
     pub fn cut(&self) -> usize {
         let members = self.lock();
         for connection in members.open.values() {
-            // Its thread wakes up: a blocked read returns 0, a blocked write fails. The error is of one already gone.
+            // Its thread wakes up: a blocked read returns 0, a blocked write fails. On Windows it may sleep on, until the
+            // process ends. The error is of one already gone.
             let _ = connection.stream.shutdown(Shutdown::Both);
         }
         members.open.len()
@@ -115,10 +116,14 @@ impl Connection {
         // Bytes that wait in the kernel are a line in progress. Shutting down the reading side under them would let
         // the thread read this half of the line and never the rest.
         if self.idle.load(SeqCst) && !bytes_wait(&self.stream) {
-            let _ = self.stream.shutdown(Shutdown::Read);
+            let _ = self.stream.shutdown(END_OF_IDLE);
         }
     }
 }
+
+/// How an idle connection is ended. Unix: its thread, blocked in `read`, gets 0 and closes. Windows: a shutdown wakes
+/// nobody (rust-lang/rust issue 121594), so the client is told as well, and its leaving wakes the thread.
+const END_OF_IDLE: Shutdown = if cfg!(windows) { Shutdown::Both } else { Shutdown::Read };
 
 fn bytes_wait(stream: &TcpStream) -> bool {
     rustix::io::ioctl_fionread(stream).is_ok_and(|count| count > 0)
