@@ -51,6 +51,8 @@ fn idle_connections_are_closed_at_once() {
     idle.ask("hello");
     assert!(server.stop());
     idle.expect_end();
+    // On Windows it is this that wakes the connection's thread.
+    drop(idle);
     assert_eq!(serving.join().unwrap(), Stopped { finished: 1, cut: 0 });
 }
 
@@ -88,6 +90,7 @@ fn clients_in_the_queue_are_served() {
     queued.send("I was told that I am connected\n");
     server.stop();
     first.expect_end();
+    drop(first);
     assert_eq!(queued.line(), "echo: I was told that I am connected");
     queued.expect_end();
     assert_eq!(serving.join().unwrap().cut, 0);

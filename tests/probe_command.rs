@@ -10,7 +10,6 @@ use std::thread;
 
 use serde_json::Value;
 use tcp_pitfalls::chapter_04::server::echo_lines;
-use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
@@ -134,6 +133,8 @@ fn a_target_that_ignores_sigterm_falls_and_is_ended() {
 /// Whether every process that `probe_misbehaving` started in this test has ended.
 #[cfg(unix)]
 fn no_server_left() -> bool {
+    use tcp_pitfalls::lab::wait::wait_until;
+
     if !cfg!(target_os = "linux") {
         return true;
     }

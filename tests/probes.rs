@@ -65,7 +65,10 @@ fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
 
 #[test]
 fn each_falls_on_its_pitfall() {
-    let targets = PITFALLS.map(|(name, program, pitfall)| (name, command(program, &format!("--pitfall={pitfall}"))));
+    // Windows gives out a port in TIME_WAIT without being asked to.
+    let pitfalls = PITFALLS.into_iter().filter(|(name, ..)| !cfg!(windows) || *name != "restart");
+    let target = |pitfall, program| command(program, &format!("--pitfall={pitfall}"));
+    let targets: Vec<_> = pitfalls.map(|(name, program, pitfall)| (name, target(pitfall, program))).collect();
     // Shorter than the full limit: what these owe will never come.
     let terms = Terms { limit: Duration::from_secs(2), grace: Duration::from_secs(1), ..Terms::default() };
     expect(Verdict::Falls, &targets, &terms);
