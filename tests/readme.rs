@@ -78,7 +78,7 @@ fn run(command: &str) {
                 return;
             }
             // The server that is examined as an example is one that falls.
-            let expected = if arguments.first() == Some(&"probe") { 1 } else { 0 };
+            let expected = i32::from(arguments.first() == Some(&"probe"));
             let target = "target/debug/03_thread_per_conn";
             let built = env!("CARGO_BIN_EXE_03_thread_per_conn");
             let arguments: Vec<&str> =
