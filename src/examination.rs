@@ -78,8 +78,10 @@ pub fn run_in_turn(addr: SocketAddr, probes: &[&'static Probe], terms: &Terms, d
 /// How a server answers a plain first line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FirstLine {
-    /// As was agreed, or not at all: that is for the probes to judge.
+    /// As was agreed.
     AsAgreed,
+    /// Not at all, as this sentence says. What that means is for the probes to judge.
+    NotAtAll(String),
     /// With something else: it speaks another protocol, of which this sentence gives a sample.
     Otherwise(String),
 }
@@ -99,8 +101,17 @@ pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
     let expected = [terms.prefix.as_bytes(), LINE.as_bytes(), b"\n"].concat();
     let answer = match client.line(terms.limit.min(PATIENCE)) {
         Got::Line(answer) if answer != expected => answer,
-        Got::Nothing(part) | Got::End(part) | Got::Reset(part) if !part.is_empty() => part,
-        _ => return Ok(FirstLine::AsAgreed),
+        Got::Nothing(part, _) | Got::End(part) | Got::Reset(part) if !part.is_empty() => part,
+        Got::Line(_) => return Ok(FirstLine::AsAgreed),
+        Got::Flood => return Ok(FirstLine::NotAtAll("it was answered by a flood of bytes without a newline".into())),
+        Got::Nothing(..) => {
+            let silence = format!("a plain line was not answered within {} s", PATIENCE.as_secs());
+            return Ok(FirstLine::NotAtAll(silence));
+        }
+        Got::End(_) | Got::Reset(_) => {
+            let ended = server.obituary().map(|obituary| format!(", and {obituary}")).unwrap_or_default();
+            return Ok(FirstLine::NotAtAll(format!("a plain line was answered by the end of the connection{ended}")));
+        }
     };
     let sent = escape(format!("{LINE}\n").as_bytes());
     let hint = match answer.strip_suffix(b"hello\n").map(std::str::from_utf8) {
@@ -108,8 +119,7 @@ pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
         _ => String::new(),
     };
     Ok(FirstLine::Otherwise(format!(
-        "\"{sent}\" was answered by {}, not by \"{}\": this is another protocol, and the probes that expect an echo are \
-         skipped.{hint}",
+        "it speaks another protocol: \"{sent}\" was answered by {}, not by \"{}\".{hint}",
         Payload::new(&answer),
         escape(&expected),
     )))

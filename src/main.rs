@@ -1,6 +1,6 @@
 //! `cargo run`: the staircase, and probes for servers of your own.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,9 +52,11 @@ enum Command {
 /// Examine a server of your own, in any language
 ///
 /// With an address, the probes that need no more than that are run on the server that listens there. With a command,
-/// each probe starts the server itself. The server is expected to answer each line with `echo: ` and the line.
+/// each probe starts the server itself; it has to be the server and no wrapper, since signals and limits are for the
+/// started process (so `go build` first, and `exec` in a script). The server is expected to answer each line with `echo: ` and the line.
 ///
-/// Status 0 if it falls into no pitfall, 1 if into any, 2 if it could not be started or reached.
+/// Status 0 if it falls into no pitfall, 1 if into any, 2 if it could not be started or reached, or if every probe had
+/// to be skipped.
 #[derive(Args)]
 struct ProbeArguments {
     /// Where the server listens: HOST:PORT
@@ -180,11 +182,15 @@ fn examine(arguments: &ProbeArguments) -> Result<ExitCode, String> {
     spinner.finish_and_clear();
     let other_protocol = match first_line? {
         FirstLine::AsAgreed => None,
-        FirstLine::Otherwise(sample) => Some(sample),
+        FirstLine::NotAtAll(what) => {
+            eprintln!("{BOLD}note:{BOLD:#} {what}");
+            None
+        }
+        FirstLine::Otherwise(sample) => {
+            eprintln!("{BOLD}note:{BOLD:#} {sample} The probes that expect an echo are skipped.");
+            Some(sample)
+        }
     };
-    if let Some(sample) = &other_protocol {
-        eprintln!("{BOLD}note:{BOLD:#} {sample}");
-    }
     let (probes, skipped): (Vec<_>, Vec<_>) =
         probes.into_iter().partition(|probe| other_protocol.is_none() || !probe.needs_echo);
 
@@ -198,8 +204,9 @@ fn examine(arguments: &ProbeArguments) -> Result<ExitCode, String> {
         }
     };
     bar.finish_and_clear();
-    let silent = skipped.into_iter().map(|probe| (probe, Finding::skipped("the server speaks another protocol")));
-    let mut judged: Vec<(&Probe, Finding)> = probes.into_iter().zip(findings).chain(silent).collect();
+    let why = other_protocol.unwrap_or_default();
+    let skipped = skipped.into_iter().map(|probe| (probe, Finding::skipped(&*why)));
+    let mut judged: Vec<(&Probe, Finding)> = probes.into_iter().zip(findings).chain(skipped).collect();
     judged.sort_by_key(|(probe, _)| probe.chapter);
 
     let name = arguments.addr.clone().unwrap_or_else(|| arguments.command.join(" "));
@@ -208,8 +215,13 @@ fn examine(arguments: &ProbeArguments) -> Result<ExitCode, String> {
     } else {
         print_findings(&name, &judged);
     }
-    let falls = judged.iter().any(|(_, finding)| finding.verdict == Verdict::Falls);
-    Ok(if falls { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let any = |verdict| judged.iter().any(|(_, finding)| finding.verdict == verdict);
+    Ok(match (any(Verdict::Falls), any(Verdict::Holds)) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::SUCCESS,
+        // Nothing was found out, which must not pass for a success.
+        (false, false) => ExitCode::from(2),
+    })
 }
 
 /// How many probes run side by side on a server that each of them starts for itself.
@@ -228,11 +240,23 @@ fn target(arguments: &ProbeArguments) -> Result<Target, String> {
         }
         return Ok(Target::Command(command.clone()));
     };
-    let spelled = if addr.starts_with(':') { format!("127.0.0.1{addr}") } else { addr.clone() };
-    let mut addrs = spelled.to_socket_addrs().map_err(|error| {
+    // Also what servers print: a port, or an address that stands for every interface.
+    let spelled = match addr.strip_prefix(':').unwrap_or(addr) {
+        port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
+        _ => addr.clone(),
+    };
+    let addrs: Vec<SocketAddr> = spelled.to_socket_addrs().map(Iterator::collect).map_err(|error| {
         format!("\"{addr}\" is not an address to connect to: {error}. Write HOST:PORT, as in 127.0.0.1:8080")
     })?;
-    let resolved: SocketAddr = addrs.next().ok_or_else(|| format!("\"{addr}\" stands for no address"))?;
+    // A name may stand for several, of which the server need not listen on the first.
+    let listens = |addr: &&SocketAddr| TcpStream::connect_timeout(addr, Duration::from_secs(2)).is_ok();
+    let found = if addrs.len() > 1 { addrs.iter().find(listens) } else { None };
+    let mut resolved = *found.or(addrs.first()).ok_or_else(|| format!("\"{addr}\" stands for no address"))?;
+    match resolved.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => resolved.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => resolved.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
     if !resolved.ip().is_loopback() && !arguments.remote {
         return Err(format!(
             "{resolved} is not a loopback address. The probes send hostile traffic; use them only on servers you own. To do \
@@ -304,8 +328,8 @@ fn list() {
             chapter = probe.chapter;
             println!("{BOLD}{}{BOLD:#}", STEPS[usize::from(chapter) - 1]);
         }
-        for (index, line) in screen::wrap(probe.does, screen::width() - 22).iter().enumerate() {
-            println!("  {:18}  {line}", if index == 0 { probe.name } else { "" });
+        for (index, line) in screen::wrap(probe.does, screen::width() - 23).iter().enumerate() {
+            println!("  {:19}  {line}", if index == 0 { probe.name } else { "" });
         }
     }
 }

@@ -65,7 +65,8 @@ pub const EXPECTED: [(&str, [Verdict; 6]); 25] = [
     ("pipelined-lines", [Falls, Falls, Falls, Holds, Holds, Holds]),
     ("refuses-after-stop", [Falls, Falls, Falls, Falls, Falls, Holds]),
     ("finishes-line", [Falls, Falls, Falls, Falls, Falls, Holds]),
-    ("closes-idle", [Falls, Falls, Falls, Falls, Falls, Holds]),
+    // The probe takes two clients at once, which the first two steps don't serve.
+    ("closes-idle", [Skipped, Skipped, Falls, Falls, Falls, Holds]),
     ("stuck-client", [Falls, Falls, Falls, Falls, Falls, Holds]),
     ("clean-exit", [Falls, Falls, Falls, Falls, Falls, Holds]),
 ];
@@ -181,7 +182,11 @@ fn surprises(row: &Row) -> Vec<String> {
     };
     let cells = STEPS.iter().zip(&row.findings).zip(expected);
     cells
-        .filter(|((_, finding), expected)| finding.verdict != Skipped && finding.verdict != **expected)
+        .filter(|((_, finding), expected)| {
+            // What is skipped where it should not be has a reason that belongs to this system.
+            let system = finding.verdict == Skipped && !cfg!(target_os = "linux");
+            !system && finding.verdict != **expected
+        })
         .map(|((step, finding), expected)| {
             let (found, expected) = (finding.verdict.word(), expected.word());
             format!("{step} {found} at {}, where it {expected} in the course: {}", row.name, finding.evidence)

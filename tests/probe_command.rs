@@ -108,8 +108,9 @@ fn a_target_that_floods_falls_and_does_not_hang_the_probe() {
 #[test]
 fn a_target_of_another_protocol_is_skipped_and_not_accused() {
     let (code, out, err) = probe_misbehaving("answers-rubbish", &["--json", "--chapter=5"]);
-    assert_eq!(code, Some(0), "{err}");
-    assert!(err.contains("this is another protocol"), "{err}");
+    // Not 0: nothing was found out.
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("it speaks another protocol"), "{err}");
     assert!(verdicts(&out).iter().all(|(_, verdict)| verdict == "skipped"), "{out}");
 }
 
@@ -184,7 +185,7 @@ fn a_server_with_another_prefix_is_recognised() {
     let server = common::Server::start(STEP_5, &[]);
     let addr = server.addr.to_string();
     let (code, _, err) = common::run(PROGRAM, &["probe", &addr, "--only=crlf", "--prefix=you said "]);
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(2));
     assert!(err.contains("add --prefix 'echo: '"), "{err}");
 }
 
@@ -196,6 +197,7 @@ fn wrong_usage_is_status_2_and_says_what_to_do() {
         (&["probe", "127.0.0.1:1", "--only=nonsense"], "split-message"),
         (&["probe", "127.0.0.1:1", "--chapter=7"], "7"),
         (&["probe", "127.0.0.1"], "Write HOST:PORT"),
+        (&["probe", "127.0.0.1:http"], "Write HOST:PORT"),
         (&["probe", "192.0.2.1:80"], "add --remote"),
         (&["probe", &free], "could not connect"),
         (&["probe", "--", "no-such-program-here", "{addr}"], "cannot start \"no-such-program-here\""),

@@ -29,8 +29,8 @@ pub enum Got {
     End(Vec<u8>),
     /// A reset, after these bytes of an unfinished line.
     Reset(Vec<u8>),
-    /// Nothing in the given time, or only these bytes of an unfinished line.
-    Nothing(Vec<u8>),
+    /// Nothing in this time, or only these bytes of an unfinished line.
+    Nothing(Vec<u8>, Duration),
     /// More than `LONGEST_ANSWER` without a newline.
     Flood,
 }
@@ -107,7 +107,7 @@ impl Client {
             Got::Line(bytes) => self.recorder.record(&self.name, What::Receives(Payload::new(bytes))),
             Got::End(bytes) => self.record_rest(bytes, What::SeesEnd),
             Got::Reset(bytes) => self.record_rest(bytes, What::SeesReset),
-            Got::Nothing(bytes) => {
+            Got::Nothing(bytes, patience) => {
                 let for_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
                 self.record_rest(bytes, What::HearsNothing { for_ms });
             }
@@ -149,7 +149,7 @@ impl Client {
             match self.read_before(deadline, &mut buffer) {
                 Ok(Some(0)) => return Got::End(std::mem::take(&mut self.pending)),
                 Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
-                Ok(None) => return Got::Nothing(self.pending.clone()),
+                Ok(None) => return Got::Nothing(self.pending.clone(), patience),
                 Err(_) => return Got::Reset(std::mem::take(&mut self.pending)),
             }
         }
@@ -199,6 +199,11 @@ impl Client {
             (false, true) => State::Open,
             (false, false) => State::HasBytes,
         }
+    }
+
+    /// What has come of the next line so far.
+    pub fn received(&self) -> &[u8] {
+        &self.pending
     }
 
     /// Whether the server ends this connection within `limit`.

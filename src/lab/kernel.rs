@@ -1,13 +1,13 @@
 //! What the kernel knows of a server. Linux only: read from `/proc`; elsewhere everything is `None`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How many established connections wait in the accept queue of the listener on this port.
 ///
 /// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
 pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
-    const LISTEN: &str = "0A";
     sockets().into_iter().find(|socket| socket.is_on(listener) && socket.state == LISTEN).map(|socket| socket.received)
 }
 
@@ -24,8 +24,34 @@ pub fn has_time_wait(port: u16) -> bool {
     sockets().iter().any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
 }
 
+/// Whether a process holds the listener on this address. `None` where that can't be seen, or nobody listens.
+pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let held: Vec<PathBuf> = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect();
+    // After the descriptors: the listener of a server that ends in between is gone from the table.
+    let listeners: Vec<Socket> =
+        sockets().into_iter().filter(|socket| socket.is_on(listener) && socket.state == LISTEN).collect();
+    let holds = |socket: &Socket| held.contains(&PathBuf::from(format!("socket:[{}]", socket.inode)));
+    (!listeners.is_empty()).then(|| listeners.iter().any(holds))
+}
+
+/// How many processes that this one started have ended without being waited for.
+pub fn zombies(pid: u32) -> Option<usize> {
+    let is_zombie = |stat: String| {
+        // State and parent stand behind the program's name, which may hold anything (proc(5)).
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        Some(fields.next()? == "Z" && fields.next()? == pid.to_string())
+    };
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let stats = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
+    Some(stats.filter_map(is_zombie).filter(|&zombie| zombie).count())
+}
+
+const LISTEN: &str = "0A";
+
 /// A line of `/proc/net/tcp`, as it stands there (proc(5)).
 struct Socket {
+    inode: String,
     local: String,
     remote: String,
     state: String,
@@ -51,7 +77,8 @@ fn socket(line: &str) -> Option<Socket> {
     let mut fields = line.split_whitespace().skip(1).map(str::to_owned);
     let (local, remote, state, queues) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let received = usize::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
-    Some(Socket { local, remote, state, received })
+    let inode = fields.nth(4)?;
+    Some(Socket { inode, local, remote, state, received })
 }
 
 /// The system call that the main thread of a process is blocked in, for the calls a server waits in.

@@ -167,12 +167,9 @@ impl Running {
         let process = self.process.as_mut()?;
         let status = process.exits_within(Duration::from_millis(500))?;
         let output = process.last_output();
-        // A panic's second line is its message; `note: run with …` is none.
-        let last = output
-            .lines()
-            .filter(|_| !status.success())
-            .map(str::trim)
-            .rfind(|line| !line.is_empty() && !line.starts_with("note: "));
+        // A panic's second line is its message; `note: run with …` is none, nor is the version that Node.js ends with.
+        let tells = |line: &&str| !line.is_empty() && !line.starts_with("note: ") && !line.starts_with("Node.js v");
+        let last = output.lines().filter(|_| !status.success()).map(str::trim).rfind(tells);
         let said = last.map_or(String::new(), |line| format!("; its last words: {}", shorten(line, 240)));
         let text = format!("the server's process has ended with {status}{said}");
         self.recorder.note("server", format!("has ended with {status}"));

@@ -1,9 +1,10 @@
 //! Chapter 3: many clients at once, and what they cost.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::trial::{Trial, fallen, unreachable};
+use super::trial::{LONGEST, Silence, Trial, fallen, itself, too_slow, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, Got, State};
 use crate::lab::kernel;
@@ -64,23 +65,30 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
         let expected = trial.answer_to(b"hello");
         match asking.line(patience) {
             Got::Line(answer) if answer == expected => {
-                return Ok(match silent.state() {
+                return Ok(Silence::No(match silent.state() {
                     State::Ended => {
                         Finding::falls("client 2 was served only after the silent client 1 had been dropped")
                     }
                     _ => Finding::holds("client 1 is silent and still connected, and client 2 got its answer"),
-                });
+                }));
             }
-            Got::Nothing(rest) if rest.is_empty() => {}
-            other => return Err(Finding::falls(format!("client 2 asked and got {}", trial.describe(&other)))),
+            Got::Nothing(rest, _) if rest.is_empty() => {}
+            other => return Err(Finding::falls(format!("client 2 asked and got {}", Trial::describe(&other)))),
         }
-        // A server may be slow. If it is, it stays so when client 1 leaves.
+        if patience >= trial.terms.limit {
+            return Ok(Silence::No(Finding::falls(format!(
+                "client 2 asked and got nothing for {} s, while client 1 was silent",
+                patience.as_secs()
+            ))));
+        }
         silent.leave();
-        match asking.line(trial.terms.limit.saturating_sub(patience)) {
-            Got::Line(answer) if answer == expected => Ok(Finding::falls(
-                "client 2 asked and got nothing until the silent client 1 left; then it was answered",
+        let left = Instant::now();
+        match asking.line(trial.terms.limit) {
+            Got::Line(answer) if answer == expected && left.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
+                Finding::falls("client 2 asked and got nothing until the silent client 1 left; then it was answered"),
             )),
-            other => Err(Finding::falls(format!("client 2 asked and got {}", trial.describe(&other)))),
+            Got::Line(answer) if answer == expected => Ok(Silence::Longer),
+            other => Err(Finding::falls(format!("client 2 asked and got {}", Trial::describe(&other)))),
         }
     })
 }
@@ -102,7 +110,7 @@ fn crowd(trial: &Trial<'_>) -> Judged {
         let expected = trial.answer_to(format!("I am {number}").as_bytes());
         match client.line(deadline.saturating_duration_since(Instant::now())) {
             Got::Line(answer) if answer == expected => {}
-            Got::Nothing(rest) if rest.is_empty() => {
+            Got::Nothing(rest, _) if rest.is_empty() => {
                 return Ok(Finding::falls(format!(
                     "with all {CROWD} clients connected, client {number} was not answered within {} s",
                     trial.terms.limit.as_secs()
@@ -111,7 +119,7 @@ fn crowd(trial: &Trial<'_>) -> Judged {
             other => {
                 return Ok(Finding::falls(format!(
                     "client {number} of {CROWD} asked and got {}",
-                    trial.describe(&other)
+                    Trial::describe(&other)
                 )));
             }
         }
@@ -125,10 +133,11 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     const CLIENTS: usize = 200;
     // No server that waits uses so much in 2 s. One that tries again without a pause uses all it can get.
     const WINDOW: Duration = Duration::from_secs(2);
-    const SPINNING: Duration = Duration::from_millis(250);
+    const SPINNING: Duration = Duration::from_millis(500);
 
     let mut server = trial.start_short_of(Some(Scarcity::Descriptors(DESCRIPTORS)))?;
     let crowd = fill(&mut server, CLIENTS)?;
+    itself(&server)?;
     trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
     let id = server.id().unwrap_or_default();
     let before = kernel::processor_time(id);
@@ -164,17 +173,23 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     )))
 }
 
-/// Connects so many silent clients, or as many as the server's queue takes.
+/// Connects so many silent clients, or as many as the server takes.
 fn fill(server: &mut Running, count: usize) -> Result<Vec<Client>, Finding> {
     let quiet = Recorder::new();
     // The first connection waits until the server has started.
     let mut crowd = vec![server.connect_with("client 1", &quiet, None).map_err(unreachable)?];
     let addr: SocketAddr = server.addr();
     while crowd.len() < count {
-        // A full queue makes a client wait for seconds. That is the end of it.
         match Client::connect(addr, "client", &quiet, Duration::from_millis(500)) {
             Ok(client) => crowd.push(client),
-            Err(_) => break,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => break,
+            Err(_) => {
+                // The queue is full. A server that empties it has room for more; one that doesn't has all it will take.
+                let empty = || (kernel::accept_queue(addr)? == 0).then_some(());
+                if wait_until(Duration::from_secs(1), empty).is_none() {
+                    break;
+                }
+            }
         }
     }
     Ok(crowd)
@@ -187,8 +202,11 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
 
     let mut server = trial.start()?;
     one_after_the_other(trial, &mut server, ROUND)?;
+    itself(&server)?;
     let id = server.id().unwrap_or_default();
-    let measure = || (kernel::descriptors(id).unwrap_or(0), kernel::address_space(id).unwrap_or(0));
+    // A process that has ended and wasn't waited for is kept as a descriptor is: by its number.
+    let kept = || kernel::descriptors(id).unwrap_or(0) + kernel::zombies(id).unwrap_or(0);
+    let measure = || (kept(), kernel::address_space(id).unwrap_or(0));
     let before = measure();
     one_after_the_other(trial, &mut server, ROUND)?;
     let grown = || {
@@ -201,7 +219,7 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
     });
     let (descriptors, bytes) = settled.unwrap_or_else(grown);
     let evidence = format!(
-        "{ROUND} more connections, all closed, left {descriptors} descriptors and {} MiB of address space behind",
+        "{ROUND} more connections, all closed, left {descriptors} descriptors or ended processes and {} MiB of address space behind",
         bytes / 1024 / 1024
     );
     trial.kernel(format!("counts {descriptors} descriptors and {} MiB more than before", bytes / 1024 / 1024));
@@ -210,7 +228,11 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
 
 fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) -> Result<(), Finding> {
     let quiet = Recorder::new();
+    let start = Instant::now();
     for number in 1..=count {
+        if start.elapsed() > LONGEST {
+            return Err(too_slow(number - 1));
+        }
         let mut client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
         trial
             .ask(&mut client, "hello")

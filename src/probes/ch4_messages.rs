@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::trial::{Trial, unreachable};
+use super::trial::{LONGEST, Trial, too_slow, unreachable};
 use super::{Finding, Judged, Needs, Probe};
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Got, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, group};
 use crate::lab::wait::wait_until;
@@ -74,11 +74,11 @@ fn split_message(trial: &Trial<'_>) -> Judged {
         client.send(&[*byte]);
         // The first byte gets the most time to be mistaken for a message; each of the others a little.
         let patience = Duration::from_millis(if index == 0 { 500 } else { 20 });
-        if let Some(answer) = premature(&mut client, patience) {
+        if let Some(answer) = premature(trial, &mut client, patience) {
             return Ok(Finding::falls(format!(
                 "sent \"{}\" of \"split\\n\" and got {} before the line was complete",
                 String::from_utf8_lossy(&line[..=index]),
-                trial.describe(&answer)
+                Trial::describe(&answer)
             )));
         }
     }
@@ -89,11 +89,15 @@ fn split_message(trial: &Trial<'_>) -> Judged {
     Ok(Finding::holds("six writes of one byte each, one answer"))
 }
 
-/// What comes within this time, though nothing should.
-fn premature(client: &mut Client, patience: Duration) -> Option<Got> {
+/// What comes within this time, though nothing should but the beginning of the right answer.
+fn premature(trial: &Trial<'_>, client: &mut Client, patience: Duration) -> Option<Got> {
+    let early = wait_until(patience, || match client.state() {
+        State::Open => None,
+        State::HasBytes => (!trial.answer_to(b"split").starts_with(client.received())).then_some(()),
+        State::Ended => Some(()),
+    });
     // Not written down if nothing comes: this silence is as it should be.
-    let ready = client.comes_within(patience);
-    ready.then(|| client.line(patience))
+    early.map(|()| client.line(patience))
 }
 
 fn joined_messages(trial: &Trial<'_>) -> Judged {
@@ -156,12 +160,16 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
 /// Expects the echoes of so many lines, in order, and then the end. Writes down only what is wrong.
 pub(super) fn read_all(trial: &Trial<'_>, client: &mut Client, lines: usize, line: impl Fn(usize) -> String) -> Judged {
     let mut bytes = 0;
+    let start = Instant::now();
     for number in 0..lines {
+        if start.elapsed() > LONGEST {
+            return Ok(too_slow(number));
+        }
         let expected = trial.answer_to(line(number).as_bytes());
         match client.quiet_line(trial.terms.limit) {
             Got::Line(answer) if answer == expected => bytes += answer.len(),
             other => {
-                let got = trial.describe(&other);
+                let got = Trial::describe(&other);
                 client.note(format!("gets {} right answers, then {got}", group(number)));
                 return Ok(Finding::falls(format!(
                     "after {} right answers, expected {}, got {got}",

@@ -5,9 +5,10 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::Instant;
 
 use super::ch4_messages::read_all;
-use super::trial::{Trial, unreachable};
+use super::trial::{Silence, Trial, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::Got;
 use crate::lab::recording::{Payload, group};
@@ -113,7 +114,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if sent.load(SeqCst) == before || sent.load(SeqCst) >= MOST {
-                    break Got::Nothing(Vec::new());
+                    break Got::Nothing(Vec::new(), trial.terms.limit);
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -128,19 +129,17 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
     let silent_to_the_last = sent_before_answer.is_some_and(|sent| sent >= MOST);
     let sent = group(sent);
     let said = Payload::new(&answer);
-    let echoed = !answer.is_empty() && answer.starts_with(trial.terms.prefix.as_bytes());
-    client.note(format!("has sent {sent} bytes, received {said}, then {}", trial.describe(&ending)));
+    let echoed = answer.starts_with(&[trial.terms.prefix.as_bytes(), b"x"].concat());
+    client.note(format!("has sent {sent} bytes, received {said}, then {}", Trial::describe(&ending)));
     Ok(match ending {
+        _ if sent_before_answer == Some(0) => Finding::falls(format!("before anything was sent it said {said}")),
         _ if echoed => Finding::falls(format!("took a line of {sent} bytes and echoed it: {said}")),
         _ if silent_to_the_last => Finding::falls(format!("took {sent} bytes without a newline and said nothing")),
-        Got::End(_) if answer.is_empty() => {
-            Finding::holds(format!("closed the connection after {sent} bytes without a newline"))
+        // Which of the two a client sees is chance: a reset is told to one thread, the other may read an end.
+        Got::End(_) | Got::Reset(_) if answer.is_empty() => {
+            Finding::holds(format!("closed the connection after {sent} bytes without a newline, without saying why"))
         }
         Got::End(_) => Finding::holds(format!("after {sent} bytes without a newline it answered {said} and closed")),
-        Got::Reset(_) if answer.is_empty() => Finding::falls(format!(
-            "after {sent} bytes without a newline the connection was reset; had there been an answer, the reset would have \
-             destroyed it"
-        )),
         Got::Reset(_) => Finding::holds(format!(
             "after {sent} bytes without a newline it answered {said}; the connection was then reset, which the answer \
              survived here but need not everywhere"
@@ -168,18 +167,21 @@ fn not_utf8(trial: &Trial<'_>) -> Judged {
     client.send(&[LINE, b"\n"].concat());
     let got = client.line(trial.terms.limit);
     let sent = Payload::new(&[LINE, b"\n"].concat());
+    // An echo that was changed still has the part that is text.
+    let is_echo = |answer: &[u8]| {
+        answer.starts_with(trial.terms.prefix.as_bytes()) && answer.windows(4).any(|part| part == b" caf")
+    };
     let how = match &got {
         Got::Line(answer) if *answer == trial.answer_to(LINE) => "was echoed as it is",
-        Got::Line(answer) if !answer.starts_with(trial.terms.prefix.as_bytes()) => "was refused with a text",
-        Got::End(text) if !text.is_empty() && !text.starts_with(trial.terms.prefix.as_bytes()) => {
-            "was refused with a text"
-        }
-        Got::Line(_) => return Ok(Finding::falls(format!("{sent} was changed to {}", trial.describe(&got)))),
+        Got::Line(answer) if !is_echo(answer) => "was refused with a text",
+        Got::End(text) if !text.is_empty() && !is_echo(text) => "was refused with a text",
+        Got::Line(_) => return Ok(Finding::falls(format!("{sent} was changed to {}", Trial::describe(&got)))),
         _ => {
-            let fate = trial.describe(&got);
+            let fate = Trial::describe(&got);
             return Ok(Finding::falls(format!("{sent} was answered by {fate}")));
         }
     };
+    client.leave();
     let mut next = server.connect("next client").map_err(unreachable)?;
     trial
         .ask(&mut next, "hello")
@@ -195,17 +197,23 @@ fn withheld_answer(trial: &Trial<'_>) -> Judged {
         let expected = trial.answer_to(b"hello");
         match client.line(patience) {
             Got::Line(answer) if answer == expected => {
-                return Ok(Finding::holds("the answer came while the client kept its side open"));
+                return Ok(Silence::No(Finding::holds("the answer came while the client kept its side open")));
             }
-            Got::Nothing(rest) if rest.is_empty() => {}
-            other => return Err(Finding::falls(format!("sent \"hello\\n\" and got {}", trial.describe(&other)))),
+            Got::Nothing(rest, _) if rest.is_empty() => {}
+            other => return Err(Finding::falls(format!("sent \"hello\\n\" and got {}", Trial::describe(&other)))),
+        }
+        if patience >= trial.terms.limit {
+            let evidence = format!("sent \"hello\\n\" and got nothing for {} s", patience.as_secs());
+            return Ok(Silence::No(Finding::falls(evidence)));
         }
         client.half_close();
-        match client.line(trial.terms.limit.saturating_sub(patience)) {
-            Got::Line(answer) if answer == expected => {
-                Ok(Finding::falls("the answer did not come until the client ended its side; then it came at once"))
-            }
-            other => Err(Finding::falls(format!("sent \"hello\\n\" and got {}", trial.describe(&other)))),
+        let ended = Instant::now();
+        match client.line(trial.terms.limit) {
+            Got::Line(answer) if answer == expected && ended.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
+                Finding::falls("the answer did not come until the client ended its side; then it came at once"),
+            )),
+            Got::Line(answer) if answer == expected => Ok(Silence::Longer),
+            other => Err(Finding::falls(format!("sent \"hello\\n\" and got {}", Trial::describe(&other)))),
         }
     })
 }

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::trial::{Trial, unreachable};
+use super::trial::{Trial, itself, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, State};
 use crate::lab::recording::Recorder;
@@ -75,6 +75,7 @@ fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Findin
     // In one write: with the answer to the first line it is sure that the server has the half line as well.
     client.send(b"whole\nhal");
     trial.expect_echo(&mut client, b"whole")?;
+    itself(server)?;
     Ok(client)
 }
 
@@ -139,7 +140,9 @@ fn finishes_line(trial: &Trial<'_>) -> Judged {
         ))
     };
     trial.expect_echo(&mut client, b"half").map_err(unfinished)?;
-    trial.expect_end(&mut client)?;
+    trial.expect_end(&mut client).map_err(|finding| {
+        Finding::falls(format!("the line in progress was answered, but then {}", finding.evidence))
+    })?;
     Ok(Finding::holds(
         "a line that was half sent at the signal was completed and answered, and then the connection was closed",
     ))
@@ -148,8 +151,11 @@ fn finishes_line(trial: &Trial<'_>) -> Judged {
 fn closes_idle(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut busy = in_progress(trial, &mut server)?;
-    let mut idle = server.connect("client 2").map_err(unreachable)?;
-    trial.ask(&mut idle, "done")?;
+    let unserved = |why: String| {
+        Finding::skipped(format!("it takes a client that is idle beside one in the middle of a line, but {why}"))
+    };
+    let mut idle = server.connect("client 2").map_err(unserved)?;
+    trial.ask(&mut idle, "done").map_err(|finding| unserved(format!("client 2 {}", finding.evidence)))?;
     ask_to_stop(trial, &mut server)?;
     // Whichever ends first: an idle connection that ends only with the other was not closed for being idle.
     let limit = trial.terms.limit.max(trial.terms.grace + Duration::from_secs(2));
@@ -192,6 +198,9 @@ fn stuck_client(trial: &Trial<'_>) -> Judged {
     }
     let grace = trial.terms.grace;
     Ok(match exits(&mut server, grace) {
+        Some(status) if !client.ends_within(Duration::from_secs(1)) => Finding::falls(format!(
+            "the process ended with {status}, but another one still holds the connection of the client that never finishes"
+        )),
         Some(status) => {
             trial.recorder.note("server", format!("ends with {status}"));
             Finding::holds(format!("the client got its time, and then the process ended with {status}"))
@@ -219,6 +228,7 @@ fn clean_exit(trial: &Trial<'_>) -> Judged {
         trial.ask(&mut client, "hello")?;
         client.leave();
     }
+    itself(&server)?;
     ask_to_stop(trial, &mut server)?;
     let Some(status) = exits(&mut server, trial.terms.grace) else {
         return Ok(Finding::falls(format!(

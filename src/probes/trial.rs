@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::lab::client::{Client, Got};
+use crate::lab::kernel;
 use crate::lab::process::Scarcity;
 use crate::lab::recording::{Payload, Recorder, What, escape};
 use crate::lab::server::{LIMIT, Running, Target};
@@ -73,7 +74,7 @@ impl<'a> Trial<'a> {
         let expected = self.answer_to(line);
         match got {
             Got::Line(answer) if answer == expected => Ok(()),
-            other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), self.describe(&other)))),
+            other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(&other)))),
         }
     }
 
@@ -83,38 +84,89 @@ impl<'a> Trial<'a> {
             Got::End(rest) if rest.is_empty() => Ok(()),
             other => Err(Finding::falls(format!(
                 "expected the end of the connection after the answer, got {}",
-                self.describe(&other)
+                Self::describe(&other)
             ))),
         }
     }
 
     /// What came instead of what was expected, as part of a sentence.
-    pub(super) fn describe(&self, got: &Got) -> String {
+    pub(super) fn describe(got: &Got) -> String {
         let after =
             |rest: &[u8]| if rest.is_empty() { String::new() } else { format!("{}, then ", Payload::new(rest)) };
         match got {
             Got::Line(line) => Payload::new(line).to_string(),
             Got::End(rest) => format!("{}the end of the connection", after(rest)),
             Got::Reset(rest) => format!("{}a reset of the connection", after(rest)),
-            Got::Nothing(rest) => format!("{}nothing for {} s", after(rest), self.terms.limit.as_secs_f32()),
+            Got::Nothing(rest, patience) => format!("{}nothing for {} s", after(rest), patience.as_secs_f32()),
             Got::Flood => "a flood of bytes without a newline".into(),
         }
     }
 
-    /// Runs an examination that ends in less than the full limit because of what should not matter: once, and if it
-    /// falls, once more with twice the patience. Only a server that falls both times falls.
-    pub(super) fn twice(&self, examine: impl Fn(Duration) -> super::Judged) -> super::Judged {
-        let first = examine(Duration::from_secs(1))?;
-        if first.verdict != super::Verdict::Falls {
-            return Ok(first);
+    /// Runs an examination that ends its wait, after the patience it is given, by doing what should not matter.
+    ///
+    /// Only a server that answers right after that falls, and only if it does so twice, after waits so different that
+    /// a slow one can't be at fault in both by chance. A server that answers later is slow, and has the full limit.
+    pub(super) fn twice(&self, examine: impl Fn(Duration) -> Result<Silence, Finding>) -> super::Judged {
+        const FIRST: Duration = Duration::from_secs(1);
+        const SECOND: Duration = Duration::from_millis(2700);
+        let mut broken = None;
+        for patience in [FIRST, SECOND] {
+            match examine(patience)? {
+                Silence::No(finding) => return Ok(finding),
+                Silence::UntilThen(finding) => broken = Some(finding),
+                Silence::Longer => return Ok(examine(self.terms.limit)?.finding()),
+            }
+            if patience == FIRST {
+                self.recorder.note("probe", "once more from the beginning, with more patience");
+            }
         }
-        self.recorder.note("probe", "once more from the beginning, with twice the patience");
-        examine(Duration::from_secs(2))
+        broken.ok_or_else(|| Finding::skipped("it was not examined"))
     }
 
     /// Writes down something that the kernel shows.
     pub(super) fn kernel(&self, text: impl Into<String>) {
         self.recorder.record("kernel", What::Note { text: text.into() });
+    }
+}
+
+/// What came of a wait for an answer, ended by what should not matter.
+pub(super) enum Silence {
+    /// There was none: this is the verdict.
+    No(Finding),
+    /// It was over right after that: this would be the verdict.
+    UntilThen(Finding),
+    /// It lasted longer.
+    Longer,
+}
+
+impl Silence {
+    /// How soon an answer must come to count as caused by what happened before.
+    pub(super) const SOON: Duration = Duration::from_millis(700);
+
+    fn finding(self) -> Finding {
+        match self {
+            Silence::No(finding) | Silence::UntilThen(finding) => finding,
+            Silence::Longer => Finding::falls("it did not answer at all"),
+        }
+    }
+}
+
+/// The longest that a probe goes on with a server that answers right, but slowly.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
+
+/// A server that is right, but too slow for this probe.
+pub(super) fn too_slow(answers: usize) -> Finding {
+    Finding::skipped(format!("too slow to be judged: {answers} right answers in {} s", LONGEST.as_secs()))
+}
+
+/// On Linux, makes sure that the process that was started is the one that listens: limits, signals and numbers in /proc
+/// are those of that process alone.
+pub(super) fn itself(server: &Running) -> Result<(), Finding> {
+    match server.id().map(|id| kernel::listens(id, server.addr())) {
+        Some(Some(false)) => Err(Finding::skipped(
+            "the program that listens is not the one that was started: start it without a wrapper, or let that exec it",
+        )),
+        _ => Ok(()),
     }
 }
 
