@@ -15,8 +15,8 @@ const PAYLOAD_HEAD: usize = 48;
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// Microseconds since the recording began.
-    pub at_us: u64,
+    /// Nanoseconds since the recording began.
+    pub at_ns: u64,
     /// Who did it: `client 1`, `server`, `kernel`.
     pub who: String,
     /// What was done.
@@ -199,10 +199,10 @@ impl Recorder {
     ///
     /// For sending: the other side may have the bytes, and write that down, before the call that sent them returns.
     pub fn record_since(&self, began: Instant, who: &str, what: What) {
-        let at_us = u64::try_from(began.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX);
+        let at_ns = u64::try_from(began.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
         let mut recording = self.recording.lock().expect("nothing panics while it holds this lock");
         if recording.events.len() < CAPACITY {
-            recording.events.push(Event { at_us, who: who.to_owned(), what });
+            recording.events.push(Event { at_ns, who: who.to_owned(), what });
         } else {
             recording.left_out += 1;
         }
@@ -216,7 +216,7 @@ impl Recorder {
     /// What has been taken down so far, in the order in which it happened.
     pub fn recording(&self) -> Recording {
         let mut recording = self.recording.lock().expect("nothing panics while it holds this lock").clone();
-        recording.events.sort_by_key(|event| event.at_us);
+        recording.events.sort_by_key(|event| event.at_ns);
         recording
     }
 }

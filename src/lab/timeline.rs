@@ -100,8 +100,8 @@ fn draw_summary(drawn: &mut String, width: usize, text: &str) {
 }
 
 fn draw_event(drawn: &mut String, event: &Event, who_width: usize, width: usize) {
-    let seconds = event.at_us / 1_000_000;
-    let millis = event.at_us / 1_000 % 1_000;
+    let seconds = event.at_ns / 1_000_000_000;
+    let millis = event.at_ns / 1_000_000 % 1_000;
     let style = screen::actor(&event.who);
     let indent = 4 + 7 + 2 + who_width + 2;
     let mut lines = screen::wrap(&event.what.to_string(), width.saturating_sub(indent)).into_iter();

@@ -1,0 +1,179 @@
+//! The equipment: what it writes down, and how it draws that.
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use tcp_pitfalls::lab::client::{Client, Got, LONGEST_ANSWER, State};
+use tcp_pitfalls::lab::port;
+use tcp_pitfalls::lab::process::Process;
+use tcp_pitfalls::lab::recording::{Payload, Recorder, What, escape, group};
+use tcp_pitfalls::lab::timeline;
+use tcp_pitfalls::lab::wait::wait_until;
+
+#[test]
+fn text_is_shown_as_text_and_other_bytes_escaped() {
+    assert_eq!(escape("caf\u{e9} \"it's\"\r\n\t".as_bytes()), "café \"it's\"\\r\\n\\t");
+    assert_eq!(escape(b"\xff\x00ok\xe9"), "\\xff\\0ok\\xe9");
+}
+
+#[test]
+fn a_long_payload_is_shortened_and_keeps_its_length() {
+    assert_eq!(Payload::new(b"hi\n").to_string(), "\"hi\\n\" (3 bytes)");
+    assert_eq!(Payload::new(b"!").to_string(), "\"!\" (1 byte)");
+    assert_eq!(Payload::new(&vec![b'x'; 65_536]).to_string(), format!("\"{}…\" (65,536 bytes)", "x".repeat(24)));
+    assert_eq!([0, 999, 1_000, 1_234_567].map(group), ["0", "999", "1,000", "1,234,567"]);
+}
+
+#[test]
+fn events_are_in_the_order_in_which_they_began() {
+    let recorder = Recorder::new();
+    let began = Instant::now();
+    recorder.record("server", What::Read(Payload::new(b"hi\n")));
+    while Instant::now() == began {}
+    // Told last, but begun before the server could read.
+    recorder.record_since(began, "client 1", What::Sends(Payload::new(b"hi\n")));
+    let who: Vec<String> = recorder.recording().events.into_iter().map(|event| event.who).collect();
+    assert_eq!(who, ["client 1", "server"]);
+}
+
+#[test]
+fn a_recording_is_data_first() {
+    let recorder = Recorder::new();
+    recorder.record("client 1", What::Sends(Payload::new(b"hi\n")));
+    recorder.record("server", What::Wrote { given: 10, taken: Payload::new(b"echo") });
+    let mut json = serde_json::to_value(recorder.recording()).unwrap();
+    for event in json["events"].as_array_mut().unwrap() {
+        assert!(event["at_ns"].take().is_u64());
+    }
+    assert_eq!(
+        json,
+        serde_json::json!({"left_out": 0, "events": [
+            {"at_ns": null, "who": "client 1", "event": "sends", "bytes": 3, "text": "hi\\n"},
+            {"at_ns": null, "who": "server", "event": "wrote", "given": 10, "taken": {"bytes": 4, "text": "echo"}},
+        ]})
+    );
+}
+
+/// A timeline without its colours and times.
+fn drawn(recorder: &Recorder) -> Vec<String> {
+    let text = anstream::adapter::strip_str(&timeline::draw(&recorder.recording(), 80)).to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    text.lines().map(|line| line.chars().skip(11).collect::<String>().trim().to_owned()).collect()
+}
+
+#[test]
+fn calls_by_the_thousand_are_summed_up_but_never_one_that_fell_short() {
+    let recorder = Recorder::new();
+    let bytes = [b'x'; 1000];
+    for _ in 0..1000 {
+        recorder.record("server", What::Read(Payload::new(&bytes)));
+    }
+    recorder.record("server", What::Wrote { given: 1000, taken: Payload::new(&bytes[..7]) });
+    for _ in 0..3 {
+        recorder.record("server", What::Failed { call: "write", error: "not now".into() });
+    }
+    let read = format!("server  read → \"{}…\" (1,000 bytes)", "x".repeat(24));
+    let read = read.as_str();
+    assert_eq!(
+        drawn(&recorder),
+        [
+            read,
+            read,
+            read,
+            read,
+            "… 995 more reads (995,000 bytes)",
+            read,
+            "server  write → 7 of 1,000 bytes",
+            "server  write fails: not now",
+            "… 2 times more",
+        ]
+    );
+}
+
+#[test]
+fn a_long_recording_keeps_its_beginning_and_its_end() {
+    let recorder = Recorder::new();
+    for number in 0..100 {
+        recorder.note("client 1", format!("does {number}"));
+    }
+    let lines = drawn(&recorder);
+    assert_eq!(lines.len(), 20);
+    assert_eq!((lines[0].as_str(), lines[19].as_str()), ("client 1  does 0", "client 1  does 99"));
+    assert_eq!(lines[13], "… 81 more lines");
+}
+
+#[test]
+fn a_client_reads_lines_and_sees_what_ended_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let recorder = Recorder::new();
+    let mut client = Client::connect(addr, "client 1", &recorder, common::LIMIT).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    assert_eq!(client.state(), State::Open);
+    server.write_all(b"one\ntwo\nthr").unwrap();
+    assert_eq!(client.line(common::LIMIT), Got::Line(b"one\n".to_vec()));
+    assert_eq!(client.line(common::LIMIT), Got::Line(b"two\n".to_vec()));
+    assert_eq!(client.line(Duration::ZERO), Got::Nothing(b"thr".to_vec(), Duration::ZERO));
+    assert_eq!(client.state(), State::HasBytes);
+    drop(server);
+    assert!(client.ends_within(common::LIMIT), "the end is seen behind bytes that nobody has taken");
+    assert_eq!(client.line(common::LIMIT), Got::End(b"thr".to_vec()));
+}
+
+#[test]
+fn a_client_is_not_flooded() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut client = Client::connect(addr, "client 1", &Recorder::new(), common::LIMIT).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let flooding = std::thread::spawn(move || while server.write_all(&[b'x'; 4096]).is_ok() {});
+    assert_eq!(client.line(common::LIMIT), Got::Flood);
+    drop(client);
+    flooding.join().unwrap();
+}
+
+#[test]
+fn two_draws_are_two_ports() {
+    let ports = [port::draw(), port::draw(), port::draw()];
+    assert!(ports[0] != ports[1] && ports[1] != ports[2], "{ports:?}");
+    assert!(ports.iter().all(|port| (10_240..32_000).contains(port)), "{ports:?}");
+}
+
+#[test]
+fn waiting_looks_at_least_once_and_ends_at_once() {
+    assert_eq!(wait_until(Duration::ZERO, || Some(1)), Some(1));
+    let mut looks = 0;
+    assert_eq!(
+        wait_until(Duration::ZERO, || {
+            looks += 1;
+            None::<()>
+        }),
+        None
+    );
+    assert_eq!(looks, 1);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_started_program_is_ended_with_its_children() {
+    let command = ["sh", "-c", "sleep 3600 & echo $!; wait"].map(str::to_owned);
+    let process = Process::start(&command, None).unwrap();
+    let child = wait_until(common::LIMIT, || process.output().trim().parse::<u32>().ok()).unwrap();
+    let runs = || {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        // An orphan that nobody has waited for yet has ended all the same.
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    assert!(runs());
+    drop(process);
+    wait_until(common::LIMIT, || (!runs()).then_some(())).expect("the child was ended as well");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error() {
+    assert!(Process::start(&["no-such-program-here".to_owned()], None).is_err());
+    assert!(Process::start(&[], None).is_err());
+}
