@@ -39,6 +39,7 @@ pub mod chapter_04 {
 /// Lines through a buffer: bounded, flushed in time, and whatever bytes they hold.
 #[path = "../chapters/05_bufread_lines"]
 pub mod chapter_05 {
+    pub mod buf_pair;
     pub mod buf_stream;
     pub mod line_reader;
     pub mod pitfall;

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use common::{Script, Server, Sink, Step};
 use tcp_pitfalls::chapter_05::line_reader::{Line, LineReader};
 use tcp_pitfalls::chapter_05::server::echo_lines;
-use tcp_pitfalls::chapter_05::{buf_stream, pitfall};
+use tcp_pitfalls::chapter_05::{buf_pair, buf_stream, pitfall};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_05_bufread_lines");
 const LINES: &[u8] = b"one\r\n\n\r\ntwo words\nthree\r\r\n\xff\xfe\r\n";
@@ -158,6 +158,35 @@ fn a_buf_stream_echoes_bounded_lines_and_flushes_each() {
     let mut sink = Sink::default();
     buf_stream::echo_lines(Both(Script::in_pieces(b"12345678\n123456789\n", 64), &mut sink), 8).unwrap();
     assert_eq!(sink.bytes, b"echo: 12345678\n");
+}
+
+#[test]
+fn a_buf_pair_echoes_bounded_lines_and_answers_together_what_came_together() {
+    for size in 1..=12 {
+        let mut sink = Sink::default();
+        buf_pair::echo_lines(Script::in_pieces(b"one\ntwo\n", size), &mut sink, 8).unwrap();
+        assert_eq!(sink.bytes, b"echo: one\necho: two\n");
+    }
+    let mut sink = Sink::default();
+    let steps = [Step::Bytes(b"one\ntwo\nthr".to_vec()), Step::Bytes(b"ee\n123456789\n".to_vec())];
+    buf_pair::echo_lines(Script::new(steps), &mut sink, 8).unwrap();
+    assert_eq!(sink.bytes, b"echo: one\necho: two\necho: three\n");
+    assert_eq!(sink.writes, [20, 12]);
+}
+
+#[test]
+fn lines_longer_than_a_chunk_are_found_as_well() {
+    for length in [65_534, 65_535, 65_536, 65_537, 200_000] {
+        let line = vec![b'x'; length];
+        let bytes = [&line[..], b"\nshort\n", &line, b"\r\n"].concat();
+        for size in [1_000, 65_536, 1_000_000] {
+            let mut lines = LineReader::new(Script::in_pieces(&bytes, size), 200_000);
+            assert_eq!(lines.next_line().unwrap(), Line::Whole(&line));
+            assert_eq!(lines.next_line().unwrap(), Line::Whole(b"short"));
+            assert_eq!(lines.next_line().unwrap(), Line::Whole(&line));
+            assert_eq!(lines.next_line().unwrap(), Line::End);
+        }
+    }
 }
 
 #[test]

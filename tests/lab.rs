@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use tcp_pitfalls::lab::client::{Client, Got, LONGEST_ANSWER, State};
+use tcp_pitfalls::lab::client::{Client, Got, State};
 use tcp_pitfalls::lab::port;
 use tcp_pitfalls::lab::process::Process;
 use tcp_pitfalls::lab::recording::{Payload, Recorder, What, escape, group};

@@ -2,7 +2,7 @@
 //!
 //! What it does: reads and writes go through buffers of 8 KiB each; dropping it writes what is left.
 //! What it does not do: it does not flush before it reads, it hides an error of that last write, and `into_inner`
-//! throws away what was read ahead. With `&TcpStream` for both, `BufReader` and `BufWriter` do as well.
+//! throws away what was read ahead. See `buf_pair.rs` for the same with std alone.
 
 use std::io::{self, BufRead, Read, Write};
 

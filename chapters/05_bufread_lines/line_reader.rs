@@ -1,17 +1,26 @@
 //! Lines of bounded length from a stream.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
+
+/// How many bytes one `read` can get, and so how many lines can be answered with one write.
+pub const CHUNK: usize = 64 * 1024;
 
 /// Reads lines that end with `\n`; a `\r` before it is dropped.
 ///
-/// Nothing is lost when a read fails halfway, for example because its time is up: the bytes so far are kept, and
-/// the next call goes on from there.
+/// It does what `BufReader` does, and three things more: a line has a greatest length; it is a slice of the buffer and
+/// needs no copy; and it is known whether another whole line is here already.
+///
+/// Nothing is lost when a read fails halfway, for example because its time is up: the next call goes on from there.
 pub struct LineReader<R> {
-    reader: BufReader<R>,
-    line: Vec<u8>,
+    reader: R,
+    buffer: Vec<u8>,
+    // From `start` to `end`: bytes that were read from the stream and not yet given out.
+    start: usize,
+    end: usize,
+    // Up to `searched` they have been searched for a newline; the first one is at `newline`.
+    searched: usize,
+    newline: Option<usize>,
     limit: usize,
-    complete: bool,
-    another_waits: bool,
 }
 
 /// What came next.
@@ -30,7 +39,7 @@ pub enum Line<'a> {
 impl<R: Read> LineReader<R> {
     /// Reads from `reader`. `limit` is the length in bytes of the longest line, its `\r\n` not counted.
     pub fn new(reader: R, limit: usize) -> Self {
-        LineReader { reader: BufReader::new(reader), line: Vec::new(), limit, complete: false, another_waits: false }
+        LineReader { reader, buffer: Vec::new(), start: 0, end: 0, searched: 0, newline: None, limit }
     }
 
     /// Waits for the next line.
@@ -38,47 +47,65 @@ impl<R: Read> LineReader<R> {
     /// # Errors
     /// The stream's own error. After a timeout, call again.
     pub fn next_line(&mut self) -> io::Result<Line<'_>> {
-        if self.complete {
-            self.line.clear();
-            self.complete = false;
-        }
         loop {
-            let waiting = match self.reader.fill_buf() {
-                Ok(waiting) => waiting,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if waiting.is_empty() {
-                return Ok(if self.line.is_empty() { Line::End } else { Line::CutShort });
+            if let Some(newline) = self.find_newline() {
+                let line = &self.buffer[self.start..newline];
+                (self.start, self.newline) = (newline + 1, None);
+                let text = line.strip_suffix(b"\r").unwrap_or(line);
+                return Ok(if text.len() > self.limit { Line::TooLong } else { Line::Whole(text) });
             }
-            let newline = waiting.iter().position(|&byte| byte == b'\n');
-            let piece = &waiting[..newline.unwrap_or(waiting.len())];
-            // One byte more than the limit is kept: it may be a `\r`, and that is known only with the next byte.
-            if self.line.len() + piece.len() > self.limit + 1 {
+            // One byte more than the limit may be a `\r`, and that is known only with the next byte.
+            if self.end - self.start > self.limit + 1 {
                 return Ok(Line::TooLong);
             }
-            self.line.extend_from_slice(piece);
-            let Some(newline) = newline else {
-                let taken = waiting.len();
-                self.reader.consume(taken);
-                continue;
-            };
-            // From the bytes that are already here, so that the answer never has to wait for the client.
-            self.another_waits = waiting[newline + 1..].contains(&b'\n');
-            self.reader.consume(newline + 1);
-            self.complete = true;
-            let text = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-            return Ok(if text.len() > self.limit { Line::TooLong } else { Line::Whole(text) });
+            if self.fill()? == 0 {
+                return Ok(if self.between_lines() { Line::End } else { Line::CutShort });
+            }
         }
     }
 
-    /// Whether the next whole line is here already, so that `next_line` will return it at once.
-    pub fn another_waits(&self) -> bool {
-        self.another_waits
+    /// Whether the next whole line is here already, so that `next_line` will return it at once. Never reads.
+    pub fn another_waits(&mut self) -> bool {
+        self.find_newline().is_some()
     }
 
     /// Whether no byte of a next line has been read yet.
     pub fn between_lines(&self) -> bool {
-        self.reader.buffer().is_empty() && (self.complete || self.line.is_empty())
+        self.start == self.end
+    }
+
+    fn find_newline(&mut self) -> Option<usize> {
+        if self.newline.is_none() {
+            // Each byte is searched once, however often this is asked.
+            let fresh = self.searched.max(self.start);
+            self.newline = memchr::memchr(b'\n', &self.buffer[fresh..self.end]).map(|found| fresh + found);
+            self.searched = self.newline.map_or(self.end, |newline| newline + 1);
+        }
+        self.newline
+    }
+
+    /// Reads once, behind what is there.
+    fn fill(&mut self) -> io::Result<usize> {
+        if self.start > 0 {
+            // The beginning of a line moves to the front, and leaves room for its rest.
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            (self.start, self.searched) = (0, self.end);
+        }
+        if self.end == self.buffer.len() {
+            // Empty at first, so that a silent client costs nothing; full when a line is longer than a chunk.
+            self.buffer.resize(self.end + CHUNK, 0);
+        }
+        loop {
+            match self.reader.read(&mut self.buffer[self.end..]) {
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count);
+                }
+                // A signal came first. `BufReader` goes on by itself as well, `read` does not.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Step 5: lines through a buffer, of bounded length, answered in as few writes as can be.
 
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::line_reader::{Line, LineReader};
+use super::line_reader::{CHUNK, Line, LineReader};
 use crate::chapter_01::server::{announce, listen, log};
 use crate::chapter_03;
 use crate::chapter_03::permits::Permits;
@@ -65,36 +65,37 @@ where
 
 fn handle(stream: &TcpStream, limit: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    // Two buffers on one connection: `&TcpStream` can be read and written, so nothing has to be cloned.
+    // `&TcpStream` can be read and written, so one connection gives both, and nothing has to be cloned.
     let served = echo_lines(stream, stream, limit);
     close(stream);
     served
 }
 
 /// Answers every line of at most `limit` bytes, until the client ends its side.
-pub fn echo_lines(reader: impl Read, writer: impl Write, limit: usize) -> io::Result<()> {
+pub fn echo_lines(reader: impl Read, mut writer: impl Write, limit: usize) -> io::Result<()> {
     let mut lines = LineReader::new(reader, limit);
-    let mut answers = BufWriter::new(writer);
+    let mut answers = Vec::new();
     loop {
         match lines.next_line()? {
             Line::Whole(line) => {
-                answers.write_all(b"echo: ")?;
-                answers.write_all(line)?;
-                answers.write_all(b"\n")?;
+                answers.extend_from_slice(b"echo: ");
+                answers.extend_from_slice(line);
+                answers.push(b'\n');
             }
             Line::TooLong => {
                 writeln!(answers, "error: line too long (limit {limit} bytes)")?;
-                return answers.flush();
+                return writer.write_all(&answers);
             }
             Line::CutShort => {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line"));
             }
             Line::End => return Ok(()),
         }
-        // Flush before waiting, or the client waits as well. Not after every line: lines that came together are
-        // answered together, with one write. And not only once the buffer is empty: half a line may be in it.
-        if !lines.another_waits() {
-            answers.flush()?;
+        // Write before waiting, or the client waits as well. Not after every line: lines that came together are
+        // answered together. And not only once the buffer is empty: half a line may be in it.
+        if !lines.another_waits() || answers.len() >= CHUNK {
+            writer.write_all(&answers)?;
+            answers.clear();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Step 6: stop when asked to, and lose nothing that was promised.
 
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::chapter_01::server::{BACKLOG, announce, listen, log};
 use crate::chapter_03::server::{Backoff, STACK_SIZE};
 use crate::chapter_04::close::close;
 use crate::chapter_05;
-use crate::chapter_05::line_reader::{Line, LineReader};
+use crate::chapter_05::line_reader::{CHUNK, Line, LineReader};
 
 /// What can be set about this server.
 #[derive(Args, Clone, Debug)]
@@ -155,30 +155,31 @@ fn handle(seat: &Seat, limit: usize) -> io::Result<()> {
 
 /// Answers every line of at most `limit` bytes, until the client ends its side. Calls `rest` whenever it owes nothing
 /// and has read nothing of the next line.
-pub fn echo_lines(reader: impl Read, writer: impl Write, limit: usize, rest: impl Fn()) -> io::Result<()> {
+pub fn echo_lines(reader: impl Read, mut writer: impl Write, limit: usize, rest: impl Fn()) -> io::Result<()> {
     let mut lines = LineReader::new(reader, limit);
-    let mut answers = BufWriter::new(writer);
+    let mut answers = Vec::new();
     loop {
         if lines.between_lines() {
             rest();
         }
         match lines.next_line()? {
             Line::Whole(line) => {
-                answers.write_all(b"echo: ")?;
-                answers.write_all(line)?;
-                answers.write_all(b"\n")?;
+                answers.extend_from_slice(b"echo: ");
+                answers.extend_from_slice(line);
+                answers.push(b'\n');
             }
             Line::TooLong => {
                 writeln!(answers, "error: line too long (limit {limit} bytes)")?;
-                return answers.flush();
+                return writer.write_all(&answers);
             }
             Line::CutShort => {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line"));
             }
             Line::End => return Ok(()),
         }
-        if !lines.another_waits() {
-            answers.flush()?;
+        if !lines.another_waits() || answers.len() >= CHUNK {
+            writer.write_all(&answers)?;
+            answers.clear();
         }
     }
 }
