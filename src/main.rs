@@ -1,6 +1,6 @@
 //! `cargo run`: the staircase, and probes for servers of your own.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -240,23 +240,22 @@ fn target(arguments: &ProbeArguments) -> Result<Target, String> {
         }
         return Ok(Target::Command(command.clone()));
     };
+    let loopback = |port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
     // Also what servers print: a port, or an address that stands for every interface.
-    let spelled = match addr.strip_prefix(':').unwrap_or(addr) {
-        port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
-        _ => addr.clone(),
+    let addrs: Vec<SocketAddr> = match addr.strip_prefix(':').unwrap_or(addr).parse() {
+        Ok(port) => loopback(port),
+        Err(_) => addr.to_socket_addrs().map(Iterator::collect).map_err(|error| {
+            format!("\"{addr}\" is not an address to connect to: {error}. Write HOST:PORT, as in 127.0.0.1:8080")
+        })?,
     };
-    let addrs: Vec<SocketAddr> = spelled.to_socket_addrs().map(Iterator::collect).map_err(|error| {
-        format!("\"{addr}\" is not an address to connect to: {error}. Write HOST:PORT, as in 127.0.0.1:8080")
-    })?;
+    let addrs = match addrs[..] {
+        [only] if only.ip().is_unspecified() => loopback(only.port()),
+        _ => addrs,
+    };
     // A name may stand for several, of which the server need not listen on the first.
     let listens = |addr: &&SocketAddr| TcpStream::connect_timeout(addr, Duration::from_secs(2)).is_ok();
     let found = if addrs.len() > 1 { addrs.iter().find(listens) } else { None };
-    let mut resolved = *found.or(addrs.first()).ok_or_else(|| format!("\"{addr}\" stands for no address"))?;
-    match resolved.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => resolved.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => resolved.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
+    let resolved = *found.or(addrs.first()).ok_or_else(|| format!("\"{addr}\" stands for no address"))?;
     if !resolved.ip().is_loopback() && !arguments.remote {
         return Err(format!(
             "{resolved} is not a loopback address. The probes send hostile traffic; use them only on servers you own. To do \

@@ -114,9 +114,9 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
         let addr = SocketAddr::new(family.ip(), port);
         let spelling = format!(":{port}");
         let mut server = trial.start_at(&spelling, addr)?;
-        let client = server
-            .connect(&format!("{name} client"))
-            .map_err(|why| Finding::falls(format!("started with \"{spelling}\": {why}")))?;
+        let client = server.connect(&format!("{name} client")).map_err(|why| {
+            Finding::falls(format!("started with \"{spelling}\", which is to be every address of this machine: {why}"))
+        })?;
         client.leave();
         reached.push(addr.ip().to_string());
     }
@@ -125,11 +125,13 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
 }
 
 fn port_taken(trial: &Trial<'_>) -> Judged {
-    let port = port::draw();
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let Ok(_holder) = TcpListener::bind(addr) else {
-        return Ok(Finding::skipped(format!("port {port} was taken by another program in this moment")));
+    // A port that is free may be taken a moment later, by a process that a probe beside this one starts.
+    let held = (0..10).find_map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, port::draw())).ok());
+    let Some(holder) = held else {
+        return Ok(Finding::skipped("no port could be had to be held"));
     };
+    let addr = holder.local_addr().map_err(|error| Finding::skipped(error.to_string()))?;
+    let port = addr.port();
     trial.recorder.note("probe", format!("holds port {port} with a listener of its own"));
     let mut server = trial.start_at(&addr.to_string(), addr)?;
     let status = server.process().and_then(|process| process.exits_within(LIMIT));
@@ -152,6 +154,8 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
         "occupied",
         "os error 98",
         "errno 98",
+        "os error 48",
+        "errno 48",
     ]
     .iter()
     .any(|words| output.contains(words));

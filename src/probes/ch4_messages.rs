@@ -206,7 +206,11 @@ fn prompt_answer(trial: &Trial<'_>) -> Judged {
     trial
         .recorder
         .note("client 1", format!("makes {} round trips, every other with an immediate acknowledgement", 2 * ROUNDS));
+    let start = Instant::now();
     for round in 0..2 * ROUNDS {
+        if start.elapsed() > LONGEST {
+            return Ok(too_slow(round));
+        }
         let quick = round % 2 == 1;
         let start = Instant::now();
         client.send(b"prompt\n");
