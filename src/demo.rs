@@ -131,7 +131,11 @@ pub fn own_server(options: &[&str]) -> Target {
 }
 
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments<O: Args, P: ValueEnum + Send + Sync + 'static> {
+    /// Show this scene of the demonstration alone
+    #[arg(long, value_name = "NAME")]
+    scene: Option<String>,
     #[command(subcommand)]
     action: Option<Action<O, P>>,
 }
@@ -163,8 +167,8 @@ where
         command.try_get_matches_from(arguments).and_then(|matches| Arguments::<O, P>::from_arg_matches(&matches));
     match parsed {
         Err(error) => error.exit(),
-        Ok(Arguments { action: Some(Action::Serve(serve)) }) => report(step(serve).run()),
-        Ok(Arguments { action: None }) => demonstrate(name, demonstration()),
+        Ok(Arguments { action: Some(Action::Serve(serve)), .. }) => report(step(serve).run()),
+        Ok(Arguments { action: None, scene }) => demonstrate(name, demonstration(), scene.as_deref()),
     }
 }
 
@@ -179,8 +183,17 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-fn demonstrate(name: &str, demonstration: Demonstration) -> ExitCode {
-    let Demonstration { title, scenes, why, next } = demonstration;
+fn demonstrate(name: &str, demonstration: Demonstration, only: Option<&str>) -> ExitCode {
+    let Demonstration { title, mut scenes, why, next } = demonstration;
+    let all: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();
+    let all = all.join(", ");
+    if let Some(only) = only {
+        scenes.retain(|scene| scene.name == only);
+        if scenes.is_empty() {
+            eprintln!("{BAD}error:{BAD:#} there is no scene \"{only}\" in this chapter. There are: {all}");
+            return ExitCode::from(2);
+        }
+    }
     process::end_all_on_ctrl_c();
     keep_pitfalls_quiet();
     println!("{BOLD}{title}{BOLD:#}");
@@ -210,6 +223,10 @@ fn demonstrate(name: &str, demonstration: Demonstration) -> ExitCode {
     }
     println!("\n{BOLD}Why{BOLD:#}\n{}", screen::paragraph(why, 2));
     println!("{BOLD}Next{BOLD:#}\n{}", screen::paragraph(next, 2));
+    if only.is_none() {
+        let alone = format!("Each scene can be shown alone, with `-- --scene NAME`: {all}.");
+        println!("{}", screen::paragraph(&alone, 2));
+    }
     if broken_claims.is_empty() {
         if skipped.is_empty() {
             println!("{GOOD}{name}: every pitfall sprang, and every cure held.{GOOD:#}");

@@ -1,5 +1,6 @@
 //! `cargo run`: the staircase, and probes for servers of your own.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,6 +59,9 @@ enum Command {
 /// Status 0 if it falls into no pitfall, 1 if into any, 2 if it could not be started or reached, or if every probe had
 /// to be skipped.
 #[derive(Args)]
+#[command(
+    override_usage = "tcp-pitfalls probe [OPTIONS] ADDR\n       tcp-pitfalls probe [OPTIONS] -- COMMAND … {addr} …"
+)]
 struct ProbeArguments {
     /// Where the server listens: HOST:PORT
     #[arg(required_unless_present = "start", conflicts_with = "start")]
@@ -145,8 +149,9 @@ fn draw_staircase(staircase: &Staircase, elapsed: Duration) {
     let findings = staircase.probes.iter().flat_map(|row| &row.findings);
     let (skipped, verdicts): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.verdict == Verdict::Skipped);
     if !skipped.is_empty() {
-        let count = skipped.len();
-        println!("- stands for a skipped probe: {count} in all. `cargo run -- --json` says why.\n");
+        println!("- is for a probe that was skipped:");
+        print!("{}", reasons(staircase));
+        println!();
     }
     if staircase.surprises.is_empty() {
         let count = verdicts.len();
@@ -162,6 +167,23 @@ fn draw_staircase(staircase: &Staircase, elapsed: Duration) {
     ] {
         println!("{what:22}{COMMAND}{command}{COMMAND:#}");
     }
+}
+
+/// Why probes were skipped, once for all steps that it is true of.
+fn reasons(staircase: &Staircase) -> String {
+    let mut reasons: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for row in &staircase.probes {
+        for (step, finding) in STEPS.iter().zip(&row.findings) {
+            if finding.verdict == Verdict::Skipped {
+                reasons.entry((row.name, &finding.evidence)).or_default().push(step);
+            }
+        }
+    }
+    let reason = |((probe, why), steps): ((&str, &str), Vec<&str>)| {
+        let on = if steps.len() == STEPS.len() { "all steps".into() } else { steps.join(", ") };
+        screen::paragraph(&format!("{probe} on {on}: {why}"), 2)
+    };
+    reasons.into_iter().map(reason).collect()
 }
 
 fn examine(arguments: &ProbeArguments) -> Result<ExitCode, String> {
@@ -340,5 +362,5 @@ fn explain(probe: &Probe) {
     print!("{}", screen::paragraph(&format!("{does}."), 2));
     print!("{}", screen::paragraph(&format!("To mend a server that falls: {remedy}."), 2));
     print!("{}", screen::paragraph(&format!("It needs {}.", probe.needs.in_words()), 2));
-    println!("\n  {DIM}See it:{DIM:#} {COMMAND}cargo run --bin {step}{COMMAND:#}");
+    println!("\n  {DIM}Its chapter:{DIM:#} {COMMAND}cargo run --bin {step}{COMMAND:#}");
 }

@@ -157,8 +157,8 @@ impl Staircase {
 
 /// What the table shows, for people.
 pub const LEGEND: &str = "Each row is a probe: a hostile but fair client that looks for one pitfall. Each column is the \
-                          server of one step. It withstands every probe of its own chapter and of those before; the \
-                          probes marked * show what it still lacks.";
+                          server of one step, which withstands every probe of its own chapter and of those before. A * \
+                          marks the probe of a chapter that every earlier step falls into.";
 
 /// How many cells the table has.
 pub fn cells() -> usize {

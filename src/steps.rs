@@ -1,8 +1,9 @@
 //! The six steps as commands: `tcp-pitfalls step 3 ADDR` and `03_thread_per_conn serve ADDR` start the same server.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::chapter_01::server::log;
 use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06};
 
 /// What `serve` takes: an address, whether to run a pitfall instead of the step, and the step's own options.
@@ -23,13 +24,22 @@ pub struct Serve<O: Args, P: ValueEnum + Send + Sync + 'static> {
 }
 
 impl<O: Args, P: ValueEnum + Send + Sync> Serve<O, P> {
-    /// The pitfall to run, if one is asked for.
-    fn pitfall(&self) -> Option<P> {
-        match &self.pitfall {
-            None => None,
+    /// The pitfall to run, if one is asked for. Says on standard error which one that is.
+    fn pitfall(&self) -> Result<Option<P>> {
+        let named = |pitfall: &&P| pitfall.to_possible_value().is_some_and(|value| value.get_name() == self.addr);
+        if P::value_variants().iter().any(|pitfall| named(&pitfall)) {
+            bail!("\"{0}\" is not an address but a pitfall. Write --pitfall={0}", self.addr);
+        }
+        let pitfall = match &self.pitfall {
+            None => return Ok(None),
             Some(None) => P::value_variants().first().cloned(),
             Some(named) => named.clone(),
+        };
+        if let Some(value) = pitfall.as_ref().and_then(P::to_possible_value) {
+            let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+            log(format_args!("running with the mistake {}: {help}", value.get_name()));
         }
+        Ok(pitfall)
     }
 }
 
@@ -59,27 +69,27 @@ impl Step {
     /// Runs the step's server, or its pitfall. Returns only when the server ends.
     pub fn run(&self) -> Result<()> {
         match self {
-            Step::One(serve) => match serve.pitfall() {
+            Step::One(serve) => match serve.pitfall()? {
                 None => chapter_01::server::run(&serve.addr),
                 Some(pitfall) => chapter_01::pitfall::run(&serve.addr, pitfall),
             },
-            Step::Two(serve) => match serve.pitfall() {
+            Step::Two(serve) => match serve.pitfall()? {
                 None => chapter_02::server::run(&serve.addr, &serve.options),
                 Some(pitfall) => chapter_02::pitfall::run(&serve.addr, pitfall),
             },
-            Step::Three(serve) => match serve.pitfall() {
+            Step::Three(serve) => match serve.pitfall()? {
                 None => chapter_03::server::run(&serve.addr, &serve.options),
-                Some(pitfall) => chapter_03::pitfall::run(&serve.addr, pitfall),
+                Some(pitfall) => chapter_03::pitfall::run(&serve.addr, pitfall, &serve.options),
             },
-            Step::Four(serve) => match serve.pitfall() {
+            Step::Four(serve) => match serve.pitfall()? {
                 None => chapter_04::server::run(&serve.addr, &serve.options),
                 Some(pitfall) => chapter_04::pitfall::run(&serve.addr, pitfall, &serve.options),
             },
-            Step::Five(serve) => match serve.pitfall() {
+            Step::Five(serve) => match serve.pitfall()? {
                 None => chapter_05::server::run(&serve.addr, &serve.options),
                 Some(pitfall) => chapter_05::pitfall::run(&serve.addr, pitfall, &serve.options.connections),
             },
-            Step::Six(serve) => match serve.pitfall() {
+            Step::Six(serve) => match serve.pitfall()? {
                 None => chapter_06::server::run(&serve.addr, &serve.options),
                 Some(pitfall) => chapter_06::pitfall::run(&serve.addr, pitfall, &serve.options.lines),
             },

@@ -143,6 +143,23 @@ fn a_wrong_argument_is_status_2() {
 }
 
 #[test]
+fn one_scene_can_be_shown_alone() {
+    let (code, out, err) = run(PROGRAM, &["--scene", "bare-port"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("── bare-port ") && !out.contains("── port-taken "), "{out}");
+    let (code, _, err) = run(PROGRAM, &["--scene", "nonsense"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("There are: bare-port, every-interface, port-taken, restart"), "{err}");
+}
+
+#[test]
+fn a_pitfall_is_not_taken_for_an_address() {
+    let (code, out, err) = run(PROGRAM, &["serve", "--pitfall", "restart"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("Write --pitfall=restart"), "{err}");
+}
+
+#[test]
 fn help_says_what_the_step_is() {
     let (code, out, _) = run(PROGRAM, &["--help"]);
     assert_eq!(code, Some(0));

@@ -18,7 +18,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_03_thread_per_conn");
 fn start(max_connections: u32, handle: fn(&TcpStream) -> io::Result<()>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    thread::spawn(move || serve(&listener, &Options { max_connections }, handle));
+    thread::spawn(move || serve(&listener, &Options { max_connections, stack_size: 128 * 1024 }, handle));
     addr
 }
 
@@ -88,6 +88,19 @@ fn a_permit_is_given_back_when_it_is_dropped() {
     drop(first);
     taken.recv_timeout(common::LIMIT).expect("the permit has been given back");
     second.join().unwrap();
+}
+
+#[test]
+fn without_a_thread_to_be_had_the_server_goes_on() {
+    // No system has a stack of this size to give.
+    let mut server = Server::start(PROGRAM, &["--stack-size=140737488355328"]);
+    for _ in 0..3 {
+        server.connect().expect_end();
+    }
+    server.kill();
+    let (_, said) = server.wait();
+    // The last may not have been written when the server was killed.
+    assert!(said.matches("cannot take a client, pausing for").count() >= 2, "{said}");
 }
 
 #[test]

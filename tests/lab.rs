@@ -102,7 +102,7 @@ fn a_long_recording_keeps_its_beginning_and_its_end() {
     let lines = drawn(&recorder);
     assert_eq!(lines.len(), 20);
     assert_eq!((lines[0].as_str(), lines[19].as_str()), ("client 1  does 0", "client 1  does 99"));
-    assert_eq!(lines[13], "… 81 more lines");
+    assert_eq!(lines[13], "… 81 more events");
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn client_command(addr: SocketAddr) -> String {
              $s.Write([byte[]](104,105,10), 0, 3); [IO.StreamReader]::new($s).ReadLine()"
         )
     } else {
-        format!("nc {host} {port}, then type a line")
+        format!("nc {host} {port}, then type a line (Ctrl-C ends nc)")
     }
 }
 

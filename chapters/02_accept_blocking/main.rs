@@ -49,7 +49,7 @@ fn stuck_behind_silence(recorder: &Recorder) -> Played {
             return Ok(Finding::holds("client 2 was answered while client 1 was silent"));
         }
         if let Some(call) = server.id().and_then(kernel::blocked_call) {
-            recorder.note("kernel", format!("has the server waiting in {call}: it reads from client 1"));
+            recorder.note("kernel", format!("shows the server blocked in {call}: it reads from client 1"));
         }
         for name in ["client 3", "client 4"] {
             server.connect(name)?.note("stays as well");

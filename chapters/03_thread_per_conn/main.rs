@@ -1,11 +1,9 @@
 //! `cargo run --bin 03_thread_per_conn`: a thread for each client, and the three usual mistakes of that.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
-use tcp_pitfalls::lab::client::{Client, Got};
-use tcp_pitfalls::lab::process::Scarcity;
+use tcp_pitfalls::lab::client::Got;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::LIMIT;
 use tcp_pitfalls::probes::Finding;
@@ -36,9 +34,9 @@ fn demonstration() -> Demonstration {
             Scene::play(
                 "out-of-threads",
                 ("thread::spawn in the loop", |recorder: &Recorder| {
-                    short_of_threads(&["--pitfall=out-of-threads"], recorder)
+                    out_of_threads(&["--pitfall=out-of-threads", TOO_LARGE], recorder)
                 }),
-                ("the server of this step", |recorder: &Recorder| short_of_threads(&[], recorder)),
+                ("the server of this step", |recorder: &Recorder| out_of_threads(&[TOO_LARGE], recorder)),
             ),
             Scene::probe("no-leak", ("every JoinHandle kept in a Vec", own_server(&["--pitfall=no-leak"])), step()),
         ],
@@ -50,45 +48,25 @@ fn demonstration() -> Demonstration {
     }
 }
 
-/// Gives the server too little memory for the threads of all its clients.
-fn short_of_threads(options: &[&str], recorder: &Recorder) -> Played {
-    const CLIENTS: usize = 150;
-    // Room for the program and about a hundred threads of 2 MiB, or for a thousand of a small stack; the limit counts
-    // what is reserved, not what is used.
-    const ADDRESS_SPACE_KIB: usize = 256 * 1024;
-    if !cfg!(target_os = "linux") {
-        return Ok(Finding::skipped("it limits the server's address space, which it can do on Linux only"));
-    }
-    let mut server = own_server(options).start(recorder, Some(Scarcity::AddressSpace(ADDRESS_SPACE_KIB)))?;
-    let quiet = Recorder::new();
-    let mut crowd = vec![server.connect_with("client", &quiet, None)?];
-    while crowd.len() < CLIENTS {
-        match Client::connect(server.addr(), "client", &quiet, LIMIT) {
-            Ok(client) => crowd.push(client),
-            Err(_) => break,
+/// No system has a stack of this size to give, so that every attempt to start a thread fails.
+const TOO_LARGE: &str = "--stack-size=140737488355328";
+
+/// Two clients come while there are no threads. They can't be served, but the second must find the server still there.
+fn out_of_threads(options: &[&str], recorder: &Recorder) -> Played {
+    let mut server = own_server(options).start(recorder, None)?;
+    for name in ["client 1", "client 2"] {
+        let mut client = match server.connect(name) {
+            Ok(client) => client,
+            Err(why) => return Ok(Finding::falls(why)),
+        };
+        client.send(b"hello\n");
+        match client.line(LIMIT) {
+            Got::End(part) | Got::Reset(part) if part.is_empty() => {}
+            other => return Err(format!("{name} got {other:?}, though there was no thread for it")),
+        }
+        if let Some(obituary) = server.obituary() {
+            return Ok(Finding::falls(format!("there was no thread for {name}, and {obituary}")));
         }
     }
-    recorder.note("clients", format!("{} connect and stay", crowd.len()));
-    // The last of them is served only when all before it have been: there is no better sign that the server is
-    // through with the crowd, or has ended.
-    if let Some(last) = crowd.last_mut() {
-        last.send(b"am I in?\n");
-        last.line(Duration::from_secs(1));
-    }
-    drop(crowd);
-    recorder.note("clients", "all leave");
-    let mut next = match server.connect("next client") {
-        Ok(next) => next,
-        Err(why) => return Ok(Finding::falls(format!("after {CLIENTS} clients: {why}"))),
-    };
-    next.send(b"and now?\n");
-    Ok(match next.line(LIMIT) {
-        Got::Line(_) => Finding::holds(format!(
-            "{CLIENTS} clients needed more threads than there were; when they had left, the next one was served"
-        )),
-        _ => Finding::falls(format!(
-            "after {CLIENTS} clients: {}",
-            server.obituary().unwrap_or_else(|| "the next one was not served".into())
-        )),
-    })
+    Ok(Finding::holds("there was no thread for either client; both were turned away, and the server went on"))
 }

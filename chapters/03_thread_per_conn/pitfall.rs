@@ -7,6 +7,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use super::server::Options;
 use crate::chapter_01::server::{announce, listen, log};
 use crate::chapter_02;
 use crate::chapter_02::server::echo_reads;
@@ -25,7 +26,7 @@ pub enum Pitfall {
 }
 
 /// Runs the server with one of the mistakes in it.
-pub fn run(addr: &str, pitfall: Pitfall) -> Result<()> {
+pub fn run(addr: &str, pitfall: Pitfall, options: &Options) -> Result<()> {
     if pitfall == Pitfall::IdleClient {
         return chapter_02::server::run(addr, &chapter_02::server::Options { read_timeout: 30 });
     }
@@ -33,7 +34,7 @@ pub fn run(addr: &str, pitfall: Pitfall) -> Result<()> {
     announce(&listener)?;
     match pitfall {
         Pitfall::OutOfDescriptors => question_mark(&listener).context("the accept loop ended"),
-        Pitfall::OutOfThreads => spawn_that_panics(&listener),
+        Pitfall::OutOfThreads => spawn_that_panics(&listener, options),
         _ => handles_kept(&listener),
     }
 }
@@ -49,10 +50,15 @@ fn question_mark(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
-fn spawn_that_panics(listener: &TcpListener) -> Result<()> {
+fn spawn_that_panics(listener: &TcpListener, options: &Options) -> Result<()> {
+    let stack_size = usize::try_from(options.stack_size).unwrap_or(usize::MAX);
     loop {
         match listener.accept() {
-            Ok((stream, _peer)) => drop(thread::spawn(move || echo_reads(&stream, &stream))),
+            Ok((stream, _peer)) => {
+                let builder = thread::Builder::new().stack_size(stack_size);
+                // `thread::spawn` is this, in the words of its documentation: it panics if there is no thread to be had.
+                builder.spawn(move || echo_reads(&stream, &stream)).expect("failed to spawn thread");
+            }
             Err(error) => log(format_args!("cannot accept a client, going on: {error}")),
         }
     }

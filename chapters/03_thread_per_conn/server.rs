@@ -19,11 +19,12 @@ pub struct Options {
     /// Serve at most so many clients at once; further ones wait in the kernel's queue
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=12_000))]
     pub max_connections: u32,
+    /// The stack of a connection's thread, in bytes
+    // std's default of 2 MiB must suit any code. A handler with small buffers and no recursion needs far less, even
+    // in a debug build.
+    #[arg(long, value_name = "BYTES", default_value_t = 128 * 1024, value_parser = clap::value_parser!(u64).range(65_536..))]
+    pub stack_size: u64,
 }
-
-/// The stack of a connection's thread, in bytes. std's default of 2 MiB is for code that nobody knows; a
-/// handler with small buffers and no recursion needs far less, even in a debug build.
-pub const STACK_SIZE: usize = 128 * 1024;
 
 /// Runs the server of this step.
 pub fn run(addr: &str, options: &Options) -> Result<()> {
@@ -38,6 +39,7 @@ where
     H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
 {
     let permits = Permits::new(options.max_connections as usize);
+    let stack_size = usize::try_from(options.stack_size).unwrap_or(usize::MAX);
     let mut backoff = Backoff::new();
     loop {
         // Before accept, not after: a client too many stays in the kernel's queue, and is served when another
@@ -51,16 +53,17 @@ where
             }
         };
         // Not `thread::spawn`: that panics when the system has no thread to give, here in the accept loop.
-        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(STACK_SIZE).spawn(move || {
+        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size).spawn(move || {
             // Dropped in reverse order: the connection is closed before its permit is free again.
             let (_permit, stream) = (permit, stream);
             if let Err(error) = handle(&stream) {
                 log(format_args!("{peer}: {error}"));
             }
         });
-        // The JoinHandle is dropped here. Kept for later, it would keep the finished thread's stack as well.
         match spawned {
+            // The JoinHandle is dropped here. Kept for later, it would keep the finished thread's stack as well.
             Ok(_) => backoff = Backoff::new(),
+            // This client is lost: its connection went into the closure, and is closed with it.
             Err(error) => backoff.pause(&error),
         }
     }
@@ -90,7 +93,7 @@ impl Backoff {
         if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted) {
             return;
         }
-        log(format_args!("cannot take a client, next try in {:?}: {error}", self.delay));
+        log(format_args!("cannot take a client, pausing for {:?}: {error}", self.delay));
         thread::sleep(self.delay);
         self.delay = (self.delay * 2).min(Duration::from_secs(1));
     }

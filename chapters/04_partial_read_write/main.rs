@@ -49,8 +49,12 @@ fn demonstration() -> Demonstration {
         scenes: vec![
             Scene::probe("split-message", one_read(), step()),
             Scene::probe("joined-messages", one_read(), step()),
-            Scene::probe("every-byte", ("a write whose count is ignored", no_count), step()),
-            Scene::probe("prompt-answer", ("one answer in three writes", three_writes), step()),
+            Scene::probe("every-byte", ("a write that must not wait, and whose result is ignored", no_count), step()),
+            Scene::probe(
+                "prompt-answer",
+                ("one answer in three writes", three_writes),
+                ("the server of this step: one write, and TCP_NODELAY", step().1),
+            ),
             Scene::play(
                 "unread-input",
                 ("the connection is dropped while bytes are unread", |recorder: &Recorder| {
@@ -86,7 +90,10 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
         SockRef::from(stream.stream).set_send_buffer_size(2 * LINE)?;
         let served = pitfall::first_line_only(stream.recorded(), stream.recorded());
         if gently {
+            stream.note("ends its side, and reads until the client is done");
             close(stream.stream);
+        } else {
+            stream.note("closes, with the second line unread");
         }
         served
     });

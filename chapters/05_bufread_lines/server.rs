@@ -11,7 +11,7 @@ use super::line_reader::{CHUNK, Line, LineReader};
 use crate::chapter_01::server::{announce, listen, log};
 use crate::chapter_03;
 use crate::chapter_03::permits::Permits;
-use crate::chapter_03::server::{Backoff, STACK_SIZE};
+use crate::chapter_03::server::Backoff;
 use crate::chapter_04::close::close;
 
 /// What can be set about this server.
@@ -40,8 +40,11 @@ where
     H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
 {
     let permits = Permits::new(options.max_connections as usize);
+    let stack_size = usize::try_from(options.stack_size).unwrap_or(usize::MAX);
     let mut backoff = Backoff::new();
     loop {
+        // Before accept, not after: a client too many stays in the kernel's queue, and is served when another
+        // leaves. Accepting it first would spend a descriptor on somebody who can't be served.
         let permit = permits.acquire();
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
@@ -50,14 +53,18 @@ where
                 continue;
             }
         };
-        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(STACK_SIZE).spawn(move || {
+        // Not `thread::spawn`: that panics when the system has no thread to give, here in the accept loop.
+        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size).spawn(move || {
+            // Dropped in reverse order: the connection is closed before its permit is free again.
             let (_permit, stream) = (permit, stream);
             if let Err(error) = handle(&stream) {
                 log(format_args!("{peer}: {error}"));
             }
         });
         match spawned {
+            // The JoinHandle is dropped here. Kept for later, it would keep the finished thread's stack as well.
             Ok(_) => backoff = Backoff::new(),
+            // This client is lost: its connection went into the closure, and is closed with it.
             Err(error) => backoff.pause(&error),
         }
     }

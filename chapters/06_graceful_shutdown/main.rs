@@ -49,13 +49,15 @@ fn demonstration() -> Demonstration {
             Scene::probe_with(
                 "half-close",
                 terms(),
-                pitfall("clones of all connections kept in a list", "--pitfall=half-close"),
-                step(),
+                pitfall("clones of all connections kept in a list, to close them at the stop", "--pitfall=half-close"),
+                ("the server of this step", step().1),
             ),
             Scene::play(
                 "lost-count",
-                ("a thread that counts itself", |recorder: &Recorder| Ok(count_inside(recorder))),
-                ("counted before it starts", count_before),
+                ("two threads, held apart on purpose: the connection's thread counts itself", |recorder: &Recorder| {
+                    Ok(count_inside(recorder))
+                }),
+                ("the same two threads: the connection is counted before its thread starts", count_before),
             ),
         ],
         why: "By default a signal ends the process in the middle of whatever it does, and no destructor runs. A graceful stop is \

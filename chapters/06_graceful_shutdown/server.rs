@@ -13,7 +13,7 @@ use clap::Args;
 use super::connections::{Connections, Seat};
 use super::waker::Waker;
 use crate::chapter_01::server::{BACKLOG, announce, listen, log};
-use crate::chapter_03::server::{Backoff, STACK_SIZE};
+use crate::chapter_03::server::Backoff;
 use crate::chapter_04::close::close;
 use crate::chapter_05;
 use crate::chapter_05::line_reader::{CHUNK, Line, LineReader};
@@ -54,6 +54,7 @@ pub struct Server {
     connections: Arc<Connections>,
     waker: Waker,
     limit: usize,
+    stack_size: usize,
     grace: Duration,
 }
 
@@ -73,6 +74,7 @@ impl Server {
             connections: Connections::new(options.lines.connections.max_connections as usize),
             waker: Waker::new(listener.local_addr().context("cannot read the address of the listener")?),
             limit: options.lines.limit as usize,
+            stack_size: usize::try_from(options.lines.connections.stack_size).unwrap_or(usize::MAX),
             grace: Duration::from_secs(options.grace),
         })
     }
@@ -136,7 +138,7 @@ impl Server {
         }
         let seat = self.connections.enter(stream);
         let limit = self.limit;
-        thread::Builder::new().name(format!("client {peer}")).stack_size(STACK_SIZE).spawn(move || {
+        thread::Builder::new().name(format!("client {peer}")).stack_size(self.stack_size).spawn(move || {
             if let Err(error) = handle(&seat, limit) {
                 log(format_args!("{peer}: {error}"));
             }

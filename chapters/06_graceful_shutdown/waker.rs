@@ -7,8 +7,8 @@ use std::time::Duration;
 /// Wakes `accept` by being a client.
 ///
 /// A flag alone is not seen by a thread that waits in the kernel, and closing the listener from another thread does
-/// not wake it on Linux (close(2)). `shutdown` on a listener does on Linux, and nowhere else. A connection works
-/// everywhere.
+/// not wake it on Linux (close(2)). `shutdown` on a listener does on Linux, but not on every system. A connection
+/// works everywhere.
 pub struct Waker {
     listener: SocketAddr,
     address: Mutex<Option<SocketAddr>>,
@@ -24,7 +24,7 @@ impl Waker {
     pub fn wake(&self) {
         let port = self.listener.port();
         let hosts = match self.listener.ip() {
-            // A listener on every interface has no address of its own to connect to, except on Linux.
+            // A listener on every interface has no address of its own, and not every system lets clients connect to that.
             IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
             IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
             ip => vec![ip],

@@ -8,20 +8,23 @@ use std::time::Duration;
 ///
 /// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
 pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
-    sockets().into_iter().find(|socket| socket.is_on(listener) && socket.state == LISTEN).map(|socket| socket.received)
+    sockets(listener.port())
+        .into_iter()
+        .find(|socket| socket.is_on(listener) && socket.state == LISTEN)
+        .map(|socket| socket.received)
 }
 
 /// How many bytes have arrived at the server's end of this connection that it hasn't read yet.
 pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<usize> {
     let remote = hex_port(client.port());
     let end = |socket: &Socket| socket.is_on(server) && socket.remote.ends_with(&remote);
-    sockets().into_iter().find(end).map(|socket| socket.received)
+    sockets(client.port()).into_iter().find(end).map(|socket| socket.received)
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.
 pub fn has_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
-    sockets().iter().any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
+    sockets(port).iter().any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
 }
 
 /// Whether a process holds the listener on this address. `None` where that can't be seen, or nobody listens.
@@ -29,8 +32,10 @@ pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     let held: Vec<PathBuf> = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect();
     // After the descriptors: the listener of a server that ends in between is gone from the table.
-    let listeners: Vec<Socket> =
-        sockets().into_iter().filter(|socket| socket.is_on(listener) && socket.state == LISTEN).collect();
+    let listeners: Vec<Socket> = sockets(listener.port())
+        .into_iter()
+        .filter(|socket| socket.is_on(listener) && socket.state == LISTEN)
+        .collect();
     let holds = |socket: &Socket| held.contains(&PathBuf::from(format!("socket:[{}]", socket.inode)));
     (!listeners.is_empty()).then(|| listeners.iter().any(holds))
 }
@@ -68,9 +73,12 @@ fn hex_port(port: u16) -> String {
     format!(":{port:04X}")
 }
 
-fn sockets() -> Vec<Socket> {
+/// The sockets with this local or remote port.
+fn sockets(port: u16) -> Vec<Socket> {
+    let port = hex_port(port);
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().filter_map(socket)).collect()
+    let lines = tables.iter().flat_map(|table| table.lines());
+    lines.filter(|line| line.contains(&port)).filter_map(socket).collect()
 }
 
 fn socket(line: &str) -> Option<Socket> {

@@ -17,15 +17,6 @@ pub struct Process {
     output: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What a program is short of, on purpose. Linux only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scarcity {
-    /// It may have so many descriptors.
-    Descriptors(usize),
-    /// Its address space may have so many KiB.
-    AddressSpace(usize),
-}
-
 /// The programs that run at the moment.
 static LIVE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
@@ -38,6 +29,7 @@ pub fn end_all_on_ctrl_c() {
         for id in LIVE.lock().expect("nothing panics while it holds this lock").drain(..) {
             platform::kill_group(id);
         }
+        eprintln!();
         // 128 and the number of SIGINT, as shells count.
         std::process::exit(130);
     });
@@ -45,29 +37,26 @@ pub fn end_all_on_ctrl_c() {
 }
 
 impl Process {
-    /// Starts `arguments`, the first of which is the program.
+    /// Starts `arguments`, the first of which is the program, with at most so many descriptors (on Unix).
     ///
     /// # Errors
     /// The system's own, if there is no such program.
-    pub fn start(arguments: &[String], scarcity: Option<Scarcity>) -> io::Result<Process> {
+    pub fn start(arguments: &[String], descriptors: Option<usize>) -> io::Result<Process> {
         let (program, rest) = arguments
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no command to start"))?;
-        let mut command = match scarcity {
+        let mut command = match descriptors {
             None => Command::new(program),
-            Some(scarcity) => {
+            Some(limit) => {
                 // The shell sets the soft and the hard limit: Go, for one, raises its soft limit by itself.
-                let limit = match scarcity {
-                    Scarcity::Descriptors(count) => format!("ulimit -n {count}"),
-                    Scarcity::AddressSpace(kib) => format!("ulimit -v {kib}"),
-                };
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh", program]);
+                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh", program]);
                 shell
             }
         };
+        command.args(rest);
         // Errors in English, and panics in two lines: both are quoted as evidence.
-        command.args(rest).env("LC_ALL", "C").env("RUST_BACKTRACE", "0").env("GOTRACEBACK", "none");
+        command.env("LC_ALL", "C").env("RUST_BACKTRACE", "0").env("GOTRACEBACK", "none");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         platform::own_group(&mut command);
         let mut live = LIVE.lock().expect("nothing panics while it holds this lock");

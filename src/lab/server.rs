@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::port;
-use super::process::{Process, Scarcity};
+use super::process::Process;
 use super::recording::{Payload, Recorder, What};
 use super::wait::wait_until;
 
@@ -57,7 +57,7 @@ impl Target {
     ///
     /// # Errors
     /// A sentence, if there is nothing to start: no such program, or no thread.
-    pub fn start(&self, recorder: &Recorder, scarcity: Option<Scarcity>) -> Result<Running, String> {
+    pub fn start(&self, recorder: &Recorder, descriptors: Option<usize>) -> Result<Running, String> {
         let recorder = recorder.clone();
         match self {
             Target::Address(addr) => Ok(Running { addr: *addr, process: None, recorder, in_process: None }),
@@ -69,7 +69,7 @@ impl Target {
             Target::Command(_) => {
                 let port = port::draw();
                 let spelling = format!("127.0.0.1:{port}");
-                self.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into(), &recorder, scarcity)
+                self.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into(), &recorder, descriptors)
             }
         }
     }
@@ -83,7 +83,7 @@ impl Target {
         spelling: &str,
         addr: SocketAddr,
         recorder: &Recorder,
-        scarcity: Option<Scarcity>,
+        descriptors: Option<usize>,
     ) -> Result<Running, String> {
         let Target::Command(arguments) = self else {
             return Err("the server can't be started anew, since there is no command for it".into());
@@ -93,7 +93,7 @@ impl Target {
             .iter()
             .map(|argument| argument.replace("{addr}", spelling).replace("{host}", &host).replace("{port}", &port))
             .collect();
-        let process = Process::start(&arguments, scarcity).map_err(|error| {
+        let process = Process::start(&arguments, descriptors).map_err(|error| {
             let program = arguments.first().map_or("", String::as_str);
             format!("cannot start \"{program}\": {error}. Check the command")
         })?;
@@ -201,6 +201,11 @@ impl<'a> Connection<'a> {
     /// The connection, each `read` and `write` recorded.
     pub fn recorded(&self) -> Recorded<&'a TcpStream> {
         Recorded { inner: self.stream, recorder: self.recorder.clone() }
+    }
+
+    /// Writes down something that the server does.
+    pub fn note(&self, text: &str) {
+        self.recorder.note("server", text);
     }
 
     /// A writer of the handler's own, each `write` recorded.

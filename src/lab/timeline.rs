@@ -31,7 +31,7 @@ pub fn draw(recording: &Recording, width: usize) -> String {
         // A gap of one line would not be shorter than the line itself.
         if left_out > 1 && (HEAD..lines.len() - TAIL).contains(&index) {
             if index == HEAD {
-                draw_summary(&mut drawn, width, &format!("… {} more lines", group(left_out)));
+                draw_summary(&mut drawn, width, &format!("… {} more events", group(left_out)));
             }
             continue;
         }

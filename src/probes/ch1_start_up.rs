@@ -182,9 +182,10 @@ fn restart(trial: &Trial<'_>) -> Judged {
     }
     client.line(Duration::from_millis(100));
     if let Some(process) = first.process() {
+        let ended = process.exited().is_some();
         process.kill();
+        trial.recorder.note("server", if ended { "has ended" } else { "is killed while a client is connected" });
     }
-    trial.recorder.note("server", "is killed while a client is connected");
     if !client.ends_within(trial.terms.limit) {
         return Ok(Finding::skipped("the connection outlived the server; another process seems to hold it"));
     }

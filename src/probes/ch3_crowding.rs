@@ -8,7 +8,6 @@ use super::trial::{LONGEST, Silence, Trial, fallen, itself, too_slow, unreachabl
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, Got, State};
 use crate::lab::kernel;
-use crate::lab::process::Scarcity;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -78,7 +77,7 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
         if patience >= trial.terms.limit {
             return Ok(Silence::No(Finding::falls(format!(
                 "client 2 asked and got nothing for {} s, while client 1 was silent",
-                patience.as_secs()
+                patience.as_secs_f32()
             ))));
         }
         silent.leave();
@@ -135,7 +134,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     const WINDOW: Duration = Duration::from_secs(2);
     const SPINNING: Duration = Duration::from_millis(500);
 
-    let mut server = trial.start_short_of(Some(Scarcity::Descriptors(DESCRIPTORS)))?;
+    let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
     let crowd = fill(&mut server, CLIENTS);
     if crowd.is_empty() {
         let why = server.obituary().unwrap_or_else(|| "it does not listen".into());
@@ -228,10 +227,12 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
         let below = |&(kept, bytes): &(usize, u64)| kept < DESCRIPTORS && bytes < ADDRESS_SPACE;
         let settled = wait_until(patience, || Some(growth()).filter(below));
         let (kept, bytes) = settled.unwrap_or_else(growth);
-        trial.kernel(format!("counts {kept} descriptors and {} MiB more than before", bytes / 1024 / 1024));
+        trial.kernel(format!(
+            "counts {kept} more descriptors and {} MiB more address space than before",
+            bytes / 1024 / 1024
+        ));
         evidence = format!(
-            "{ROUND} more connections, all closed, left {kept} descriptors or ended processes and {} MiB of address space \
-             behind",
+            "{ROUND} more connections, all closed, left behind: descriptors or ended processes {kept}, address space {} MiB",
             bytes / 1024 / 1024
         );
         if settled.is_some() {

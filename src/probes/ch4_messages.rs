@@ -38,7 +38,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "every-byte",
         chapter: 4,
         does: "Sends 8 MiB of lines and reads late, through a small window; every byte must come back in order",
-        remedy: "Use write_all, or go on from the count that write returned",
+        remedy: "Use write_all, or go on from the count that write returned; if joined-messages falls, mend that first",
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -113,8 +113,8 @@ fn joined_messages(trial: &Trial<'_>) -> Judged {
 }
 
 fn every_byte(trial: &Trial<'_>) -> Judged {
-    const LINE: usize = 1024;
-    const LINES: usize = 8 * 1024;
+    const LINE: usize = 16 * 1024;
+    const LINES: usize = 512;
     const WINDOW: usize = 32 * 1024;
     // A faulty server may be saved by a client that always reads in time. So this one begins when nothing moves any
     // more: a correct server then waits in `write`, and a faulty one has thrown bytes away.
@@ -130,8 +130,8 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     let sending = thread::spawn(move || {
         use std::io::Write;
         let mut sender = sender;
-        for chunk in 0..LINES / 64 {
-            let lines: String = (0..64).map(|offset| line(chunk * 64 + offset) + "\n").collect();
+        for chunk in 0..LINES / 4 {
+            let lines: String = (0..4).map(|offset| line(chunk * 4 + offset) + "\n").collect();
             if sender.write_all(lines.as_bytes()).is_err() {
                 break;
             }
@@ -150,7 +150,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
         }
         (now == (LINES * LINE, Some(0)) || since.elapsed() > STANDSTILL).then_some(())
     });
-    client.note(format!("begins to read: {} bytes were taken", group(sent.load(SeqCst))));
+    client.note(format!("begins to read: the server's side has taken {} bytes", group(sent.load(SeqCst))));
     let judged = read_all(trial, &mut client, LINES, line);
     drop(client.stream().shutdown(Shutdown::Both));
     let _ = sending.join();
@@ -170,10 +170,11 @@ pub(super) fn read_all(trial: &Trial<'_>, client: &mut Client, lines: usize, lin
             Got::Line(answer) if answer == expected => bytes += answer.len(),
             other => {
                 let got = Trial::describe(&other);
-                client.note(format!("gets {} right answers, then {got}", group(number)));
+                client.note(format!("gets the right answer to {} of {}, then {got}", group(number), group(lines)));
                 return Ok(Finding::falls(format!(
-                    "after {} right answers, expected {}, got {got}",
+                    "{} of {} lines were answered right; then it expected {} and got {got}",
                     group(number),
+                    group(lines),
                     Payload::new(&expected),
                 )));
             }
@@ -205,7 +206,7 @@ fn prompt_answer(trial: &Trial<'_>) -> Judged {
     let mut times = [Vec::new(), Vec::new()];
     trial
         .recorder
-        .note("client 1", format!("makes {} round trips, every other with an immediate acknowledgement", 2 * ROUNDS));
+        .note("client 1", format!("makes {} round trips; in every second one it acknowledges at once", 2 * ROUNDS));
     let start = Instant::now();
     for round in 0..2 * ROUNDS {
         if start.elapsed() > LONGEST {

@@ -58,7 +58,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "pipelined-lines",
         chapter: 5,
         does: "Sends 10,000 lines without waiting; all must be answered in order",
-        remedy: "Keep one buffered reader for the whole life of a connection: what it has read ahead is in it alone",
+        remedy: "Keep one buffered reader for the whole life of a connection; if joined-messages falls, mend that first",
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -112,7 +112,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
             Ok(count) => {
                 enough.store(true, SeqCst);
                 answer.extend_from_slice(&buffer[..count]);
-                if answer.len() > MOST {
+                if answer.len() > 2 * MOST {
                     break Got::Flood;
                 }
             }
@@ -206,7 +206,7 @@ fn withheld_answer(trial: &Trial<'_>) -> Judged {
             other => return Err(Finding::falls(format!("sent \"hello\\n\" and got {}", Trial::describe(&other)))),
         }
         if patience >= trial.terms.limit {
-            let evidence = format!("sent \"hello\\n\" and got nothing for {} s", patience.as_secs());
+            let evidence = format!("sent \"hello\\n\" and got nothing for {} s", patience.as_secs_f32());
             return Ok(Silence::No(Finding::falls(evidence)));
         }
         client.half_close();

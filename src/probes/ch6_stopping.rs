@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::trial::{Trial, itself, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, State};
-use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
@@ -49,7 +48,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "stuck-client",
         chapter: 6,
         does: "Sends SIGTERM while a client is in the middle of a line that never ends; the process must end in time",
-        remedy: "Wait for connections with a limit, then close what is left by force",
+        remedy: "Handle SIGTERM: wait for connections with a limit, then close what is left by force",
         needs: Needs::Signals,
         needs_echo: true,
         runs_alone: false,
@@ -88,11 +87,10 @@ fn ask_to_stop(trial: &Trial<'_>, server: &mut Running) -> Result<(), Finding> {
 }
 
 /// Whether new clients are refused within `limit`, or `abort` ends the wait.
-fn refuses_within(server: &Running, limit: Duration, mut abort: impl FnMut() -> bool) -> bool {
-    let quiet = Recorder::new();
+fn refuses_within(trial: &Trial<'_>, server: &Running, limit: Duration, mut abort: impl FnMut() -> bool) -> bool {
     let addr = server.addr();
     wait_until(limit, || {
-        let connected = Client::connect(addr, "new client", &quiet, Duration::from_secs(2));
+        let connected = Client::connect(addr, "new client", trial.recorder, Duration::from_secs(2));
         match connected {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
             _ if abort() => Some(false),
@@ -106,7 +104,7 @@ fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
     ask_to_stop(trial, &mut server)?;
-    let refuses = refuses_within(&server, trial.terms.limit, || client.state() == State::Ended);
+    let refuses = refuses_within(trial, &server, trial.terms.limit, || client.state() == State::Ended);
     if client.ends_within(Duration::from_millis(200)) {
         trial.recorder.note("client 1", "finds its connection closed, in the middle of its line");
         return Ok(Finding::falls(format!(
@@ -131,7 +129,7 @@ fn finishes_line(trial: &Trial<'_>) -> Judged {
     let mut client = in_progress(trial, &mut server)?;
     ask_to_stop(trial, &mut server)?;
     // The rest of the line is late on purpose: the server has had time to stop.
-    refuses_within(&server, Duration::from_secs(1), || client.state() == State::Ended);
+    refuses_within(trial, &server, Duration::from_secs(1), || client.state() == State::Ended);
     client.send(b"f\n");
     let unfinished = |finding: Finding| {
         Finding::falls(format!(
@@ -152,7 +150,7 @@ fn closes_idle(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut busy = in_progress(trial, &mut server)?;
     let unserved = |why: String| {
-        Finding::skipped(format!("it takes a client that is idle beside one in the middle of a line, but {why}"))
+        Finding::skipped(format!("client 2 is not served beside client 1, and this probe takes both ({why})"))
     };
     let mut idle = server.connect("client 2").map_err(unserved)?;
     trial.ask(&mut idle, "done").map_err(|finding| unserved(format!("client 2 {}", finding.evidence)))?;

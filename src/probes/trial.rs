@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Finding;
 use crate::lab::client::{Client, Got};
 use crate::lab::kernel;
-use crate::lab::process::Scarcity;
 use crate::lab::recording::{Payload, Recorder, What, escape};
 use crate::lab::server::{LIMIT, Running, Target};
 
@@ -47,9 +46,9 @@ impl<'a> Trial<'a> {
         self.start_short_of(None)
     }
 
-    /// Starts the server with something in short supply.
-    pub(super) fn start_short_of(&self, scarcity: Option<Scarcity>) -> Result<Running, Finding> {
-        self.target.start(self.recorder, scarcity).map_err(Finding::falls)
+    /// Starts the server with at most so many descriptors.
+    pub(super) fn start_short_of(&self, descriptors: Option<usize>) -> Result<Running, Finding> {
+        self.target.start(self.recorder, descriptors).map_err(Finding::falls)
     }
 
     /// Starts the server with its address spelled like this.
@@ -108,7 +107,7 @@ impl<'a> Trial<'a> {
     /// a slow one can't be at fault in both by chance. A server that answers later is slow, and has the full limit.
     pub(super) fn twice(&self, examine: impl Fn(Duration) -> Result<Silence, Finding>) -> super::Judged {
         const FIRST: Duration = Duration::from_secs(1);
-        const SECOND: Duration = Duration::from_millis(2700);
+        const SECOND: Duration = Duration::from_millis(1900);
         let mut broken = None;
         for patience in [FIRST, SECOND] {
             match examine(patience)? {

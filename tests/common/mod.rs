@@ -123,6 +123,10 @@ impl Server {
         Server { addr: addr.parse().unwrap(), child, stderr }
     }
 
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
