@@ -17,6 +17,8 @@ use crate::chapter_02::server::echo_reads;
 #[group(skip)]
 pub struct Options {
     /// Serve at most so many clients at once; further ones wait in the kernel's queue
+    // More than politeness: a thread takes up to four memory mappings, Linux allows a process 65,530 of them by default
+    // (vm.max_map_count), and std aborts when it can't map the signal stack of a new thread (rust-lang/rust issue 78497).
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=12_000))]
     pub max_connections: u32,
     /// The stack of a connection's thread, in bytes
