@@ -1,7 +1,6 @@
 //! `cargo run --bin 04_partial_read_write`: what one read and one write are not.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use socket2::SockRef;
 use tcp_pitfalls::chapter_02::server::echo_reads;
@@ -11,7 +10,7 @@ use tcp_pitfalls::chapter_04::pitfall;
 use tcp_pitfalls::chapter_04::server::echo_lines;
 use tcp_pitfalls::demo::{self, Demonstration, Played, Scene};
 use tcp_pitfalls::lab::client::Got;
-use tcp_pitfalls::lab::recording::{Recorder, group};
+use tcp_pitfalls::lab::recording::{Recorder, What, group};
 use tcp_pitfalls::lab::server::{Connection, LIMIT, Target};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
@@ -102,7 +101,7 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
     client.send(&[&vec![b'x'; LINE - 1][..], b"\n"].concat());
     client.send(&[&vec![b'y'; LINE - 1][..], b"\n"].concat());
     if !gently {
-        wait_until(Duration::from_secs(2), || (server.served() > 0).then_some(()));
+        wait_until(LIMIT, || (server.served() > 0).then_some(()));
     }
     let wanted = "echo: ".len() + LINE;
     match client.line(LIMIT) {
@@ -126,8 +125,9 @@ fn frames(
     let mut server = Target::in_process(serve).start(recorder, None)?;
     let mut client = server.connect("client 1")?;
     client.send(&[0, 0]);
-    // Nothing comes from a server that waits for the rest; one that doesn't has ended or answered by then.
-    let _ = client.comes_within(Duration::from_millis(300));
+    // The rest follows when the server's first read has returned, so that it can't have got more than this.
+    let has_read = || recorder.recording().events.iter().any(|event| matches!(event.what, What::Read(_)));
+    wait_until(LIMIT, || has_read().then_some(()));
     client.send(&[0, 5]);
     client.send(b"hello");
     client.half_close();

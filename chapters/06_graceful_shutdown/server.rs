@@ -129,7 +129,8 @@ impl Server {
                 Err(_) => break,
             }
         }
-        Ok(())
+        // The mode is the socket's, and a process that takes over may have been handed the same one.
+        listener.set_nonblocking(false)
     }
 
     fn start(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {

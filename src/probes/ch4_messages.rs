@@ -73,7 +73,7 @@ fn split_message(trial: &Trial<'_>) -> Judged {
     for (index, byte) in line.iter().enumerate() {
         client.send(&[*byte]);
         // The first byte gets the most time to be mistaken for a message; each of the others a little.
-        let patience = Duration::from_millis(if index == 0 { 500 } else { 20 });
+        let patience = Duration::from_millis(if index == 0 { 1000 } else { 20 });
         if let Some(answer) = premature(trial, &mut client, patience) {
             return Ok(Finding::falls(format!(
                 "sent \"{}\" of \"split\\n\" and got {} before the line was complete",
