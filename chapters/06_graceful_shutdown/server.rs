@@ -91,8 +91,10 @@ impl Server {
     /// Serves each client on a thread of its own, until `stop` is called.
     pub fn serve(&self, listener: TcpListener) -> Result<Stopped> {
         let mut backoff = Backoff::new();
-        while self.connections.wait_for_room() {
+        let mut woken = false;
+        while !woken && self.connections.wait_for_room() {
             match listener.accept() {
+                Ok((_, peer)) if self.waker.is(peer) => woken = true,
                 Ok((stream, peer)) => match self.start(stream, peer) {
                     Ok(()) => backoff = Backoff::new(),
                     Err(error) => backoff.pause(&error),
@@ -102,8 +104,11 @@ impl Server {
         }
         let deadline = Instant::now() + self.grace;
         // Clients in the queue have been told by the kernel that they are connected. Closing the listener resets
-        // them, so take them all first. What comes after the drop is refused.
-        self.drain(&listener).context("cannot empty the queue of the listener")?;
+        // them, so take them all first. The queue is first in, first out: behind the waker are only those who came
+        // after the stop, and they may be reset, or refused once the listener is closed.
+        if !woken {
+            self.drain(&listener).context("cannot empty the queue of the listener")?;
+        }
         drop(listener);
 
         let finished = self.connections.wait_until(deadline);
@@ -114,9 +119,11 @@ impl Server {
 
     fn drain(&self, listener: &TcpListener) -> io::Result<()> {
         listener.set_nonblocking(true)?;
-        // No more than the queue can hold: clients that keep coming must not keep the server from stopping.
+        // Should the waker not have come through: no more than the queue can hold, for clients that keep coming must not
+        // keep the server from stopping.
         for _ in 0..BACKLOG {
             match listener.accept() {
+                Ok((_, peer)) if self.waker.is(peer) => break,
                 Ok((stream, peer)) => {
                     // Linux makes it blocking again by itself; macOS and Windows hand the listener's mode on.
                     stream.set_nonblocking(false)?;
@@ -134,9 +141,6 @@ impl Server {
     }
 
     fn start(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        if self.waker.is(peer) {
-            return Ok(());
-        }
         let seat = self.connections.enter(stream);
         let limit = self.limit;
         thread::Builder::new().name(format!("client {peer}")).stack_size(self.stack_size).spawn(move || {

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use tcp_pitfalls::lab::process::Process;
 use tcp_pitfalls::lab::wait::wait_until;
 
 /// How long anything that must come may take. It comes at once, unless the machine is broken.
@@ -101,34 +102,31 @@ impl Write for &mut Sink {
 /// A chapter's program, serving on a port of its own. Ended when dropped.
 pub struct Server {
     pub addr: SocketAddr,
-    child: Child,
-    stderr: Option<BufReader<ChildStderr>>,
+    process: Process,
 }
 
 impl Server {
     /// Starts `program serve 127.0.0.1:0` with these options, and waits until it listens.
     #[track_caller]
     pub fn start(program: &str, options: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(["serve", "127.0.0.1:0"])
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the chapter's program starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim().strip_prefix("listening on ").expect("the first line says where it listens");
-        let stderr = child.stderr.take().map(BufReader::new);
-        Server { addr: addr.parse().unwrap(), child, stderr }
+        let arguments: Vec<String> =
+            [program, "serve", "127.0.0.1:0"].iter().chain(options).map(|&argument| argument.to_owned()).collect();
+        let process = Process::start(&arguments, None).expect("the chapter's program starts");
+        let addr = || {
+            let output = process.output();
+            let (line, _) = output.split_once("listening on ")?.1.split_once('\n')?;
+            line.parse().ok()
+        };
+        let addr = wait_until(LIMIT, addr).expect("the program says where it listens");
+        Server { addr, process }
     }
 
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
+        self.process.kill();
     }
 
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     #[track_caller]
@@ -136,26 +134,18 @@ impl Server {
         Peer::connect(self.addr)
     }
 
-    /// How it ended, and what it had written to standard error.
+    /// How it ended, and the last of what it said.
     #[track_caller]
     pub fn wait(&mut self) -> (ExitStatus, String) {
-        let status = wait_until(LIMIT, || self.child.try_wait().unwrap()).expect("the server ends");
-        let mut said = String::new();
-        self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (status, said)
+        let status = self.process.exits_within(LIMIT).expect("the server ends");
+        (status, self.process.last_output())
     }
 
     /// Sends SIGTERM or SIGINT.
     #[cfg(unix)]
     pub fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let id = i32::try_from(self.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
     }
 }
 
