@@ -195,6 +195,7 @@ fn demonstrate(name: &str, demonstration: Demonstration, only: Option<&str>) -> 
         }
     }
     process::end_all_on_ctrl_c();
+    process::raise_descriptor_limit();
     keep_pitfalls_quiet();
     println!("{BOLD}{title}{BOLD:#}");
     let names: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();

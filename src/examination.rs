@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::lab::client::{Client, Got};
+use crate::lab::process;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Target;
 use crate::probes::{Finding, Probe, Terms};
@@ -31,6 +32,7 @@ impl Job<'_> {
 ///
 /// The findings come in the order of the jobs.
 pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Finding> {
+    process::raise_descriptor_limit();
     let findings: Vec<Mutex<Option<Finding>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let run = |index: usize| {
         let finding = jobs[index].run();

@@ -165,7 +165,7 @@ pub fn cells() -> usize {
     probes::all().count() * STEPS.len()
 }
 
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A step's server as a command: `tcp-pitfalls step N {addr}`.
 fn step_server(program: &Path, step: usize) -> Target {

@@ -22,8 +22,8 @@ fn main() -> ExitCode {
 }
 
 fn demonstration() -> Demonstration {
-    let step = || ("the server of this step, with a grace time of 1 s", own_server(&["--grace=1"]));
-    let terms = || Terms { grace: Duration::from_secs(1), ..Terms::default() };
+    let step = || ("the server of this step, with a grace time of 2 s", own_server(&["--grace=2"]));
+    let terms = || Terms { grace: Duration::from_secs(2), ..Terms::default() };
     let pitfall = |caption, option| (caption, own_server(&[option]));
     Demonstration {
         title: "Chapter 6: stopping",

@@ -2,7 +2,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
@@ -19,17 +20,29 @@ static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
     AtomicU16::new(u16::try_from(random % 20_000).unwrap_or(0))
 });
 
-/// Draws a port that nobody holds at the moment. Two calls in one process give different ports.
-pub fn draw() -> u16 {
+/// A port for a server that is started by command, and kept from others until this is dropped.
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    // UDP has ports of its own. Holding the same number there tells every other program that draws ports, without
+    // keeping anybody from listening.
+    _reservation: UdpSocket,
+}
+
+/// Draws a port that nobody holds at the moment. No other program that draws with this gets it in the meantime.
+///
+/// # Errors
+/// If every port is taken.
+pub fn draw() -> io::Result<Port> {
     let width = RANGE.1 - RANGE.0;
-    let mut port = RANGE.0;
     for _ in 0..width {
-        port = RANGE.0 + NEXT.fetch_add(1, Relaxed) % width;
-        if is_free(port) {
-            break;
+        let number = RANGE.0 + NEXT.fetch_add(1, Relaxed) % width;
+        let Ok(reservation) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
+        if is_free(number) {
+            return Ok(Port { number, _reservation: reservation });
         }
     }
-    port
+    Err(io::Error::new(io::ErrorKind::AddrInUse, format!("every port from {} to {} is taken", RANGE.0, RANGE.1)))
 }
 
 /// Whether a server could listen on this port. A port in TIME_WAIT counts as taken: not every server can use it.

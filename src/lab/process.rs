@@ -36,6 +36,12 @@ pub fn end_all_on_ctrl_c() {
     drop(set);
 }
 
+/// Lets this program have as many descriptors as it may: some probes are two hundred clients, and run side by side,
+/// while the usual limit is 1024, or 256 on macOS. Programs that are started inherit it.
+pub fn raise_descriptor_limit() {
+    platform::raise_descriptor_limit();
+}
+
 impl Process {
     /// Starts `arguments`, the first of which is the program, with at most so many descriptors (on Unix).
     ///
@@ -141,7 +147,17 @@ mod platform {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
-    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, setrlimit};
+
+    pub(super) fn raise_descriptor_limit() {
+        const ENOUGH: u64 = 4096;
+        let limit = getrlimit(Resource::Nofile);
+        // `None` is no limit.
+        if limit.current.is_some_and(|current| current < ENOUGH) {
+            let current = limit.maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
+        }
+    }
 
     pub(super) fn own_group(command: &mut Command) {
         command.process_group(0);
@@ -161,6 +177,8 @@ mod platform {
 #[cfg(not(unix))]
 mod platform {
     use std::process::{Child, Command, Stdio};
+
+    pub(super) fn raise_descriptor_limit() {}
 
     pub(super) fn own_group(_command: &mut Command) {}
 

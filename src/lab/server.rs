@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::port;
+use super::port::{self, Port};
 use super::process::Process;
 use super::recording::{Payload, Recorder, What};
 use super::wait::wait_until;
@@ -40,6 +40,8 @@ pub struct Running {
     process: Option<Process>,
     recorder: Recorder,
     in_process: Option<InProcess>,
+    /// Kept from others as long as this server is examined.
+    _port: Option<Port>,
 }
 
 impl Target {
@@ -60,16 +62,25 @@ impl Target {
     pub fn start(&self, recorder: &Recorder, descriptors: Option<usize>) -> Result<Running, String> {
         let recorder = recorder.clone();
         match self {
-            Target::Address(addr) => Ok(Running { addr: *addr, process: None, recorder, in_process: None }),
+            Target::Address(addr) => {
+                Ok(Running { addr: *addr, process: None, recorder, in_process: None, _port: None })
+            }
             Target::InProcess(serve) => {
                 let in_process = InProcess::start(Arc::clone(serve), &recorder)
                     .map_err(|error| format!("cannot start the server in this process: {error}"))?;
-                Ok(Running { addr: in_process.addr, process: None, recorder, in_process: Some(in_process) })
+                Ok(Running {
+                    addr: in_process.addr,
+                    process: None,
+                    recorder,
+                    in_process: Some(in_process),
+                    _port: None,
+                })
             }
             Target::Command(_) => {
-                let port = port::draw();
-                let spelling = format!("127.0.0.1:{port}");
-                self.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into(), &recorder, descriptors)
+                let port = port::draw().map_err(|error| error.to_string())?;
+                let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
+                let running = self.start_at(&addr.to_string(), addr, &recorder, descriptors)?;
+                Ok(Running { _port: Some(port), ..running })
             }
         }
     }
@@ -98,7 +109,7 @@ impl Target {
             format!("cannot start \"{program}\": {error}. Check the command")
         })?;
         recorder.note("server", format!("is started for {spelling}"));
-        Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None })
+        Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None, _port: None })
     }
 }
 

@@ -7,7 +7,7 @@ use super::trial::{Trial, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::Client;
 use crate::lab::kernel;
-use crate::lab::port;
+use crate::lab::port::{self, Port};
 use crate::lab::recording::Recorder;
 use crate::lab::server::LIMIT;
 use crate::lab::wait::wait_until;
@@ -63,9 +63,14 @@ fn spelled_by_hand(trial: &Trial<'_>) -> Result<(), Finding> {
     }
 }
 
+fn draw() -> Result<Port, Finding> {
+    port::draw().map_err(|error| Finding::skipped(error.to_string()))
+}
+
 fn bare_port(trial: &Trial<'_>) -> Judged {
     spelled_by_hand(trial)?;
-    let port = port::draw();
+    let reserved = draw()?;
+    let port = reserved.number;
     let spelling = port.to_string();
     let mut server = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into())?;
     let listening = |port| {
@@ -110,7 +115,8 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
         if family.is_ipv6() && !has_ipv6 {
             continue;
         }
-        let port = port::draw();
+        let reserved = draw()?;
+        let port = reserved.number;
         let addr = SocketAddr::new(family.ip(), port);
         let spelling = format!(":{port}");
         let mut server = trial.start_at(&spelling, addr)?;
@@ -125,13 +131,14 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
 }
 
 fn port_taken(trial: &Trial<'_>) -> Judged {
-    // A port that is free may be taken a moment later, by a process that a probe beside this one starts.
-    let held = (0..10).find_map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, port::draw())).ok());
-    let Some(holder) = held else {
-        return Ok(Finding::skipped("no port could be had to be held"));
+    let reserved = draw()?;
+    let port = reserved.number;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // A process that a probe beside this one is just starting may still have the listener with which the port was tried.
+    let hold = || TcpListener::bind(addr).ok();
+    let Some(_holder) = wait_until(trial.terms.limit, hold) else {
+        return Ok(Finding::skipped(format!("port {port} could not be held")));
     };
-    let addr = holder.local_addr().map_err(|error| Finding::skipped(error.to_string()))?;
-    let port = addr.port();
     trial.recorder.note("probe", format!("holds port {port} with a listener of its own"));
     let mut server = trial.start_at(&addr.to_string(), addr)?;
     let status = server.process().and_then(|process| process.exits_within(LIMIT));
@@ -168,7 +175,8 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
 }
 
 fn restart(trial: &Trial<'_>) -> Judged {
-    let port = port::draw();
+    let reserved = draw()?;
+    let port = reserved.number;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut first = trial.start_at(&addr.to_string(), addr)?;
     let client = first.connect("client 1").map_err(unreachable)?;

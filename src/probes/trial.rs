@@ -41,19 +41,20 @@ impl<'a> Trial<'a> {
         Trial { target, terms, recorder }
     }
 
-    /// Starts the server, or takes the one that is running.
+    /// Starts the server, or takes the one that is running. That it can be started has been tried: if it can't, then this
+    /// machine is at fault, or short of something.
     pub(super) fn start(&self) -> Result<Running, Finding> {
         self.start_short_of(None)
     }
 
     /// Starts the server with at most so many descriptors.
     pub(super) fn start_short_of(&self, descriptors: Option<usize>) -> Result<Running, Finding> {
-        self.target.start(self.recorder, descriptors).map_err(Finding::falls)
+        self.target.start(self.recorder, descriptors).map_err(Finding::skipped)
     }
 
     /// Starts the server with its address spelled like this.
     pub(super) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Result<Running, Finding> {
-        self.target.start_at(spelling, addr, self.recorder, None).map_err(Finding::falls)
+        self.target.start_at(spelling, addr, self.recorder, None).map_err(Finding::skipped)
     }
 
     /// The answer that a line must get.
