@@ -55,13 +55,13 @@ fn paint(
     bars: &[Bar<'_>],
 ) -> Result<()> {
     let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
-    let right = font(14).pos(Pos::new(HPos::Right, VPos::Center));
-    let left = font(14).pos(Pos::new(HPos::Left, VPos::Center));
+    let right = font(17).pos(Pos::new(HPos::Right, VPos::Center));
+    let left = font(17).pos(Pos::new(HPos::Left, VPos::Center));
     let greatest = bars.iter().filter_map(|bar| bar.spread).map(|spread| spread.max).fold(f64::MIN_POSITIVE, f64::max);
     #[expect(clippy::cast_possible_truncation, reason = "it ends within the picture")]
     let x = |value: f64| LEFT + (value / greatest * f64::from(WIDTH - LEFT - 80)) as i32;
 
-    area.draw(&Text::new(title.to_owned(), (8, 8), font(17)))?;
+    area.draw(&Text::new(title.to_owned(), (8, 8), font(21)))?;
     let machine = &results.machine;
     let about = format!(
         "median of {} rounds, line from least to greatest; {}, Linux {}, {}",
@@ -70,7 +70,7 @@ fn paint(
         machine.kernel,
         machine.go.as_deref().unwrap_or("no Go")
     );
-    area.draw(&Text::new(about, (8, 31), font(11)))?;
+    area.draw(&Text::new(about, (8, 31), font(14)))?;
     for (bar, top) in bars.iter().zip((TOP..).step_by(BAR.unsigned_abs() as usize)) {
         let middle = top + BAR / 2;
         area.draw(&Text::new(bar.name.to_owned(), (LEFT - 8, middle), right.clone()))?;

@@ -44,6 +44,9 @@ struct Measure {
     /// Measure only the servers whose name contains this; may be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Measure only the work whose name contains this, such as `ping-pong` or `short`; may be given several times
+    #[arg(long, value_name = "NAME")]
+    work: Vec<String>,
     /// Write all that was measured to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -112,6 +115,7 @@ fn measure(arguments: &Measure) -> Result<()> {
     let plan = Plan {
         rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 7 }),
         idle_rounds: if arguments.quick { 1 } else { 3 },
+        work: arguments.work.clone(),
         talk_for: Duration::from_millis(if arguments.quick { 40 } else { 300 }),
     };
     let results = duel::run(&contestants, &plan, pinned_to, go.ok());

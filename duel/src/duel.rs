@@ -17,6 +17,8 @@ pub struct Plan {
     pub rounds: u32,
     /// In how many of these rounds ten thousand connections are opened.
     pub idle_rounds: u32,
+    /// Only work whose name contains one of these; all of it if there is none.
+    pub work: Vec<String>,
     /// How long each conversation is.
     pub talk_for: Duration,
 }
@@ -52,6 +54,11 @@ pub const WORKLOADS: [Workload; 7] = [
     Workload { name: "short connections", head: ["short", "conns"], talk: None },
 ];
 
+// The rest of the work.
+const BURST: &str = "burst of 1,000 connects";
+const IDLE: &str = "10,000 idle connections";
+const SYSTEM_CALLS: &str = "system calls";
+
 /// Where the two workloads stand whose cost is shown.
 pub const PING_PONG: usize = 0;
 /// The other.
@@ -65,9 +72,10 @@ pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, 
         rounds: plan.rounds,
         servers: contestants.iter().map(|one| Server::new(&one.name, names())).collect(),
     };
-    let steps = contestants.len() as u64
-        * (u64::from(plan.rounds) * (WORKLOADS.len() as u64 + 1) + u64::from(plan.idle_rounds));
-    let bar = ProgressBar::new(steps);
+    let talks = WORKLOADS.iter().filter(|workload| plan.wants(workload.name)).count() as u64;
+    let (bursts, idle) = (u64::from(plan.wants(BURST)), u64::from(plan.wants(IDLE)));
+    let each = u64::from(plan.rounds) * (talks + bursts) + u64::from(plan.idle_rounds) * idle;
+    let bar = ProgressBar::new(contestants.len() as u64 * each);
     if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} ({elapsed}) {msg}") {
         bar.set_style(style);
     }
@@ -78,7 +86,7 @@ pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, 
         }
     };
     for round in 0..plan.rounds {
-        for (index, workload) in WORKLOADS.iter().enumerate() {
+        for (index, workload) in WORKLOADS.iter().enumerate().filter(|(_, workload)| plan.wants(workload.name)) {
             bar.set_message(workload.name);
             pairs(&mut results, &mut |contestant, server| {
                 // One that fails once would fail in every round, and may take its whole time for it.
@@ -90,21 +98,23 @@ pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, 
                 keep(sample, workload.name, &mut server.speeds[index].samples, &mut server.failures);
             });
         }
-        bar.set_message("a burst of 1,000 connects");
-        pairs(&mut results, &mut |contestant, server| {
-            let burst = contestant.start().and_then(|running| crowd::burst(running.addr, contestant.prefix));
-            keep(burst, "a burst of connects", &mut server.bursts, &mut server.failures);
-        });
-        if round < plan.idle_rounds {
-            bar.set_message("10,000 idle connections");
+        if plan.wants(BURST) {
+            bar.set_message(BURST);
+            pairs(&mut results, &mut |contestant, server| {
+                let burst = contestant.start().and_then(|running| crowd::burst(running.addr, contestant.prefix));
+                keep(burst, BURST, &mut server.bursts, &mut server.failures);
+            });
+        }
+        if round < plan.idle_rounds && plan.wants(IDLE) {
+            bar.set_message(IDLE);
             pairs(&mut results, &mut |contestant, server| {
                 let idle = contestant.start().and_then(|running| crowd::idle(&running, contestant.prefix));
-                keep(idle, "10,000 idle connections", &mut server.idle, &mut server.failures);
+                keep(idle, IDLE, &mut server.idle, &mut server.failures);
             });
         }
     }
-    if syscalls::can_be_counted() {
-        bar.set_message("counting system calls");
+    if plan.wants(SYSTEM_CALLS) && syscalls::can_be_counted() {
+        bar.set_message(SYSTEM_CALLS);
         for (contestant, server) in contestants.iter().zip(&mut results.servers) {
             server.calls_ping_pong = syscalls::per_line(contestant, 1).ok();
             server.calls_pipelined = syscalls::per_line(contestant, 64).ok();
@@ -114,6 +124,12 @@ pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, 
     results.machine.load_at_end = machine::load();
     results.compare();
     results
+}
+
+impl Plan {
+    fn wants(&self, name: &str) -> bool {
+        self.work.is_empty() || self.work.iter().any(|part| name.contains(part.as_str()))
+    }
 }
 
 impl Workload {

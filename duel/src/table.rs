@@ -26,7 +26,7 @@ pub fn draw(results: &Results) -> String {
     for server in servers {
         let cell = |speed: &Speed| match speed.ratio {
             Some(ratio) => times(ratio.median),
-            None if speed.samples.is_empty() => "fails".to_owned(),
+            None if server.failures.iter().any(|failure| failure.starts_with(speed.workload)) => "fails".to_owned(),
             None => "-".to_owned(),
         };
         let range = |speed: &Speed| {

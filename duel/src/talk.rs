@@ -1,9 +1,11 @@
-//! Conversations: lines sent and answers checked, on one thread, with no more system calls than needed.
+//! Conversations: lines sent and answers checked, with no more system calls than needed.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Barrier, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -34,9 +36,8 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Keeps all connections busy for some time.
+    /// Keeps all connections busy for some time, each from a thread of its own, as if they were so many programs.
     pub fn measure(&self, addr: SocketAddr, prefix: &str, server: u32, time: Duration) -> Result<Sample> {
-        let mut scratch = vec![0; 256 * 1024];
         let mut conversations = (0..self.connections)
             .map(|number| {
                 let lines: Vec<String> = (0..self.in_flight).map(|line| text(number, line, self.line - 1)).collect();
@@ -45,24 +46,20 @@ impl Talk {
                 Conversation::new(stream, &lines, prefix)
             })
             .collect::<Result<Vec<_>>>()?;
-        // The first lines warm up the server, and every connection has its own thread or buffer after them.
-        conversations.iter_mut().try_for_each(Conversation::begin)?;
-        conversations.iter_mut().try_for_each(|one| one.finish(&mut scratch))?;
-
-        let meter = Meter::start(server)?;
-        let began = Instant::now();
-        conversations.iter_mut().try_for_each(Conversation::begin)?;
-        let mut laps = 1;
-        while began.elapsed() < time {
-            // In turn. While one is checked, all others are with the server.
-            for conversation in &mut conversations {
-                conversation.finish(&mut scratch)?;
-                conversation.begin()?;
-            }
-            laps += 1;
-        }
-        conversations.iter_mut().try_for_each(|one| one.finish(&mut scratch))?;
-        Ok(Sample::new(laps * self.connections * self.in_flight, began.elapsed(), meter.used()?))
+        let (ready, end) = (Barrier::new(self.connections + 1), OnceLock::new());
+        thread::scope(|scope| {
+            let talking: Vec<_> =
+                conversations.iter_mut().map(|one| scope.spawn(|| one.go_on_until(&end, &ready))).collect();
+            ready.wait();
+            // All are warm, and wait: threads that share a core with this one must not begin before it has looked.
+            let meter = Meter::start(server)?;
+            let began = Instant::now();
+            end.get_or_init(|| began + time);
+            ready.wait();
+            let laps = talking.into_iter().map(|one| one.join().map_err(|_| anyhow!("a client panicked"))?);
+            let laps: usize = laps.sum::<Result<_>>()?;
+            Ok(Sample::new(laps * self.in_flight, began.elapsed(), meter.used()?))
+        })
     }
 }
 
@@ -99,6 +96,23 @@ impl Conversation {
         let answer =
             lines.iter().flat_map(|line| [prefix.as_bytes(), line.as_bytes(), b"\n"]).flatten().copied().collect();
         Ok(Conversation { stream, request, answer, sent: 0, received: 0 })
+    }
+
+    /// Has the same lines answered again and again. Returns how often.
+    fn go_on_until(&mut self, end: &OnceLock<Instant>, ready: &Barrier) -> Result<usize> {
+        let mut scratch = vec![0; 64 * 1024];
+        // The first lines only warm up the server.
+        let warm = self.begin().and_then(|()| self.finish(&mut scratch));
+        ready.wait();
+        ready.wait();
+        warm?;
+        let mut laps = 0;
+        while laps == 0 || end.get().is_some_and(|end| Instant::now() < *end) {
+            self.begin()?;
+            self.finish(&mut scratch)?;
+            laps += 1;
+        }
+        Ok(laps)
     }
 
     /// Sends what the connection takes at once.
