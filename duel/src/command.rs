@@ -116,7 +116,7 @@ fn measure(arguments: &Measure) -> Result<()> {
         rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 7 }),
         idle_rounds: if arguments.quick { 1 } else { 3 },
         work: arguments.work.clone(),
-        talk_for: Duration::from_millis(if arguments.quick { 40 } else { 300 }),
+        talk_for: Duration::from_millis(if arguments.quick { 25 } else { 300 }),
     };
     let results = duel::run(&contestants, &plan, pinned_to, go.ok());
     print!("{}", table::draw(&results));

@@ -55,7 +55,7 @@ pub fn draw(results: &Results) -> String {
          milliseconds until the last of {BURST} clients that connect at once has its answer, the slowest round. lost: how \
          many had none. accept: milliseconds until {IDLE} connections are accepted. silent: resident bytes for each of \
          them before it has said a line, said: after it has.",
-        if servers.iter().any(|server| server.calls_ping_pong.is_some()) { "" } else { ", which is not here" }
+        if servers.iter().any(|server| server.calls_ping_pong.is_some()) { "" } else { " if it is installed" }
     );
     text += &paragraph(&legend, 0);
     if servers.iter().any(|server| !server.failures.is_empty()) {
