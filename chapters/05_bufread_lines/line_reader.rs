@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind, Read};
 /// How many bytes one `read` can get, and so how many lines can be answered with one write.
 pub const CHUNK: usize = 64 * 1024;
 
+/// How many bytes the first `read` of a connection can get.
+const FIRST: usize = 512;
+
 /// Reads lines that end with `\n`; a `\r` before it is dropped.
 ///
 /// It does what `BufReader` does, and three things more: a line has a greatest length; it is a slice of the buffer and
@@ -86,15 +89,18 @@ impl<R: Read> LineReader<R> {
 
     /// Reads once, behind what is there.
     fn fill(&mut self) -> io::Result<usize> {
+        // After a read that filled the buffer, more waits than it can hold.
+        let filled = self.end == self.buffer.len();
         if self.start > 0 {
             // The beginning of a line moves to the front, and leaves room for its rest.
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             (self.start, self.searched) = (0, self.end);
         }
-        if self.end == self.buffer.len() {
-            // Empty at first, so that a silent client costs nothing; full when a line is longer than a chunk.
-            self.buffer.resize(self.end + CHUNK, 0);
+        if filled && (self.buffer.len() < CHUNK || self.end == self.buffer.len()) {
+            // Small at first: most clients are idle most of the time, and this is most of what an idle one costs.
+            let more = self.buffer.len().clamp(FIRST, CHUNK);
+            self.buffer.resize(self.buffer.len() + more, 0);
         }
         loop {
             match self.reader.read(&mut self.buffer[self.end..]) {
