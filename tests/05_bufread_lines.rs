@@ -83,6 +83,13 @@ fn the_limit_counts_the_bytes_before_the_line_end() {
 }
 
 #[test]
+fn the_greatest_limit_is_no_limit() {
+    let mut lines = LineReader::new(Script::in_pieces(b"one\ntwo", 2), usize::MAX);
+    assert_eq!(lines.next_line().unwrap(), Line::Whole(b"one"));
+    assert_eq!(lines.next_line().unwrap(), Line::CutShort);
+}
+
+#[test]
 fn nothing_is_read_behind_a_line_that_is_too_long() {
     let (served, answers) = answers(Script::in_pieces(b"ok\n123456789\nnot this\n", 4096), 8);
     served.unwrap();

@@ -58,7 +58,7 @@ impl<R: Read> LineReader<R> {
                 return Ok(if text.len() > self.limit { Line::TooLong } else { Line::Whole(text) });
             }
             // One byte more than the limit may be a `\r`, and that is known only with the next byte.
-            if self.end - self.start > self.limit + 1 {
+            if self.end - self.start > self.limit.saturating_add(1) {
                 return Ok(Line::TooLong);
             }
             if self.fill()? == 0 {
