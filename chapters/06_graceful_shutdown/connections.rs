@@ -95,15 +95,16 @@ impl Connections {
         members.finished
     }
 
-    /// Ends what is still open, in the middle of whatever it does. Returns how many that were.
-    pub fn cut(&self) -> usize {
+    /// Ends what is still open, in the middle of whatever it does. Returns how many have ended since the stop, and how
+    /// many were still open. It counts both under one lock, or one that ends in between would be in neither.
+    pub fn cut(&self) -> (usize, usize) {
         let members = self.lock();
         for connection in members.open.values() {
             // Its thread wakes up: a blocked read returns 0, a blocked write fails. On Windows it may sleep on, until the
             // process ends. The error is of one already gone.
             let _ = connection.stream.shutdown(Shutdown::Both);
         }
-        members.open.len()
+        (members.finished, members.open.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {

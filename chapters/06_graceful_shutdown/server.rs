@@ -111,8 +111,8 @@ impl Server {
         }
         drop(listener);
 
-        let finished = self.connections.wait_until(deadline);
-        let cut = self.connections.cut();
+        self.connections.wait_until(deadline);
+        let (finished, cut) = self.connections.cut();
         self.connections.wait_until(Instant::now() + Duration::from_secs(1));
         Ok(Stopped { finished, cut })
     }
