@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tcp_pitfalls::lab::port;
+use tcp_pitfalls::lab::port::{self, Port};
 use tcp_pitfalls::lab::process::Process;
 use tcp_pitfalls::lab::wait::wait_until;
 
@@ -27,6 +27,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// Its process.
     pub process: Process,
+    /// Kept from others as long as the server runs.
+    _port: Port,
 }
 
 /// The name of the server that is 1 in every ratio, if it can be built.
@@ -88,7 +90,8 @@ impl Contestant {
 
     /// Starts the server as the last arguments of another program.
     pub fn start_under(&self, wrapper: &[String]) -> Result<Running> {
-        let addr = SocketAddr::from(([127, 0, 0, 1], port::draw()));
+        let port = port::draw().context("cannot find a port for the server")?;
+        let addr = SocketAddr::from(([127, 0, 0, 1], port.number));
         let own = self.command.iter().map(|argument| argument.replace("{addr}", &addr.to_string()));
         let command: Vec<String> = wrapper.iter().cloned().chain(own).collect();
         let mut process = Process::start(&command, None).with_context(|| format!("cannot start {}", command[0]))?;
@@ -98,6 +101,6 @@ impl Contestant {
         if listening.is_none() || process.exited().is_some() {
             bail!("it does not say that it listens: {}", process.last_output().trim());
         }
-        Ok(Running { addr, process })
+        Ok(Running { addr, process, _port: port })
     }
 }

@@ -6,8 +6,10 @@ use std::thread;
 
 use anyhow::Result;
 use tcp_pitfalls::chapter_01::server::{announce, listen};
-use tcp_pitfalls::chapter_03::server::STACK_SIZE;
 use tcp_pitfalls::chapter_05::line_reader::CHUNK;
+
+/// As for the threads of the course.
+const STACK_SIZE: usize = 128 * 1024;
 
 /// Runs the server. It knows no lines, so it gives them back without a prefix.
 pub fn run(addr: &str) -> Result<()> {
