@@ -133,7 +133,9 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
     let silent_to_the_last = sent_before_answer.is_some_and(|sent| sent >= MOST);
     let sent = group(sent);
     let said = Payload::new(&answer);
-    let echoed = answer.starts_with(&[trial.terms.prefix.as_bytes(), b"x"].concat());
+    // An echo, or as much of its beginning as a reset left.
+    let echo = [trial.terms.prefix.as_bytes(), b"x"].concat();
+    let echoed = !answer.is_empty() && (answer.starts_with(&echo) || echo.starts_with(&answer));
     client.note(format!("has sent {sent} bytes, received {said}, then {}", Trial::describe(&ending)));
     Ok(match ending {
         _ if echoed => Finding::falls(format!("took a line of {sent} bytes and echoed it: {said}")),
