@@ -214,12 +214,14 @@ fn stuck_client(trial: &Trial<'_>) -> Judged {
         return Ok(at_once());
     }
     let grace = trial.terms.grace;
-    Ok(match exits(&mut server, grace) {
-        // No status of its own: the signal ended it. Seen so soon, that was no grace.
-        Some(status) if status.code().is_none() && asked.elapsed() < Duration::from_millis(900) => at_once(),
+    let exit = exits(&mut server, grace);
+    let exited_after = asked.elapsed();
+    Ok(match exit {
         Some(status) if !client.ends_within(Duration::from_secs(1)) => Finding::falls(format!(
             "the process ended with {status}, but another one still holds the connection of the client that never finishes"
         )),
+        // No status of its own: the signal ended it. Seen so soon, that was no grace.
+        Some(status) if status.code().is_none() && exited_after < Duration::from_millis(900) => at_once(),
         Some(status) => {
             trial.recorder.note("server", format!("ends with {status}"));
             Finding::holds(format!("the client got its time, and then the process ended with {status}"))
