@@ -53,6 +53,7 @@ pub mod chapter_06 {
     pub mod pitfall;
     pub mod server;
     pub mod waker;
+    pub mod workers;
 }
 
 pub mod demo;

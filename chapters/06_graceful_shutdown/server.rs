@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,6 +11,7 @@ use clap::Args;
 
 use super::connections::{Connections, Seat};
 use super::waker::Waker;
+use super::workers::Workers;
 use crate::chapter_01::server::{BACKLOG, announce, listen, log};
 use crate::chapter_03::server::Backoff;
 use crate::chapter_04::close::close;
@@ -52,9 +52,8 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
 /// The server and what a thread needs to stop it.
 pub struct Server {
     connections: Arc<Connections>,
+    workers: Arc<Workers>,
     waker: Waker,
-    limit: usize,
-    stack_size: usize,
     grace: Duration,
 }
 
@@ -70,11 +69,12 @@ pub struct Stopped {
 impl Server {
     /// Makes a server for this listener.
     pub fn new(listener: &TcpListener, options: &Options) -> Result<Self> {
+        let limit = options.lines.limit as usize;
+        let stack_size = usize::try_from(options.lines.connections.stack_size).unwrap_or(usize::MAX);
         Ok(Server {
             connections: Connections::new(options.lines.connections.max_connections as usize),
+            workers: Workers::new(stack_size, move |seat, peer| handle(&seat, peer, limit)),
             waker: Waker::new(listener.local_addr().context("cannot read the address of the listener")?),
-            limit: options.lines.limit as usize,
-            stack_size: usize::try_from(options.lines.connections.stack_size).unwrap_or(usize::MAX),
             grace: Duration::from_secs(options.grace),
         })
     }
@@ -88,7 +88,7 @@ impl Server {
         first
     }
 
-    /// Serves each client on a thread of its own, until `stop` is called.
+    /// Serves each client on a thread that it has to itself, until `stop` is called.
     pub fn serve(&self, listener: TcpListener) -> Result<Stopped> {
         let mut backoff = Backoff::new();
         let mut woken = false;
@@ -141,23 +141,21 @@ impl Server {
     }
 
     fn start(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        let seat = self.connections.enter(stream);
-        let limit = self.limit;
-        thread::Builder::new().name(format!("client {peer}")).stack_size(self.stack_size).spawn(move || {
-            if let Err(error) = handle(&seat, limit) {
-                log(format_args!("{peer}: {error}"));
-            }
-        })?;
-        Ok(())
+        // Counted here, and not by the thread that serves it: nobody may be waiting any more when that begins.
+        self.workers.serve(self.connections.enter(stream), peer)
     }
 }
 
-fn handle(seat: &Seat, limit: usize) -> io::Result<()> {
+fn handle(seat: &Seat, peer: SocketAddr, limit: usize) {
     let connection = seat.connection();
-    connection.stream.set_nodelay(true)?;
-    let served = echo_lines(connection, &connection.stream, limit, || seat.rest());
+    let served = connection
+        .stream
+        .set_nodelay(true)
+        .and_then(|()| echo_lines(connection, &connection.stream, limit, || seat.rest()));
     close(&connection.stream);
-    served
+    if let Err(error) = served {
+        log(format_args!("{peer}: {error}"));
+    }
 }
 
 /// Answers every line of at most `limit` bytes, until the client ends its side. Calls `rest` whenever it owes nothing
