@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::{eprintln, print, println};
+use anyhow::{Context, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,6 +45,18 @@ enum Command {
         /// The probe
         #[arg(value_parser = probe_names())]
         name: String,
+    },
+    /// Measure the speed of a server of your own beside that of step 6 (Linux only)
+    ///
+    /// The same as `cargo duel --only 'step 6' --only yours -- COMMAND`, which has more options. The first time, it
+    /// compiles the benchmark.
+    Bench {
+        /// End within a minute, and tell less surely
+        #[arg(long)]
+        quick: bool,
+        /// How to start the server, with {addr} where its address belongs
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<String>,
     },
     /// Run the server of a step
     #[command(hide = true, subcommand)]
@@ -109,6 +122,7 @@ fn main() -> ExitCode {
             probes::find(&name).into_iter().for_each(explain);
             ExitCode::SUCCESS
         }
+        Some(Command::Bench { quick, command }) => report(bench(quick, &command)),
         Some(Command::Step(step)) => report(step.run()),
     }
 }
@@ -340,6 +354,20 @@ fn print_json(value: &impl Serialize) {
         Ok(text) => println!("{text}"),
         Err(error) => eprintln!("{BAD}error:{BAD:#} cannot write the result as JSON: {error}"),
     }
+}
+
+/// The benchmark is a program of its own, for it needs other crates than the course does.
+fn bench(quick: bool, command: &[String]) -> anyhow::Result<()> {
+    let mut duel = std::process::Command::new("cargo");
+    duel.args(["run", "--release", "--quiet", "--package=duel", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .args(["--", "--only=step 6", "--only=yours"])
+        .args(quick.then_some("--quick"))
+        .arg("--")
+        .args(command);
+    let status = duel.status().context("cannot run `cargo`, which builds and starts the benchmark")?;
+    ensure!(status.success(), "the benchmark ended with {status}");
+    Ok(())
 }
 
 fn list() {

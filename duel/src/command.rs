@@ -44,7 +44,7 @@ struct Measure {
     /// Measure only the servers whose name contains this; may be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Measure only the work whose name contains this, such as `ping-pong` or `short`; may be given several times
+    /// Measure only the work whose name contains this, such as `ping-pong`, `short` or `descriptors`; may be given several times
     #[arg(long, value_name = "NAME")]
     work: Vec<String>,
     /// Write all that was measured to this file
@@ -115,6 +115,7 @@ fn measure(arguments: &Measure) -> Result<()> {
     let plan = Plan {
         rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 7 }),
         idle_rounds: if arguments.quick { 1 } else { 3 },
+        quick: arguments.quick,
         work: arguments.work.clone(),
         talk_for: Duration::from_millis(if arguments.quick { 25 } else { 300 }),
     };

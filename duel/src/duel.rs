@@ -17,6 +17,8 @@ pub struct Plan {
     pub rounds: u32,
     /// In how many of these rounds ten thousand connections are opened.
     pub idle_rounds: u32,
+    /// Whether to leave out what takes long and is measured once: the crowd, and being out of descriptors.
+    pub quick: bool,
     /// Only work whose name contains one of these; all of it if there is none.
     pub work: Vec<String>,
     /// How long each conversation is.
@@ -58,6 +60,8 @@ pub const WORKLOADS: [Workload; 7] = [
 const BURST: &str = "burst of 1,000 connects";
 const IDLE: &str = "10,000 idle connections";
 const SYSTEM_CALLS: &str = "system calls";
+const SURVIVAL: &str = "19,900 clients";
+const STARVED: &str = "out of descriptors";
 
 /// Where the two workloads stand whose cost is shown.
 pub const PING_PONG: usize = 0;
@@ -118,6 +122,20 @@ pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, 
         for (contestant, server) in contestants.iter().zip(&mut results.servers) {
             server.calls_ping_pong = syscalls::per_line(contestant, 1).ok();
             server.calls_pipelined = syscalls::per_line(contestant, 64).ok();
+        }
+    }
+    if plan.wants(SURVIVAL) && !plan.quick {
+        bar.set_message(SURVIVAL);
+        for (contestant, server) in contestants.iter().zip(&mut results.servers) {
+            let survival = contestant.start().and_then(|mut running| crowd::survive(&mut running, contestant.prefix));
+            server.survival = survival.map_err(|error| server.failures.push(format!("{SURVIVAL}: {error:#}"))).ok();
+        }
+    }
+    if plan.wants(STARVED) && !plan.quick {
+        bar.set_message(STARVED);
+        for (contestant, server) in contestants.iter().zip(&mut results.servers) {
+            let starved = crowd::starve(contestant);
+            server.starved = starved.map_err(|error| server.failures.push(format!("{STARVED}: {error:#}"))).ok();
         }
     }
     bar.finish_and_clear();

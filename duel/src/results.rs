@@ -34,6 +34,10 @@ pub struct Server {
     pub calls_ping_pong: Option<f64>,
     /// System calls for each line with 64 in flight on one connection.
     pub calls_pipelined: Option<f64>,
+    /// A crowd of clients, if that was tried.
+    pub survival: Option<Survival>,
+    /// Out of descriptors, if that was tried.
+    pub starved: Option<Starved>,
     /// What failed, as sentences.
     pub failures: Vec<String>,
 }
@@ -82,6 +86,26 @@ pub struct Idle {
     pub silent_bytes: u64,
     /// The same when each had said a line.
     pub after_a_line_bytes: u64,
+}
+
+/// More clients than a process can have threads.
+#[derive(Clone, Copy, Serialize)]
+pub struct Survival {
+    /// How many were connected, those in the kernel's queue counted.
+    pub connected: usize,
+    /// Whether the first client still got an answer when all the others were there.
+    pub first_is_served: bool,
+    /// Whether one that came when all had left was served.
+    pub next_is_served: bool,
+}
+
+/// More clients than descriptors.
+#[derive(Clone, Copy, Serialize)]
+pub struct Starved {
+    /// The server's processor time meanwhile, in percent of one core.
+    pub processor_percent: f64,
+    /// Whether a client that came when all had left was served.
+    pub next_is_served: bool,
 }
 
 /// The middle of several rounds, and how far they reach.
@@ -135,6 +159,8 @@ impl Server {
             idle: Vec::new(),
             calls_ping_pong: None,
             calls_pipelined: None,
+            survival: None,
+            starved: None,
             failures: Vec::new(),
         }
     }

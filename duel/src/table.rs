@@ -48,6 +48,7 @@ pub fn draw(results: &Results) -> String {
     for server in servers {
         text += &row(&server.name, COSTS.iter().map(|cost| (cost.cell)(server).unwrap_or("-".into())), 9);
     }
+    text += &hardship(servers);
     text += "\n";
     let legend = format!(
         "s/M: seconds of the server's processor time for a million lines. client: the load generator's share of all \
@@ -78,6 +79,39 @@ pub fn draw(results: &Results) -> String {
     );
     text += "\n";
     text += &paragraph(&about, 0);
+    text
+}
+
+/// What becomes of servers that have more clients than they can serve, if that was tried.
+fn hardship(servers: &[Server]) -> String {
+    if servers.iter().all(|server| server.survival.is_none() && server.starved.is_none()) {
+        return String::new();
+    }
+    let yes = |is: bool| if is { "served" } else { "not served" }.to_owned();
+    let mut text = format!("\n{BOLD}More clients than it can serve{BOLD:#}\n\n");
+    let heads = [
+        ["of 19,900", "connected"],
+        ["the first", "of them"],
+        ["one more", "after"],
+        ["EMFILE", "core used"],
+        ["one more", "after"],
+    ];
+    for line in [0, 1] {
+        text += &row("", heads.iter().map(|head| head[line].to_owned()), 13);
+    }
+    for server in servers {
+        let none = || "-".to_owned();
+        let survival = server.survival;
+        let starved = server.starved;
+        let cells = [
+            survival.map_or_else(none, |survival| survival.connected.to_string()),
+            survival.map_or_else(none, |survival| yes(survival.first_is_served)),
+            survival.map_or_else(none, |survival| yes(survival.next_is_served)),
+            starved.map_or_else(none, |starved| format!("{:.1} %", starved.processor_percent)),
+            starved.map_or_else(none, |starved| yes(starved.next_is_served)),
+        ];
+        text += &row(&server.name, cells.into_iter(), 13);
+    }
     text
 }
 
