@@ -119,3 +119,52 @@ fn no_answer_is_lost_when_the_listener_is_handed_on() {
     stop(serving);
     println!("{} lines answered, {} after another connection", asked.load(SeqCst), reconnects.load(SeqCst));
 }
+
+/// Why the listener is handed on: with a socket for each process, half of those who wait are lost with the one that goes.
+#[cfg(target_os = "linux")]
+#[test]
+fn closing_one_of_two_listeners_resets_its_queue() {
+    use std::io::Read;
+    use std::time::{Duration, Instant};
+
+    use socket2::{Domain, Socket, Type};
+
+    const CLIENTS: usize = 64;
+
+    let migrates = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req");
+    if migrates.is_ok_and(|setting| setting.trim() != "0") {
+        println!("not tried: net.ipv4.tcp_migrate_req is on, and a closed listener's clients go to another");
+        return;
+    }
+    let listen = |addr: SocketAddr| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&addr.into()).unwrap();
+        socket.listen(128).unwrap();
+        TcpListener::from(socket)
+    };
+    let old = listen(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let addr = old.local_addr().unwrap();
+    let new = listen(addr);
+    // The kernel has told all of them that they are connected, and half of them wait at the socket that will close.
+    let mut clients: Vec<TcpStream> =
+        (0..CLIENTS).map(|_| TcpStream::connect_timeout(&addr, LIMIT).expect("somebody listens")).collect();
+    drop(old);
+
+    new.set_nonblocking(true).unwrap();
+    let mut served = 0;
+    while let Ok((stream, _)) = new.accept() {
+        (&stream).write_all(b"!").unwrap();
+        served += 1;
+    }
+    let end = Instant::now() + LIMIT;
+    let is_reset = |client: &mut TcpStream| {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        client.set_read_timeout(Some(left)).unwrap();
+        client.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    };
+    let reset = clients.iter_mut().map(is_reset).filter(|&reset| reset).count();
+    println!("{reset} of {CLIENTS} clients were reset");
+    assert_eq!(reset + served, CLIENTS);
+    assert!(reset > 0, "the kernel gave none to the socket that closed");
+}

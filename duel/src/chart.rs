@@ -11,9 +11,10 @@ use crate::duel::WORKLOADS;
 use crate::results::{Results, Server, Spread};
 use crate::table::times;
 
-const WIDTH: i32 = 720;
-const LEFT: i32 = 90;
-const TOP: i32 = 56;
+// Narrow enough that its text can be read on a telephone.
+const WIDTH: i32 = 480;
+const LEFT: i32 = 76;
+const TOP: i32 = 70;
 const BAR: i32 = 26;
 /// Readable on white and on black.
 const INK: RGBColor = RGBColor(128, 128, 128);
@@ -29,11 +30,11 @@ struct Bar<'a> {
 pub fn draw_all(results: &Results, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for (index, workload) in WORKLOADS.iter().enumerate() {
-        let title = format!("{}: how many times as fast as {}", workload.name, results.base());
+        let title = format!("{}: times as fast as {}", workload.name, results.base());
         let file = dir.join(format!("{}.svg", workload.name.replace(", ", "-").replace(' ', "-").to_lowercase()));
         draw(&file, &title, results, |server| server.speeds[index].ratio)?;
     }
-    draw(&dir.join("idle-memory.svg"), "10,000 idle connections: resident KiB for each", results, |server| {
+    draw(&dir.join("idle-memory.svg"), "10,000 idle connections: KiB of memory for each", results, |server| {
         #[expect(clippy::cast_precision_loss, reason = "these are small numbers")]
         Spread::of(server.idle.iter().map(|idle| idle.after_a_line_bytes as f64 / 1024.0))
     })
@@ -45,7 +46,26 @@ fn draw(file: &Path, title: &str, results: &Results, of: impl Fn(&Server) -> Opt
     let height = TOP + BAR * i32::try_from(bars.len())? + 12;
     let area = SVGBackend::new(file, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
     paint(&area, title, results, &bars).with_context(|| format!("cannot draw {}", file.display()))?;
-    area.present().with_context(|| format!("cannot write {}", file.display()))
+    area.present().with_context(|| format!("cannot write {}", file.display()))?;
+    drop(area);
+    tell(file, title, &bars).with_context(|| format!("cannot write what is seen into {}", file.display()))
+}
+
+/// Adds the same in words, which plotters can't: for those who don't see the bars.
+fn tell(file: &Path, title: &str, bars: &[Bar<'_>]) -> Result<()> {
+    let name = file.file_stem().context("it has no name")?.to_string_lossy();
+    let bar = |bar: &Bar<'_>| match bar.spread {
+        Some(Spread { median, min, max }) => {
+            format!("{}: {}, from {} to {}", bar.name, times(median), times(min), times(max))
+        }
+        None => format!("{}: fails", bar.name),
+    };
+    let told = bars.iter().map(bar).collect::<Vec<_>>().join(". ");
+    let drawn = fs::read_to_string(file)?;
+    let (head, rest) = drawn.split_once('>').context("it is no SVG")?;
+    let labels = format!("role=\"img\" aria-labelledby=\"{name}-title {name}-desc\"");
+    let words = format!("<title id=\"{name}-title\">{title}</title>\n<desc id=\"{name}-desc\">{told}.</desc>");
+    Ok(fs::write(file, format!("{head} {labels}>\n{words}{rest}"))?)
 }
 
 fn paint(
@@ -55,22 +75,19 @@ fn paint(
     bars: &[Bar<'_>],
 ) -> Result<()> {
     let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
-    let right = font(17).pos(Pos::new(HPos::Right, VPos::Center));
-    let left = font(17).pos(Pos::new(HPos::Left, VPos::Center));
+    let right = font(16).pos(Pos::new(HPos::Right, VPos::Center));
+    let left = font(16).pos(Pos::new(HPos::Left, VPos::Center));
     let greatest = bars.iter().filter_map(|bar| bar.spread).map(|spread| spread.max).fold(f64::MIN_POSITIVE, f64::max);
     #[expect(clippy::cast_possible_truncation, reason = "it ends within the picture")]
-    let x = |value: f64| LEFT + (value / greatest * f64::from(WIDTH - LEFT - 80)) as i32;
+    let x = |value: f64| LEFT + (value / greatest * f64::from(WIDTH - LEFT - 56)) as i32;
 
-    area.draw(&Text::new(title.to_owned(), (8, 8), font(21)))?;
     let machine = &results.machine;
-    let about = format!(
-        "median of {} rounds, line from least to greatest; {}, Linux {}, {}",
-        results.rounds,
-        machine.processor,
-        machine.kernel,
-        machine.go.as_deref().unwrap_or("no Go")
-    );
-    area.draw(&Text::new(about, (8, 31), font(14)))?;
+    let go = machine.go.as_deref().unwrap_or("no Go");
+    let rounds = format!("median of {} rounds, line from the least to the greatest", results.rounds);
+    let about = format!("{}, Linux {}, {go}", machine.processor, machine.kernel);
+    area.draw(&Text::new(title.to_owned(), (8, 6), font(17)))?;
+    area.draw(&Text::new(rounds, (8, 30), font(14)))?;
+    area.draw(&Text::new(about, (8, 48), font(14)))?;
     for (bar, top) in bars.iter().zip((TOP..).step_by(BAR.unsigned_abs() as usize)) {
         let middle = top + BAR / 2;
         area.draw(&Text::new(bar.name.to_owned(), (LEFT - 8, middle), right.clone()))?;
