@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 
+// ANCHOR: permits
 /// A fixed number of permits. Whoever wants to serve a connection takes one first.
 pub struct Permits {
     free: Mutex<usize>,
@@ -34,3 +35,4 @@ impl Drop for Permit {
         self.0.returned.notify_one();
     }
 }
+// ANCHOR_END: permits

@@ -39,6 +39,7 @@ pub fn run(addr: &str, pitfall: Pitfall, options: &Options) -> Result<()> {
     }
 }
 
+// ANCHOR: question_mark
 fn question_mark(listener: &TcpListener) -> io::Result<()> {
     loop {
         let (stream, peer) = listener.accept()?;
@@ -49,7 +50,9 @@ fn question_mark(listener: &TcpListener) -> io::Result<()> {
         })?;
     }
 }
+// ANCHOR_END: question_mark
 
+// ANCHOR: spawn_that_panics
 fn spawn_that_panics(listener: &TcpListener, options: &Options) -> Result<()> {
     let stack_size = usize::try_from(options.stack_size).unwrap_or(usize::MAX);
     loop {
@@ -63,7 +66,9 @@ fn spawn_that_panics(listener: &TcpListener, options: &Options) -> Result<()> {
         }
     }
 }
+// ANCHOR_END: spawn_that_panics
 
+// ANCHOR: handles_kept
 fn handles_kept(listener: &TcpListener) -> Result<()> {
     let mut handles = Vec::new();
     loop {
@@ -73,3 +78,4 @@ fn handles_kept(listener: &TcpListener) -> Result<()> {
         }
     }
 }
+// ANCHOR_END: handles_kept

@@ -35,6 +35,7 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     serve(&listener, options, handle)
 }
 
+// ANCHOR: serve
 /// Serves each client on a thread of its own.
 pub fn serve<H>(listener: &TcpListener, options: &Options, handle: H) -> !
 where
@@ -70,6 +71,7 @@ where
         }
     }
 }
+// ANCHOR_END: serve
 
 fn handle(stream: &TcpStream) -> io::Result<()> {
     echo_reads(stream, stream)
@@ -89,6 +91,7 @@ impl Backoff {
         Backoff { delay: Duration::from_millis(5) }
     }
 
+    // ANCHOR: backoff
     /// Logs the error and waits, at most a second. An error of one client that left needs no pause.
     pub fn pause(&mut self, error: &io::Error) {
         // std has no stable kind for `EMFILE`, so name the errors that pass by themselves and pause on the rest.
@@ -99,6 +102,7 @@ impl Backoff {
         thread::sleep(self.delay);
         self.delay = (self.delay * 2).min(Duration::from_secs(1));
     }
+    // ANCHOR_END: backoff
 }
 
 impl Default for Backoff {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 /// How long `close` goes on reading what the client still sends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+// ANCHOR: close
 /// Ends a connection: says that no more will come, then reads until the client is done as well, at most a second.
 ///
 /// Dropping a stream while bytes from the client are unread makes the kernel send a reset (RFC 1122, section
@@ -31,3 +32,4 @@ pub fn close(stream: &TcpStream) {
         }
     }
 }
+// ANCHOR_END: close

@@ -21,6 +21,7 @@ pub enum FrameError {
     Io(io::Error),
 }
 
+// ANCHOR: read_frame
 /// Reads one frame of at most `limit` bytes. `None` is a clean end: the stream ended between two frames.
 pub fn read_frame(mut reader: impl Read, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
     let mut header = [0; 4];
@@ -38,6 +39,7 @@ pub fn read_frame(mut reader: impl Read, limit: usize) -> Result<Option<Vec<u8>>
     reader.read_exact(&mut payload)?;
     Ok(Some(payload))
 }
+// ANCHOR_END: read_frame
 
 /// Writes one frame with a single write.
 ///

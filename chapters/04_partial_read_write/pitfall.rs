@@ -37,6 +37,7 @@ pub fn run(addr: &str, pitfall: Pitfall, options: &Options) -> Result<()> {
     serve(&listener, options, handle)
 }
 
+// ANCHOR: forget_the_count
 /// Writes only what the kernel takes at once, so that a slow client can't hold up the thread.
 pub struct WithoutWaiting<'a>(pub &'a TcpStream);
 
@@ -60,7 +61,9 @@ pub fn forget_the_count(reader: impl Read, mut writer: impl Write) -> io::Result
     }
     Ok(())
 }
+// ANCHOR_END: forget_the_count
 
+// ANCHOR: three_writes
 /// Three writes are three packets, and the second waits for the acknowledgement of the first.
 pub fn three_writes(reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     for line in BufReader::new(reader).split(b'\n') {
@@ -70,14 +73,18 @@ pub fn three_writes(reader: impl Read, mut writer: impl Write) -> io::Result<()>
     }
     Ok(())
 }
+// ANCHOR_END: three_writes
 
+// ANCHOR: first_line_only
 /// Answers one line and has done its part; the caller drops the stream.
 pub fn first_line_only(reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     let mut line = Vec::new();
     BufReader::new(reader).read_until(b'\n', &mut line)?;
     writer.write_all(&[b"echo: ", &line[..]].concat())
 }
+// ANCHOR_END: first_line_only
 
+// ANCHOR: two_reads
 /// Reads a frame with one `read` for its header and one for its payload.
 ///
 /// Each may return less than was asked for: the next header is then looked for in the middle of this frame.
@@ -89,3 +96,4 @@ pub fn echo_frames_in_two_reads(mut reader: impl Read, mut writer: impl Write) -
     reader.read(&mut payload)?;
     super::frame::write_frame(&mut writer, &[b"echo: ", &payload[..]].concat())
 }
+// ANCHOR_END: two_reads

@@ -54,6 +54,7 @@ where
     }
 }
 
+// ANCHOR: handle
 fn handle(stream: &TcpStream) -> io::Result<()> {
     // Nagle's algorithm holds a small segment back while an earlier one is unacknowledged, and the peer may delay its
     // acknowledgement: up to half a second (RFC 1122, section 4.2.3.2), 40 ms where Linux was measured.
@@ -62,7 +63,9 @@ fn handle(stream: &TcpStream) -> io::Result<()> {
     close(stream);
     served
 }
+// ANCHOR_END: handle
 
+// ANCHOR: echo_lines
 /// Answers every line, however its bytes arrive, until the client ends its side.
 pub fn echo_lines(mut reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     let mut buffer = [0; 4096];
@@ -93,10 +96,13 @@ pub fn echo_lines(mut reader: impl Read, mut writer: impl Write) -> io::Result<(
         Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line"))
     }
 }
+// ANCHOR_END: echo_lines
 
+// ANCHOR: answer
 /// One message, one write. With `write!` straight to the stream, each piece would be a packet of its own.
 fn answer(line: &[u8], writer: &mut impl Write) -> io::Result<()> {
     let answer = [b"echo: ", line].concat();
     // `write` may take only a part and says how much; `write_all` goes on until all is taken.
     writer.write_all(&answer)
 }
+// ANCHOR_END: answer
