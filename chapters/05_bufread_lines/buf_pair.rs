@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
+// ANCHOR: buf_pair
 /// Answers every line of at most `limit` bytes, and ends at a longer one.
 ///
 /// A connection gives both: `echo_lines(&stream, &stream, limit)`.
@@ -24,3 +25,4 @@ pub fn echo_lines(reader: impl Read, writer: impl Write, limit: u64) -> io::Resu
         }
     }
 }
+// ANCHOR_END: buf_pair

@@ -26,6 +26,7 @@ pub struct LineReader<R> {
     limit: usize,
 }
 
+// ANCHOR: line
 /// What came next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -38,6 +39,7 @@ pub enum Line<'a> {
     /// The stream ended after a whole line.
     End,
 }
+// ANCHOR_END: line
 
 impl<R: Read> LineReader<R> {
     /// Reads from `reader`. `limit` is the length in bytes of the longest line, its `\r\n` not counted.
@@ -45,6 +47,7 @@ impl<R: Read> LineReader<R> {
         LineReader { reader, buffer: Vec::new(), start: 0, end: 0, searched: 0, newline: None, limit }
     }
 
+    // ANCHOR: next_line
     /// Waits for the next line.
     ///
     /// # Errors
@@ -66,6 +69,7 @@ impl<R: Read> LineReader<R> {
             }
         }
     }
+    // ANCHOR_END: next_line
 
     /// Whether the next whole line is here already, so that `next_line` will return it at once. Never reads.
     pub fn another_waits(&mut self) -> bool {

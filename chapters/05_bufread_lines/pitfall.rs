@@ -37,6 +37,7 @@ pub fn run(addr: &str, pitfall: Pitfall, options: &Options) -> Result<()> {
     serve(&listener, options, handle)
 }
 
+// ANCHOR: read_line
 /// `read_line` collects until a newline comes, and nothing says that one will.
 pub fn read_line(reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     let mut reader = BufReader::new(reader);
@@ -47,7 +48,9 @@ pub fn read_line(reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     }
     Ok(())
 }
+// ANCHOR_END: read_line
 
+// ANCHOR: lines_unwrap
 /// Each line of `lines` may be an error, and the client chooses which.
 pub fn lines_unwrap(reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     for line in BufReader::new(reader).lines() {
@@ -55,7 +58,9 @@ pub fn lines_unwrap(reader: impl Read, mut writer: impl Write) -> io::Result<()>
     }
     Ok(())
 }
+// ANCHOR_END: lines_unwrap
 
+// ANCHOR: never_flushed
 /// Each answer stays in the buffer until the connection ends.
 pub fn never_flushed(stream: impl Read + Write) -> io::Result<()> {
     let mut stream = BufStream::new(stream);
@@ -67,7 +72,9 @@ pub fn never_flushed(stream: impl Read + Write) -> io::Result<()> {
     }
     Ok(())
 }
+// ANCHOR_END: never_flushed
 
+// ANCHOR: reader_per_line
 /// A `BufReader` reads as much as it can hold, and takes it along when it is dropped.
 pub fn reader_per_line(mut reader: impl Read, writer: impl Write) -> io::Result<()> {
     let mut writer = BufWriter::new(writer);
@@ -81,3 +88,4 @@ pub fn reader_per_line(mut reader: impl Read, writer: impl Write) -> io::Result<
         writer.flush()?;
     }
 }
+// ANCHOR_END: reader_per_line

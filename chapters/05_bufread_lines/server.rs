@@ -78,6 +78,7 @@ fn handle(stream: &TcpStream, limit: usize) -> io::Result<()> {
     served
 }
 
+// ANCHOR: echo_lines
 /// Answers every line of at most `limit` bytes, until the client ends its side.
 pub fn echo_lines(reader: impl Read, mut writer: impl Write, limit: usize) -> io::Result<()> {
     let mut lines = LineReader::new(reader, limit);
@@ -106,3 +107,4 @@ pub fn echo_lines(reader: impl Read, mut writer: impl Write, limit: usize) -> io
         }
     }
 }
+// ANCHOR_END: echo_lines

@@ -70,6 +70,7 @@ impl Connections {
         Seat { connection, entry: Entry { connections: Arc::clone(self), id } }
     }
 
+    // ANCHOR: stop
     /// Begins the stop: idle connections end at once, the others after their line. False if it had begun before.
     pub fn stop(&self) -> bool {
         let first = !self.stopping.swap(true, SeqCst);
@@ -81,6 +82,7 @@ impl Connections {
         self.changed.notify_all();
         first
     }
+    // ANCHOR_END: stop
 
     /// Waits until every connection has ended, or until `deadline`. Returns how many have ended since the stop.
     pub fn wait_until(&self, deadline: Instant) -> usize {
@@ -113,6 +115,7 @@ impl Connections {
 }
 
 impl Connection {
+    // ANCHOR: end_if_idle
     fn end_if_idle(&self) {
         // Bytes that wait in the kernel are a line in progress. Shutting down the reading side under them would let
         // the thread read this half of the line and never the rest.
@@ -120,6 +123,7 @@ impl Connection {
             let _ = self.stream.shutdown(END_OF_IDLE);
         }
     }
+    // ANCHOR_END: end_if_idle
 }
 
 /// How an idle connection is ended. Unix: its thread, blocked in `read`, gets 0 and closes. Windows: a shutdown wakes
@@ -136,6 +140,7 @@ impl Seat {
         &self.connection
     }
 
+    // ANCHOR: rest
     /// Tells that this connection owes nothing and is about to wait for the next line.
     pub fn rest(&self) {
         // First say so, then look: either `stop` sees an idle connection, or this sees the stop.
@@ -144,8 +149,10 @@ impl Seat {
             self.connection.end_if_idle();
         }
     }
+    // ANCHOR_END: rest
 }
 
+// ANCHOR: leave
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut members = self.connections.lock();
@@ -155,7 +162,9 @@ impl Drop for Entry {
         self.connections.changed.notify_all();
     }
 }
+// ANCHOR_END: leave
 
+// ANCHOR: read
 /// Reads from the connection. Whatever arrives makes it busy.
 impl Read for &Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -166,3 +175,4 @@ impl Read for &Connection {
         Ok(count)
     }
 }
+// ANCHOR_END: read

@@ -60,6 +60,7 @@ pub fn run(addr: &str, pitfall: Pitfall, options: &chapter_05::server::Options) 
     Ok(())
 }
 
+// ANCHOR: look_at_the_flag
 fn look_at_the_flag<H>(listener: &TcpListener, stopping: &AtomicBool, handle: H)
 where
     H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
@@ -71,7 +72,9 @@ where
         }
     }
 }
+// ANCHOR_END: look_at_the_flag
 
+// ANCHOR: wait_for_ever
 fn wait_for_ever<H>(listener: &TcpListener, stopping: &AtomicBool, handle: H)
 where
     H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
@@ -86,7 +89,9 @@ where
         }
     });
 }
+// ANCHOR_END: wait_for_ever
 
+// ANCHOR: keep_clones
 fn keep_clones<H>(listener: &TcpListener, stopping: &AtomicBool, handle: H)
 where
     H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
@@ -103,7 +108,9 @@ where
         }
     }
 }
+// ANCHOR_END: keep_clones
 
+// ANCHOR: count_inside
 fn count_inside<H>(listener: &TcpListener, stopping: &AtomicBool, handle: H)
 where
     H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
@@ -125,6 +132,7 @@ where
     }
     count.wait();
 }
+// ANCHOR_END: count_inside
 
 /// A wait group as in Go: it counts right, and can't help it if it is told too late.
 #[derive(Default)]

@@ -30,6 +30,7 @@ pub struct Options {
     pub grace: u64,
 }
 
+// ANCHOR: run
 /// Runs the server of this step until a signal stops it: Ctrl-C everywhere, SIGTERM and SIGHUP on Unix.
 pub fn run(addr: &str, options: &Options) -> Result<()> {
     let listener = listen(addr)?;
@@ -48,6 +49,7 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     log(format_args!("stopped: {finished} connection{plural} finished, {cut} cut"));
     Ok(())
 }
+// ANCHOR_END: run
 
 /// The server and what a thread needs to stop it.
 pub struct Server {
@@ -88,6 +90,7 @@ impl Server {
         first
     }
 
+    // ANCHOR: serve
     /// Serves each client on a thread that it has to itself, until `stop` is called.
     pub fn serve(&self, listener: TcpListener) -> Result<Stopped> {
         let mut backoff = Backoff::new();
@@ -116,7 +119,9 @@ impl Server {
         self.connections.wait_until(Instant::now() + Duration::from_secs(1));
         Ok(Stopped { finished, cut })
     }
+    // ANCHOR_END: serve
 
+    // ANCHOR: drain
     fn drain(&self, listener: &TcpListener) -> io::Result<()> {
         listener.set_nonblocking(true)?;
         // Should the waker not have come through: no more than the queue can hold, for clients that keep coming must not
@@ -139,6 +144,7 @@ impl Server {
         // The mode is the socket's, and a process that takes over may have been handed the same one.
         listener.set_nonblocking(false)
     }
+    // ANCHOR_END: drain
 
     fn start(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         // Counted here, and not by the thread that serves it: nobody may be waiting any more when that begins.

@@ -20,6 +20,7 @@ impl Waker {
         Waker { listener, address: Mutex::new(None) }
     }
 
+    // ANCHOR: wake
     /// Makes a blocked `accept` return.
     pub fn wake(&self) {
         let port = self.listener.port();
@@ -39,6 +40,7 @@ impl Waker {
             }
         }
     }
+    // ANCHOR_END: wake
 
     /// Whether this peer is the waker and not a client.
     pub fn is(&self, peer: SocketAddr) -> bool {

@@ -37,6 +37,7 @@ impl Workers {
         Arc::new(Workers { handle: Box::new(handle), stack_size, work: Mutex::default(), news: Condvar::new() })
     }
 
+    // ANCHOR: serve
     /// Has a connection served. It is closed if it needs a thread and the system has none to give.
     pub fn serve(self: &Arc<Self>, seat: Seat, peer: SocketAddr) -> io::Result<()> {
         let mut work = self.lock();
@@ -47,6 +48,7 @@ impl Workers {
         }
         self.start_one(work).inspect_err(|_| drop(self.lock().waiting.pop_back()))
     }
+    // ANCHOR_END: serve
 
     /// Starts a thread. Lets go of the lock first: the threads that there are need not wait for that.
     fn start_one(self: &Arc<Self>, mut work: MutexGuard<'_, Work>) -> io::Result<()> {
