@@ -391,4 +391,6 @@ fn explain(probe: &Probe) {
     print!("{}", screen::paragraph(&format!("To mend a server that falls: {remedy}."), 2));
     print!("{}", screen::paragraph(&format!("It needs {}.", probe.needs.in_words()), 2));
     println!("\n  {DIM}Its chapter:{DIM:#} {COMMAND}cargo run --bin {step}{COMMAND:#}");
+    // A heading of that page for every probe: tests/probe_pages.rs sees to it.
+    println!("  {DIM}In the book:{DIM:#} \"Probe your own server\", {name}");
 }

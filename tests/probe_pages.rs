@@ -1,0 +1,28 @@
+//! The page of the book that `explain` points to has a place for every probe.
+
+use std::process::Command;
+
+use tcp_pitfalls::probes;
+
+const PAGE: &str = include_str!("../book/src/probe_your_own_server.md");
+
+fn names() -> Vec<&'static str> {
+    probes::all().map(|probe| probe.name).collect()
+}
+
+#[test]
+fn every_probe_has_its_heading_and_no_heading_is_of_another() {
+    let headings: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(headings, names());
+}
+
+#[test]
+fn explain_says_where_that_is() {
+    let title = PAGE.lines().next().and_then(|line| line.strip_prefix("# ")).expect("the page begins with its title");
+    for name in names() {
+        let explain = Command::new(env!("CARGO_BIN_EXE_tcp-pitfalls")).args(["explain", name]).output().unwrap();
+        let explanation = String::from_utf8_lossy(&explain.stdout);
+        let place = format!("In the book: \"{title}\", {name}\n");
+        assert!(explanation.ends_with(&place), "no {place:?} at the end of {explanation:?}");
+    }
+}
