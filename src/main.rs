@@ -102,6 +102,9 @@ struct ProbeArguments {
     json: bool,
 }
 
+/// The page of the book that has a heading for every probe, its name. tests/probe_pages.rs sees to that.
+const PAGE: &str = "Probe your own server";
+
 fn probe_names() -> PossibleValuesParser {
     PossibleValuesParser::new(probes::all().map(|probe| probe.name))
 }
@@ -313,7 +316,11 @@ fn print_findings(name: &str, judged: &[(&Probe, Finding)]) {
         }
     }
     let count = |verdict| judged.iter().filter(|(_, finding)| finding.verdict == verdict).count();
-    println!("\n{} held, {} fell, {} skipped.", count(Verdict::Holds), count(Verdict::Falls), count(Verdict::Skipped));
+    let fell = count(Verdict::Falls);
+    println!("\n{} held, {fell} fell, {} skipped.", count(Verdict::Holds), count(Verdict::Skipped));
+    if fell > 0 {
+        println!("{DIM}More on each in the book: \"{PAGE}\".{DIM:#}");
+    }
 }
 
 /// Prints text beside a head of 31 columns.
@@ -391,6 +398,5 @@ fn explain(probe: &Probe) {
     print!("{}", screen::paragraph(&format!("To mend a server that falls: {remedy}."), 2));
     print!("{}", screen::paragraph(&format!("It needs {}.", probe.needs.in_words()), 2));
     println!("\n  {DIM}Its chapter:{DIM:#} {COMMAND}cargo run --bin {step}{COMMAND:#}");
-    // A heading of that page for every probe: tests/probe_pages.rs sees to it.
-    println!("  {DIM}In the book:{DIM:#} \"Probe your own server\", {name}");
+    println!("  {DIM}In the book:{DIM:#} \"{PAGE}\", {name}");
 }
