@@ -1,0 +1,231 @@
+// Step 6 in Go: stop when asked to, and lose nothing that was promised.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	maxConnections = 10_000
+	maxLine        = 64 * 1024
+	// After a signal, how long the server goes on taking what may be on its way already.
+	notice = 100 * time.Millisecond
+)
+
+func main() {
+	log.SetFlags(0)
+	pitfall := flag.String("pitfall", "", "run with the mistake `NAME`: finishes-line or stuck-client")
+	grace := flag.Duration("grace", 5*time.Second, "after a signal, let lines in progress finish for so long")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		log.Fatal("usage: main [-pitfall NAME] [-grace DURATION] ADDR")
+	}
+	listener, err := net.Listen("tcp", flag.Arg(0))
+	if err != nil {
+		log.Fatal(err)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	fmt.Println("listening on", listener.Addr())
+	s := &server{idle: make(map[net.Conn]bool)}
+	switch *pitfall {
+	case "":
+		s.run(listener.(*net.TCPListener), signals, *grace)
+	case "finishes-line":
+		s.returnAtOnce(listener, signals)
+	case "stuck-client":
+		s.waitForEver(listener, signals)
+	default:
+		log.Fatalf("there is no pitfall %q here", *pitfall)
+	}
+	log.Print("stopped")
+}
+
+// server knows all open connections, and which of them are idle: between two lines, and owed nothing.
+type server struct {
+	open   sync.WaitGroup
+	mutex  sync.Mutex
+	idle   map[net.Conn]bool
+	stopAt time.Time
+}
+
+// ANCHOR: server
+func (s *server) run(listener *net.TCPListener, signals chan os.Signal, grace time.Duration) {
+	go func() {
+		<-signals
+		signal.Stop(signals) // a second signal ends the process at once
+		stopAt := time.Now().Add(notice)
+		// Close would wake Accept too, which it can't in Rust. But it resets the clients that wait in the kernel's queue;
+		// until a deadline they are accepted.
+		listener.SetDeadline(stopAt)
+		s.endIdle(stopAt)
+		// A WaitGroup has no limit, and a context ends no Read. But this ends whatever Wait waits for.
+		time.AfterFunc(notice+grace, s.cut)
+	}()
+	s.serve(listener)
+	listener.Close()
+	s.open.Wait()
+}
+
+// endIdle ends every Read that waits for another line, now and later. Who is in the middle of one has no deadline.
+func (s *server) endIdle(stopAt time.Time) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.stopAt = stopAt
+	for conn, idle := range s.idle {
+		if idle {
+			conn.SetReadDeadline(stopAt)
+		}
+	}
+}
+
+// cut ends every connection in the middle of whatever it does: a blocked Read or Write fails.
+func (s *server) cut() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for conn := range s.idle {
+		conn.Close()
+	}
+}
+
+// ANCHOR_END: server
+
+// set notes whether a connection is idle. Without a stop, stopAt is zero, which is no deadline.
+func (s *server) set(conn net.Conn, idle bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.idle[conn] = idle
+	if idle {
+		conn.SetReadDeadline(s.stopAt)
+	} else {
+		conn.SetReadDeadline(time.Time{})
+	}
+}
+
+func (s *server) serve(listener net.Listener) {
+	permits := make(chan struct{}, maxConnections)
+	var pause time.Duration
+	for {
+		permits <- struct{}{}
+		conn, err := listener.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err != nil {
+			<-permits
+			if pause = 2*pause + 5*time.Millisecond; pause > time.Second {
+				pause = time.Second
+			}
+			log.Printf("cannot accept a client, pausing for %v: %v", pause, err)
+			time.Sleep(pause)
+			continue
+		}
+		pause = 0
+		s.open.Add(1) // here, and not in the goroutine: Wait may be over before that begins
+		go func() {
+			defer s.open.Done()
+			defer func() { <-permits }()
+			s.handle(conn)
+		}()
+	}
+}
+
+func (s *server) handle(conn net.Conn) {
+	s.set(conn, false)
+	if err := s.echoLines(conn); err != nil {
+		log.Print(err)
+	}
+	closeGently(conn)
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	delete(s.idle, conn)
+}
+
+// ANCHOR: lines
+func (s *server) echoLines(conn net.Conn) error {
+	reader := bufio.NewReaderSize(conn, maxLine+2)
+	writer := bufio.NewWriter(conn)
+	for {
+		if reader.Buffered() == 0 {
+			s.set(conn, true)
+			_, err := reader.Peek(1) // waits for the beginning of a line, and takes nothing
+			s.set(conn, false)
+			if err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		line, err := reader.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return fmt.Errorf("%v: %d bytes of a line, then %w", conn.RemoteAddr(), len(line), err)
+		}
+		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+		if len(line) > maxLine {
+			fmt.Fprintf(writer, "error: line too long (limit %d bytes)\n", maxLine)
+			return writer.Flush()
+		}
+		fmt.Fprintf(writer, "echo: %s\n", line)
+		waiting, _ := reader.Peek(reader.Buffered())
+		if bytes.IndexByte(waiting, '\n') < 0 {
+			if err := writer.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// ANCHOR_END: lines
+
+// closeGently reads on for a second before it closes, or the client might lose the last answer to a reset.
+func closeGently(conn net.Conn) {
+	defer conn.Close()
+	if conn.(*net.TCPConn).CloseWrite() == nil {
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		io.Copy(io.Discard, conn)
+	}
+}
+
+// ANCHOR: pitfall
+// returnAtOnce lets main return: the process ends, whatever its goroutines are doing.
+func (s *server) returnAtOnce(listener net.Listener, signals chan os.Signal) {
+	go s.serve(listener)
+	<-signals
+}
+
+// waitForEver waits for all connections, and closes the listener last.
+func (s *server) waitForEver(listener net.Listener, signals chan os.Signal) {
+	var open sync.WaitGroup
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				log.Print("a client from ", conn.RemoteAddr())
+				open.Add(1) // too late if Wait has looked already
+				defer open.Done()
+				s.handle(conn)
+			}()
+		}
+	}()
+	<-signals
+	open.Wait()      // until the last client chooses to leave; meanwhile
+	listener.Close() // everybody who comes is served
+}
+
+// ANCHOR_END: pitfall
