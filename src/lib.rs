@@ -58,6 +58,7 @@ pub mod chapter_06 {
 
 pub mod demo;
 pub mod examination;
+pub mod go;
 pub mod lab;
 pub mod probes;
 pub mod screen;

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tcp_pitfalls::demo::report;
 use tcp_pitfalls::examination::{self, FirstLine, Job};
+use tcp_pitfalls::go::GoServers;
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
@@ -30,6 +31,9 @@ struct Arguments {
     /// Print the staircase as JSON, evidence included
     #[arg(long)]
     json: bool,
+    /// Examine the Go servers of the chapters instead; needs `go`
+    #[arg(long)]
+    go: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -112,7 +116,7 @@ fn probe_names() -> PossibleValuesParser {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        None => show_staircase(arguments.json),
+        None => show_staircase(arguments.go, arguments.json).unwrap_or_else(|error| report(Err(error))),
         Some(Command::Probe(arguments)) => examine(&arguments).unwrap_or_else(|why| {
             eprintln!("{BAD}error:{BAD:#} {why}");
             ExitCode::from(2)
@@ -139,28 +143,31 @@ fn progress(length: usize, message: &'static str) -> ProgressBar {
     bar
 }
 
-fn show_staircase(json: bool) -> ExitCode {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => {
-            return report(Err(anyhow::Error::new(error).context("cannot find this program to start the steps")));
-        }
-    };
+fn show_staircase(go: bool, json: bool) -> anyhow::Result<ExitCode> {
     process::end_all_on_ctrl_c();
-    let bar = progress(staircase::cells(), "examining six servers");
-    let staircase = staircase::run(&program, || bar.inc(1));
+    let bar;
+    let staircase = if go {
+        let servers = GoServers::build()?;
+        bar = progress(staircase::cells(), "examining six Go servers");
+        servers.staircase(|| bar.inc(1))
+    } else {
+        let program = std::env::current_exe().context("cannot find this program to start the steps")?;
+        bar = progress(staircase::cells(), "examining six servers");
+        staircase::run(&program, || bar.inc(1))
+    };
     let elapsed = bar.elapsed();
     bar.finish_and_clear();
     if json {
         print_json(&staircase);
     } else {
-        draw_staircase(&staircase, elapsed);
+        draw_staircase(&staircase, go, elapsed);
     }
-    if staircase.surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if staircase.surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn draw_staircase(staircase: &Staircase, elapsed: Duration) {
-    println!("{BOLD}TCP Pitfalls{BOLD:#}: six servers, each avoids one more pitfall than the one before\n");
+fn draw_staircase(staircase: &Staircase, go: bool, elapsed: Duration) {
+    let language = if go { " in Go" } else { "" };
+    println!("{BOLD}TCP Pitfalls{BOLD:#}: six servers{language}, each avoids one more pitfall than the one before\n");
     print!("{}", staircase.table());
     println!("\n{}", screen::paragraph(staircase::LEGEND, 0));
     let findings = staircase.probes.iter().flat_map(|row| &row.findings);

@@ -99,7 +99,21 @@ pub struct Row {
 /// starts the steps.
 pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
     let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step)).collect();
-    // All steps are started with this grace time, so that the last doesn't keep the reader waiting.
+    examine(&targets, expected, done)
+}
+
+/// What a probe says of the six steps, where it isn't skipped.
+fn expected(probe: &str) -> Option<[Verdict; 6]> {
+    EXPECTED.into_iter().find_map(|(name, verdicts)| (name == probe).then_some(verdicts))
+}
+
+/// Runs every probe on a server for each step, and compares what they say with what the course expects.
+pub(crate) fn examine(
+    targets: &[Target],
+    expected: impl Fn(&str) -> Option<[Verdict; 6]>,
+    done: impl Fn() + Sync,
+) -> Staircase {
+    // All servers are started with this grace time, so that the last doesn't keep the reader waiting.
     let terms = Terms { grace: GRACE, ..Terms::default() };
     let probes: Vec<&'static Probe> = probes::all().collect();
     let jobs: Vec<Job<'_>> = probes
@@ -118,7 +132,7 @@ pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
             findings: findings.to_vec(),
         })
         .collect();
-    let surprises = rows.iter().flat_map(surprises).collect();
+    let surprises = rows.iter().flat_map(|row| surprises(row, expected(row.name))).collect();
     Staircase { steps: STEPS, probes: rows, surprises }
 }
 
@@ -165,7 +179,8 @@ pub fn cells() -> usize {
     probes::all().count() * STEPS.len()
 }
 
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a server of the table may take to stop.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// A step's server as a command: `tcp-pitfalls step N {addr}`.
 fn step_server(program: &Path, step: usize) -> Target {
@@ -176,8 +191,8 @@ fn step_server(program: &Path, step: usize) -> Target {
     Target::Command(command)
 }
 
-fn surprises(row: &Row) -> Vec<String> {
-    let Some((_, expected)) = EXPECTED.iter().find(|(name, _)| *name == row.name) else {
+fn surprises(row: &Row, expected: Option<[Verdict; 6]>) -> Vec<String> {
+    let Some(expected) = expected else {
         return vec![format!("{}: the course does not say what this probe finds", row.name)];
     };
     let cells = STEPS.iter().zip(&row.findings).zip(expected);
@@ -185,7 +200,7 @@ fn surprises(row: &Row) -> Vec<String> {
         .filter(|((_, finding), expected)| {
             // What is skipped where it should not be has a reason that belongs to this system.
             let system = finding.verdict == Skipped && !cfg!(target_os = "linux");
-            !system && finding.verdict != **expected
+            !system && finding.verdict != *expected
         })
         .map(|((step, finding), expected)| {
             let (found, expected) = (finding.verdict.word(), expected.word());

@@ -7,7 +7,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::{self, Finding, Needs, Terms, Verdict};
@@ -48,21 +47,6 @@ fn command(program: &str, option: &str) -> Target {
     Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec())
 }
 
-/// Runs each probe on its target, and expects the verdict, or a reason why it was skipped.
-#[track_caller]
-fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
-    let probe = |name| probes::find(name).expect("there is such a probe");
-    let jobs: Vec<Job<'_>> = targets.iter().map(|(name, target)| Job { probe: probe(name), target, terms }).collect();
-    let findings = examination::run(&jobs, 8, || ());
-    for ((name, _), Finding { verdict: found, evidence }) in targets.iter().zip(findings) {
-        if found == Verdict::Skipped && !cfg!(target_os = "linux") {
-            println!("{name} skipped: {evidence}");
-        } else {
-            assert_eq!(found, verdict, "{name}: {evidence}");
-        }
-    }
-}
-
 #[test]
 fn each_falls_on_its_pitfall() {
     // Windows gives out a port in TIME_WAIT without being asked to.
@@ -71,13 +55,13 @@ fn each_falls_on_its_pitfall() {
     let targets: Vec<_> = pitfalls.map(|(name, program, pitfall)| (name, target(pitfall, program))).collect();
     // Shorter than the full limit: what these owe will never come.
     let terms = Terms { limit: Duration::from_secs(2), grace: Duration::from_secs(1), ..Terms::default() };
-    expect(Verdict::Falls, &targets, &terms);
+    common::expect(Verdict::Falls, &targets, &terms);
 }
 
 #[test]
 fn each_holds_on_the_last_step() {
     let targets = PITFALLS.map(|(name, ..)| (name, command(STEP_6, "--grace=2")));
-    expect(Verdict::Holds, &targets, &Terms { grace: Duration::from_secs(2), ..Terms::default() });
+    common::expect(Verdict::Holds, &targets, &Terms { grace: Duration::from_secs(2), ..Terms::default() });
 }
 
 #[test]

@@ -31,6 +31,10 @@ pub fn has_time_wait(port: u16) -> bool {
 pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     let held: Vec<PathBuf> = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect();
+    // A process that is ending has none here, though its listener may stay for as long as its other threads take to end.
+    if held.is_empty() {
+        return None;
+    }
     // After the descriptors: the listener of a server that ends in between is gone from the table.
     let listeners: Vec<Socket> = sockets(listener.port())
         .into_iter()

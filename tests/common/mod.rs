@@ -9,8 +9,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 pub use script::{Script, Sink, Step};
+use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::process::Process;
+use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::lab::wait::wait_until;
+use tcp_pitfalls::probes::{self, Finding, Terms, Verdict};
 
 #[path = "../streams/script.rs"]
 mod script;
@@ -125,4 +128,19 @@ pub fn run(program: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Runs each probe on its target, and expects the verdict, or a reason why it was skipped.
+#[track_caller]
+pub fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
+    let probe = |name| probes::find(name).expect("there is such a probe");
+    let jobs: Vec<Job<'_>> = targets.iter().map(|(name, target)| Job { probe: probe(name), target, terms }).collect();
+    let findings = examination::run(&jobs, 8, || ());
+    for ((name, _), Finding { verdict: found, evidence }) in targets.iter().zip(findings) {
+        if found == Verdict::Skipped && !cfg!(target_os = "linux") {
+            println!("{name} skipped: {evidence}");
+        } else {
+            assert_eq!(found, verdict, "{name}: {evidence}");
+        }
+    }
 }

@@ -20,21 +20,21 @@ func main() {
 	if flag.NArg() != 1 {
 		log.Fatal("usage: main [-pitfall NAME] ADDR")
 	}
+	servers := map[string]func(net.Listener){
+		"":                    serve,
+		"next-client":         func(l net.Listener) { log.Fatal(returnErrors(l, endIsAnError)) },
+		"reset-before-accept": func(l net.Listener) { log.Fatal(returnErrors(l, handle)) },
+	}
+	serve, found := servers[*pitfall]
+	if !found {
+		log.Fatalf("there is no pitfall %q here", *pitfall)
+	}
 	listener, err := net.Listen("tcp", flag.Arg(0))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("listening on", listener.Addr())
-	switch *pitfall {
-	case "":
-		serve(listener)
-	case "next-client":
-		log.Fatal(returnErrors(listener, endIsAnError))
-	case "reset-before-accept":
-		log.Fatal(returnErrors(listener, handle))
-	default:
-		log.Fatalf("there is no pitfall %q here", *pitfall)
-	}
+	serve(listener)
 }
 
 // ANCHOR: server

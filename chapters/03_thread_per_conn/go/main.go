@@ -20,21 +20,21 @@ func main() {
 	if flag.NArg() != 1 {
 		log.Fatal("usage: main [-pitfall NAME] ADDR")
 	}
+	servers := map[string]func(net.Listener){
+		"":                   serve,
+		"idle-client":        withoutGo,
+		"out-of-descriptors": fatalAccept,
+	}
+	serve, found := servers[*pitfall]
+	if !found {
+		log.Fatalf("there is no pitfall %q here", *pitfall)
+	}
 	listener, err := net.Listen("tcp", flag.Arg(0))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("listening on", listener.Addr())
-	switch *pitfall {
-	case "":
-		serve(listener)
-	case "idle-client":
-		withoutGo(listener)
-	case "out-of-descriptors":
-		fatalAccept(listener)
-	default:
-		log.Fatalf("there is no pitfall %q here", *pitfall)
-	}
+	serve(listener)
 }
 
 // ANCHOR: server

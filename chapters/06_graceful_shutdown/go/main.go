@@ -20,7 +20,7 @@ import (
 const (
 	maxConnections = 10_000
 	maxLine        = 64 * 1024
-	// After a signal, how long the server goes on taking what may be on its way already.
+	// How long after a signal the server still takes what may have arrived before it.
 	notice = 100 * time.Millisecond
 )
 
@@ -32,6 +32,16 @@ func main() {
 	if flag.NArg() != 1 {
 		log.Fatal("usage: main [-pitfall NAME] [-grace DURATION] ADDR")
 	}
+	s := &server{grace: *grace, idle: make(map[net.Conn]bool)}
+	servers := map[string]func(net.Listener, chan os.Signal){
+		"":              s.run,
+		"finishes-line": s.returnAtOnce,
+		"stuck-client":  s.waitForEver,
+	}
+	run, found := servers[*pitfall]
+	if !found {
+		log.Fatalf("there is no pitfall %q here", *pitfall)
+	}
 	listener, err := net.Listen("tcp", flag.Arg(0))
 	if err != nil {
 		log.Fatal(err)
@@ -39,56 +49,35 @@ func main() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	fmt.Println("listening on", listener.Addr())
-	s := &server{idle: make(map[net.Conn]bool)}
-	switch *pitfall {
-	case "":
-		s.run(listener.(*net.TCPListener), signals, *grace)
-	case "finishes-line":
-		s.returnAtOnce(listener, signals)
-	case "stuck-client":
-		s.waitForEver(listener, signals)
-	default:
-		log.Fatalf("there is no pitfall %q here", *pitfall)
-	}
+	run(listener, signals)
 	log.Print("stopped")
 }
 
 // server knows all open connections, and which of them are idle: between two lines, and owed nothing.
 type server struct {
+	grace  time.Duration
 	open   sync.WaitGroup
 	mutex  sync.Mutex
 	idle   map[net.Conn]bool
-	stopAt time.Time
+	stopAt time.Time // no deadline while it is zero
 }
 
 // ANCHOR: server
-func (s *server) run(listener *net.TCPListener, signals chan os.Signal, grace time.Duration) {
+func (s *server) run(listener net.Listener, signals chan os.Signal) {
 	go func() {
 		<-signals
 		signal.Stop(signals) // a second signal ends the process at once
 		stopAt := time.Now().Add(notice)
-		// Close would wake Accept too, which it can't in Rust. But it resets the clients that wait in the kernel's queue;
-		// until a deadline they are accepted.
-		listener.SetDeadline(stopAt)
+		// Close would wake Accept as well, unlike in Rust. But it resets the clients that the kernel has queued, and
+		// those are accepted until a deadline.
+		listener.(*net.TCPListener).SetDeadline(stopAt)
 		s.endIdle(stopAt)
-		// A WaitGroup has no limit, and a context ends no Read. But this ends whatever Wait waits for.
-		time.AfterFunc(notice+grace, s.cut)
+		// Wait has no limit, and a context ends no Read. Closing the connections ends all that Wait waits for.
+		time.AfterFunc(notice+s.grace, s.cut)
 	}()
 	s.serve(listener)
 	listener.Close()
 	s.open.Wait()
-}
-
-// endIdle ends every Read that waits for another line, now and later. Who is in the middle of one has no deadline.
-func (s *server) endIdle(stopAt time.Time) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.stopAt = stopAt
-	for conn, idle := range s.idle {
-		if idle {
-			conn.SetReadDeadline(stopAt)
-		}
-	}
 }
 
 // cut ends every connection in the middle of whatever it does: a blocked Read or Write fails.
@@ -102,7 +91,20 @@ func (s *server) cut() {
 
 // ANCHOR_END: server
 
-// set notes whether a connection is idle. Without a stop, stopAt is zero, which is no deadline.
+// ANCHOR: idle
+// endIdle ends the Reads that wait for another line, at this time and after. In the middle of a line there is no deadline.
+func (s *server) endIdle(stopAt time.Time) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.stopAt = stopAt
+	for conn, idle := range s.idle {
+		if idle {
+			conn.SetReadDeadline(stopAt)
+		}
+	}
+}
+
+// set notes whether a connection is idle, and gives it the deadline that it has then.
 func (s *server) set(conn net.Conn, idle bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -113,6 +115,8 @@ func (s *server) set(conn net.Conn, idle bool) {
 		conn.SetReadDeadline(time.Time{})
 	}
 }
+
+// ANCHOR_END: idle
 
 func (s *server) serve(listener net.Listener) {
 	permits := make(chan struct{}, maxConnections)
@@ -133,6 +137,7 @@ func (s *server) serve(listener net.Listener) {
 			continue
 		}
 		pause = 0
+		s.set(conn, false)
 		s.open.Add(1) // here, and not in the goroutine: Wait may be over before that begins
 		go func() {
 			defer s.open.Done()
@@ -143,7 +148,6 @@ func (s *server) serve(listener net.Listener) {
 }
 
 func (s *server) handle(conn net.Conn) {
-	s.set(conn, false)
 	if err := s.echoLines(conn); err != nil {
 		log.Print(err)
 	}
@@ -224,8 +228,8 @@ func (s *server) waitForEver(listener net.Listener, signals chan os.Signal) {
 		}
 	}()
 	<-signals
-	open.Wait()      // until the last client chooses to leave; meanwhile
-	listener.Close() // everybody who comes is served
+	open.Wait()      // as long as any client likes to stay
+	listener.Close() // and until then new ones are served
 }
 
 // ANCHOR_END: pitfall

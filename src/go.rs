@@ -1,0 +1,100 @@
+//! The Go servers of the chapters: `chapters/NN_name/go/main.go`, examined as the steps are.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use crate::lab::server::Target;
+use crate::probes::Verdict::{self, Holds};
+use crate::staircase::{self, EXPECTED, GRACE, STEPS, Staircase};
+
+/// Where a Go server holds though the Rust server of the same step falls: the probe and the step.
+pub const DIFFERENT: [(&str, usize); 4] = [
+    // Fprintf gives the whole answer to one Write, and Go sets TCP_NODELAY on every connection.
+    ("prompt-answer", 2),
+    ("prompt-answer", 3),
+    // %s takes bytes as they are, where Rust's first servers made a `String` of them.
+    ("not-utf8", 2),
+    ("not-utf8", 3),
+];
+
+/// What a probe says of the six Go servers, where it isn't skipped.
+pub fn expected(probe: &str) -> Option<[Verdict; 6]> {
+    let (_, mut expected) = EXPECTED.into_iter().find(|(name, _)| *name == probe)?;
+    for (_, step) in DIFFERENT.iter().filter(|(name, _)| *name == probe) {
+        expected[step - 1] = Holds;
+    }
+    Some(expected)
+}
+
+/// The Go servers, built into a folder of their own. Dropping this removes it.
+pub struct GoServers {
+    folder: PathBuf,
+}
+
+impl GoServers {
+    /// Whether there is a `go` to build them with.
+    pub fn can_be_built() -> bool {
+        Command::new("go").arg("version").output().is_ok()
+    }
+
+    /// Builds them.
+    ///
+    /// # Errors
+    /// A sentence, if `go` isn't installed or refuses a server.
+    pub fn build() -> Result<Self> {
+        if !Self::can_be_built() {
+            bail!(
+                "`go` is not installed, which builds the Go servers. Get it from https://go.dev/dl, or from your system"
+            );
+        }
+        let folder = env::temp_dir().join(format!("tcp-pitfalls-go-{}", process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let servers = GoServers { folder };
+        // Side by side: each build waits for the disk and for its linker.
+        thread::scope(|scope| {
+            let builds: Vec<_> = STEPS.iter().map(|step| scope.spawn(|| build(step, &servers.program(step)))).collect();
+            builds.into_iter().try_for_each(|build| build.join().expect("a build gives an error and does not panic"))
+        })?;
+        Ok(servers)
+    }
+
+    fn program(&self, step: &str) -> PathBuf {
+        self.folder.join(step).with_extension(env::consts::EXE_EXTENSION)
+    }
+
+    /// The server of a step, from 1 to 6, as a command with these flags.
+    pub fn server(&self, step: usize, flags: &[&str]) -> Target {
+        let program = self.program(STEPS[step - 1]).to_string_lossy().into_owned();
+        let flags = flags.iter().copied().chain(["{addr}"]).map(str::to_owned);
+        Target::Command([program].into_iter().chain(flags).collect())
+    }
+
+    /// Runs the whole table and calls `done` after each of its cells.
+    pub fn staircase(&self, done: impl Fn() + Sync) -> Staircase {
+        let grace = [&*format!("-grace={}s", GRACE.as_secs())];
+        let server = |step| self.server(step, if step == STEPS.len() { &grace } else { &[] });
+        let targets: Vec<Target> = (1..=STEPS.len()).map(server).collect();
+        staircase::examine(&targets, expected, done)
+    }
+}
+
+impl Drop for GoServers {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn build(step: &str, to: &Path) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("chapters").join(step).join("go").join("main.go");
+    let built = Command::new("go").args(["build", "-o"]).arg(to).arg(&source).output();
+    let built = built.context("cannot run `go build`")?;
+    if !built.status.success() {
+        bail!("`go build` failed for {}: {}", source.display(), String::from_utf8_lossy(&built.stderr).trim());
+    }
+    Ok(())
+}
