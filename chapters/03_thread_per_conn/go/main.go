@@ -98,7 +98,8 @@ func withoutGo(listener net.Listener) {
 	}
 }
 
-// fatalAccept has the word, and ends as soon as there is no descriptor for one more client.
+// fatalAccept is as the example in the documentation of package net: it ends as soon as a client comes for whom there is
+// no descriptor.
 func fatalAccept(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()

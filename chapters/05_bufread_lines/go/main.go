@@ -70,8 +70,8 @@ func serve(listener net.Listener, handle func(net.Conn) error) {
 
 // ANCHOR: server
 func echoLines(conn net.Conn) error {
-	// ReadSlice takes a line only if it fits into the buffer: room for the longest and its \r\n. A Scanner has a bound as
-	// well, but takes half a line at the end for a whole one, and can't tell whether another line waits.
+	// ReadSlice takes a line only if it fits into the buffer: room for the longest and its \r\n. A Scanner is bounded as
+	// well, to 64 KiB, but takes half a line at the end for a whole one, and can't tell whether another line waits.
 	reader := bufio.NewReaderSize(conn, maxLine+2)
 	writer := bufio.NewWriter(conn)
 	for {
