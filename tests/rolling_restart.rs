@@ -37,12 +37,14 @@ fn server() {
     if env::var_os(SERVE).is_none() {
         return;
     }
+    // ANCHOR: inherit
     let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
     let server = Arc::new(Server::new(&listener, &Arguments::parse_from(["server"]).options).unwrap());
     let on_signal = Arc::clone(&server);
     ctrlc::set_handler(move || _ = on_signal.stop()).unwrap();
     println!("\nserving");
     server.serve(listener).unwrap();
+    // ANCHOR_END: inherit
 }
 
 /// Starts a server with this listener, and waits until it can be told to stop.
@@ -143,6 +145,7 @@ fn closing_one_of_two_listeners_resets_its_queue() {
         socket.listen(128).unwrap();
         TcpListener::from(socket)
     };
+    // ANCHOR: two_queues
     let old = listen(SocketAddr::from(([127, 0, 0, 1], 0)));
     let addr = old.local_addr().unwrap();
     let new = listen(addr);
@@ -150,6 +153,7 @@ fn closing_one_of_two_listeners_resets_its_queue() {
     let mut clients: Vec<TcpStream> =
         (0..CLIENTS).map(|_| TcpStream::connect_timeout(&addr, LIMIT).expect("somebody listens")).collect();
     drop(old);
+    // ANCHOR_END: two_queues
 
     new.set_nonblocking(true).unwrap();
     let mut served = 0;

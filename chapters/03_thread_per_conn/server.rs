@@ -19,6 +19,7 @@ pub struct Options {
     /// Serve at most so many clients at once; further ones wait in the kernel's queue
     // More than politeness: a thread takes up to four memory mappings, Linux allows a process 65,530 of them by default
     // (vm.max_map_count), and std aborts when it can't map the signal stack of a new thread (rust-lang/rust issue 78497).
+    // So there can be about 16,300. Step 6 may add the 4,096 of a full queue to these, when it stops.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=12_000))]
     pub max_connections: u32,
     /// The stack of a connection's thread, in bytes
@@ -79,7 +80,7 @@ fn handle(stream: &TcpStream) -> io::Result<()> {
 
 /// A pause after a failed accept that doubles with every failure in a row.
 ///
-/// Out of descriptors (`EMFILE`, `ENFILE`), accept fails at once and leaves the client in the queue. A loop that
+/// Out of descriptors (`EMFILE`, `ENFILE`), accept fails at once, with or without a client in the queue. A loop that
 /// just goes on would then fail millions of times a second; one that gives up would end every connection.
 pub struct Backoff {
     delay: Duration,

@@ -64,7 +64,7 @@ pub fn forget_the_count(reader: impl Read, mut writer: impl Write) -> io::Result
 // ANCHOR_END: forget_the_count
 
 // ANCHOR: three_writes
-/// Three writes are three packets, and the second waits for the acknowledgement of the first.
+/// The first write is sent at once. The others wait until it is acknowledged, and the client may take its time for that.
 pub fn three_writes(reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     for line in BufReader::new(reader).split(b'\n') {
         writer.write_all(b"echo: ")?;

@@ -38,7 +38,7 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     let on_signal = Arc::clone(&server);
     ctrlc::set_handler(move || {
         if !on_signal.stop() {
-            log("stopping at once: a second signal came");
+            // Without a word in the log: that nobody reads it may be why one signal was not enough.
             process::exit(1);
         }
     })

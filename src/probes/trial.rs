@@ -71,10 +71,15 @@ impl<'a> Trial<'a> {
     /// Expects the echo of a line that has been sent.
     pub(super) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Result<(), Finding> {
         let got = client.line(self.terms.limit);
+        self.judge_echo(line, &got)
+    }
+
+    /// Expects that what came is the echo of this line.
+    pub(super) fn judge_echo(&self, line: &[u8], got: &Got) -> Result<(), Finding> {
         let expected = self.answer_to(line);
         match got {
-            Got::Line(answer) if answer == expected => Ok(()),
-            other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(&other)))),
+            Got::Line(answer) if *answer == expected => Ok(()),
+            other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(other)))),
         }
     }
 
