@@ -1,0 +1,346 @@
+// Looks at the built book as a reader does: every page, in a browser, wide and narrow, light and dark.
+//
+//   node check.mjs [--shots DIR] [SITE]
+//
+// SITE is the folder of the built book; book/book unless it is given. --shots writes a picture of every page that is
+// looked at. CHROMIUM says which browser to start. Nothing but this machine is spoken to.
+
+import { execFileSync } from 'node:child_process';
+import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { chromium } from 'playwright-core';
+
+const WIDTHS = [1280, 390];
+const SCHEMES = ['light', 'dark'];
+// Nobody's system asks for these: readers choose them. The colours are all that differs.
+const CHOSEN_THEMES = ['rust', 'coal', 'ayu'];
+const SEARCHED = 'half-close';
+const LIMIT = 10_000; // milliseconds for what must come
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const faults = [];
+let looks = 0;
+
+function fault(where, what) {
+  faults.push(`${where}: ${what}`);
+  console.log(`FALLS  ${where}: ${what}`);
+}
+
+main().catch(error => {
+  console.error(`error: ${error.message}`);
+  process.exit(2);
+});
+
+async function main() {
+  const here = path.dirname(fileURLToPath(import.meta.url));
+  const { values, positionals } = parseArgs({ options: { shots: { type: 'string' } }, allowPositionals: true });
+  const site = path.resolve(positionals[0] ?? path.join(here, '..', 'book'));
+  if (!existsSync(path.join(site, 'index.html'))) {
+    throw new Error(`there is no built book in ${site}: type \`cargo book\` first`);
+  }
+  if (values.shots) {
+    mkdirSync(values.shots, { recursive: true });
+  }
+
+  const server = await serve(site);
+  const origin = `http://127.0.0.1:${server.address().port}`;
+  const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
+  try {
+    const pages = await listPages(browser, origin);
+    for (const width of WIDTHS) {
+      for (const colorScheme of SCHEMES) {
+        const context = await newContext(browser, origin, { width, colorScheme });
+        for (const page of pages) {
+          await look(context, page, `${page}, ${width} px, ${colorScheme}`, origin, tab => readPage(tab, values.shots));
+        }
+        const where = `search, ${width} px, ${colorScheme}`;
+        await look(context, 'index.html', where, origin, tab => search(tab));
+        const toggle = `table of contents, ${width} px, ${colorScheme}`;
+        await look(context, 'index.html', toggle, origin, tab => toggleSidebar(tab));
+        await context.close();
+      }
+    }
+    for (const theme of CHOSEN_THEMES) {
+      const context = await newContext(browser, origin, { width: WIDTHS[0], theme });
+      for (const page of pages) {
+        await look(context, page, `${page}, ${theme}`, origin, tab => checkAccessibility(tab));
+      }
+      await context.close();
+    }
+    const held = looks - new Set(faults.map(line => line.split(': ')[0])).size;
+    console.log(`${pages.length} pages: ${held} looks without a fault, ${faults.length} faults`);
+  } finally {
+    await browser.close();
+    server.close();
+  }
+  process.exitCode = faults.length === 0 ? 0 : 1;
+}
+
+function browserPath() {
+  if (process.env.CHROMIUM) {
+    return process.env.CHROMIUM;
+  }
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
+    try {
+      return execFileSync('which', [name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    } catch {
+      // The next name.
+    }
+  }
+  throw new Error('no Chromium was found: install it (on Debian, `apt-get install chromium`), or say in the variable '
+    + 'CHROMIUM where it is');
+}
+
+/** Serves the files of a folder on a port of its own. */
+function serve(folder) {
+  const types = {
+    '.html': 'text/html; charset=utf-8', '.css': 'text/css', '.js': 'text/javascript', '.svg': 'image/svg+xml',
+    '.png': 'image/png', '.woff2': 'font/woff2', '.json': 'application/json',
+  };
+  const server = createServer((request, response) => {
+    const asked = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
+    let file = path.join(folder, path.normalize(asked));
+    if (file.startsWith(folder) && existsSync(file) && statSync(file).isDirectory()) {
+      file = path.join(file, 'index.html');
+    }
+    if (!file.startsWith(folder) || !existsSync(file)) {
+      response.writeHead(404).end();
+      return;
+    }
+    response.writeHead(200, { 'content-type': types[path.extname(file)] ?? 'application/octet-stream' });
+    createReadStream(file).pipe(response);
+  });
+  return new Promise((resolve, reject) => {
+    server.on('error', reject).listen(0, '127.0.0.1', () => resolve(server));
+  });
+}
+
+async function newContext(browser, origin, { width, colorScheme = 'light', theme }) {
+  const context = await browser.newContext({
+    viewport: { width, height: 900 }, colorScheme, reducedMotion: 'reduce',
+  });
+  context.setDefaultTimeout(LIMIT);
+  if (theme) {
+    await context.addInitScript(name => localStorage.setItem('mdbook-theme', name), theme);
+  }
+  return context;
+}
+
+/** The pages that the table of contents lists. */
+async function listPages(browser, origin) {
+  const context = await newContext(browser, origin, { width: WIDTHS[0] });
+  const tab = await context.newPage();
+  await tab.goto(`${origin}/index.html`);
+  const links = await tab.locator('#mdbook-sidebar .chapter a[href]').evaluateAll(all => all.map(a => a.href));
+  await context.close();
+  const pages = links.filter(link => !link.includes('#')).map(link => new URL(link).pathname.slice(1));
+  if (pages.length === 0) {
+    throw new Error('the table of contents lists no page');
+  }
+  return [...new Set(pages)];
+}
+
+/** Opens a page, does something with it, and finds what the browser complains of. */
+async function look(context, page, where, origin, task) {
+  looks += 1;
+  const tab = await context.newPage();
+  tab.where = where;
+  tab.name = page;
+  tab.on('console', message => {
+    if (message.type() === 'error' || message.type() === 'warning') {
+      fault(where, `the console says: ${message.text()}`);
+    }
+  });
+  tab.on('pageerror', error => fault(where, `a script failed: ${error.message}`));
+  tab.on('request', request => {
+    const address = request.url();
+    if (!address.startsWith(`${origin}/`) && !address.startsWith('data:')) {
+      fault(where, `it asks another host for ${address}`);
+    }
+  });
+  tab.on('response', response => {
+    if (response.status() >= 400) {
+      fault(where, `${response.url()} is answered with ${response.status()}`);
+    }
+  });
+  try {
+    await tab.goto(`${origin}/${page}`, { waitUntil: 'load' });
+    await tab.evaluate(() => document.fonts.ready);
+    await task(tab);
+  } catch (error) {
+    fault(where, error.message.split('\n')[0]);
+  } finally {
+    await tab.close();
+  }
+}
+
+async function readPage(tab, shots) {
+  await checkWidth(tab);
+  await checkFigures(tab);
+  if (shots) {
+    const name = tab.where.replace(/\.html/, '').replace(/[^\w-]+/g, '_');
+    await tab.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
+  }
+  await openAnswers(tab);
+  await scrollListings(tab);
+  // Open, so that what is in the answers is looked at as well.
+  await checkWidth(tab);
+  await checkAccessibility(tab);
+}
+
+async function checkWidth(tab) {
+  // mdBook cuts off what is too wide (overflow-x: clip), so the width of the page alone wouldn't show it.
+  const wide = await tab.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    const found = [];
+    if (document.documentElement.scrollWidth > width) {
+      found.push(`the page is ${document.documentElement.scrollWidth} px wide`);
+    }
+    const content = document.querySelector('#mdbook-content');
+    if (content.scrollWidth > content.clientWidth) {
+      found.push(`its text scrolls sideways, ${content.scrollWidth} px in ${content.clientWidth} px`);
+    }
+    for (const element of document.querySelectorAll('main *')) {
+      const scrolled = element.closest('pre > code, .table-wrapper');
+      if ((!scrolled || scrolled === element) && !element.closest('svg *') && element.checkVisibility()) {
+        const { right } = element.getBoundingClientRect();
+        if (right > width + 1) {
+          found.push(`<${element.localName}> ends at ${Math.round(right)} px: ${element.textContent.trim().slice(0, 40)}`);
+        }
+      }
+    }
+    return found.slice(0, 3);
+  });
+  for (const what of wide) {
+    fault(tab.where, `wider than the window: ${what}`);
+  }
+}
+
+async function checkFigures(tab) {
+  const silent = await tab.locator('main figure').evaluateAll(figures => figures.flatMap((figure, index) => {
+    const lacks = [];
+    const drawing = figure.querySelector('svg');
+    for (const part of ['title', 'desc']) {
+      if (drawing && !drawing.querySelector(`:scope > ${part}`)?.textContent.trim()) {
+        lacks.push(`figure ${index + 1} has no <${part}>`);
+      }
+    }
+    if (drawing && drawing.getBoundingClientRect().height < 20) {
+      lacks.push(`figure ${index + 1} has no height`);
+    }
+    return lacks;
+  }));
+  for (const what of silent) {
+    fault(tab.where, what);
+  }
+}
+
+/** Each folded answer opens with the keyboard. They are left open. */
+async function openAnswers(tab) {
+  const answers = tab.locator('main details:not([open])');
+  for (let left = await answers.count(); left > 0; left -= 1) {
+    const summary = answers.first().locator('> summary');
+    const text = (await summary.textContent()).trim();
+    await summary.focus();
+    await tab.keyboard.press('Enter');
+    if (await answers.count() !== left - 1) {
+      fault(tab.where, `the answer "${text}" doesn't open with Enter`);
+      return;
+    }
+  }
+}
+
+/** Each listing that is wider than its place can be reached with Tab, and scrolls with an arrow. */
+async function scrollListings(tab) {
+  const wide = await tab.locator('main pre > code, main .table-wrapper').elementHandles();
+  for (const block of wide) {
+    if (!await block.evaluate(element => element.scrollWidth > element.clientWidth)) {
+      continue;
+    }
+    const address = tab.url();
+    await block.evaluate(element => element.focus());
+    const focused = await block.evaluate(element => document.activeElement === element && element.tabIndex === 0);
+    if (!focused) {
+      fault(tab.where, `a wide listing can't have the focus: ${(await block.textContent()).trim().slice(0, 40)}`);
+      return;
+    }
+    await tab.keyboard.press('ArrowRight');
+    try {
+      await tab.waitForFunction(element => element.scrollLeft > 0, block);
+    } catch {
+      fault(tab.where, `a wide listing doesn't scroll with the keyboard: ${(await block.textContent()).trim().slice(0, 40)}`);
+      return;
+    }
+    if (tab.url() !== address) {
+      fault(tab.where, 'an arrow in a wide listing turns the page');
+      return;
+    }
+  }
+}
+
+async function search(tab) {
+  await tab.keyboard.press('/');
+  await tab.locator('#mdbook-searchbar').fill(SEARCHED);
+  try {
+    await tab.locator('#mdbook-searchresults a').first().waitFor();
+  } catch {
+    fault(tab.where, `a search for "${SEARCHED}" finds nothing`);
+    return;
+  }
+  await checkAccessibility(tab);
+}
+
+async function toggleSidebar(tab) {
+  const isOpen = () => tab.locator('#mdbook-sidebar').evaluate(sidebar => {
+    const { left, width } = sidebar.getBoundingClientRect();
+    return width > 0 && left >= 0;
+  });
+  const before = await isOpen();
+  const toggle = tab.locator('button[aria-controls="mdbook-sidebar"]');
+  for (const key of ['Enter', ' ']) {
+    const open = await isOpen();
+    await toggle.focus();
+    await tab.keyboard.press(key);
+    try {
+      await tab.waitForFunction(was => {
+        const { left, width } = document.querySelector('#mdbook-sidebar').getBoundingClientRect();
+        return (width > 0 && left >= 0) !== was;
+      }, open);
+    } catch {
+      fault(tab.where, `it doesn't ${open ? 'close' : 'open'} with the key "${key}"`);
+      return;
+    }
+    const told = await toggle.getAttribute('aria-expanded');
+    if (told !== String(!open)) {
+      fault(tab.where, `its button says aria-expanded="${told}"`);
+    }
+    await checkAccessibility(tab);
+  }
+  if (await isOpen() !== before) {
+    fault(tab.where, 'two keys did not bring it back to where it was');
+  }
+}
+
+/** What axe finds in the whole page that is serious or critical. */
+async function checkAccessibility(tab) {
+  await tab.evaluate(AXE);
+  const found = await tab.evaluate(async () => {
+    const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
+    return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(violation => ({
+      rule: violation.id,
+      impact: violation.impact,
+      help: violation.help,
+      count: violation.nodes.length,
+      first: violation.nodes[0].html.slice(0, 160),
+      why: (violation.nodes[0].any[0] ?? violation.nodes[0].all[0] ?? violation.nodes[0].none[0])?.message ?? '',
+    }));
+  });
+  for (const { rule, impact, help, count, first, why } of found) {
+    fault(tab.where, `${impact}, ${rule} (${count} times): ${help}. First: ${first} ${why}`);
+  }
+}

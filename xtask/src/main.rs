@@ -1,0 +1,120 @@
+//! `cargo book`: builds the book, and checks that it is true and that it works.
+
+#![allow(unreachable_pub, reason = "every module here belongs to this one program")]
+
+mod book;
+mod fault;
+mod includes;
+mod listings;
+mod page;
+mod pdf;
+mod record;
+mod site;
+mod tools;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anstream::{eprintln, println};
+use anstyle::{AnsiColor, Style};
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+use crate::book::Book;
+use crate::fault::Fault;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Builds the book into book/book, or does one of the tasks below
+///
+/// What is built is what `mdbook build book` builds with mdBook 0.5.4, but a listing that nothing compiles or an include
+/// that shows nothing ends it with an error.
+#[derive(Parser)]
+#[command(name = "cargo book", bin_name = "cargo book", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Open the book in a browser
+    #[arg(long)]
+    open: bool,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the book whenever a page is saved, and show it in a browser; needs mdbook
+    Serve,
+    /// Run everything that the book shows again, and write down what it did
+    Record,
+    /// Check everything that the book says and links to
+    Check,
+    /// Print the book to book/book/tcp-pitfalls.pdf; needs Chromium
+    Pdf,
+}
+
+fn main() -> ExitCode {
+    let Arguments { open, task } = Arguments::parse();
+    let book = Book::here();
+    let done = match task {
+        None => build(&book, open),
+        Some(Task::Serve) => tools::serve(&book).map(|()| Vec::new()),
+        Some(Task::Record) => record::record(&book.root).map(|()| Vec::new()),
+        Some(Task::Check) => check(&book),
+        Some(Task::Pdf) => print_to_pdf(&book),
+    };
+    match done {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            for fault in &faults {
+                eprintln!("{BAD}fault:{BAD:#} {fault}");
+            }
+            let word = if faults.len() == 1 { "fault" } else { "faults" };
+            eprintln!("{BAD}{} {word} in the book{BAD:#}", faults.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{BAD}error:{BAD:#} {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn build(book: &Book, open: bool) -> Result<Vec<Fault>> {
+    let mut faults = book.check_sources()?;
+    faults.extend(book.build()?);
+    let index = book.site().join("index.html");
+    println!("The book is in {}", index.display());
+    if open {
+        opener::open_browser(&index)
+            .with_context(|| format!("no browser could be started. Open this file in one: {}", index.display()))?;
+    }
+    Ok(faults)
+}
+
+/// All checks, even if one has found something: people mend many faults at once.
+fn check(book: &Book) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut step = |what: &str, found: Vec<Fault>| {
+        let verdict = if found.is_empty() { format!("{GOOD}holds{GOOD:#}") } else { format!("{BAD}FALLS{BAD:#}") };
+        println!("{verdict}  {what}");
+        faults.extend(found);
+    };
+    step("every listing is compiled, every include shows what it says", book.check_sources()?);
+    step("the book builds, and mdBook warns of nothing", book.build()?);
+    step("every link leads somewhere, every figure has words", site::check(&book.site())?);
+    for tool in tools::CHECKS {
+        match tool.run(&book.root)? {
+            Some(found) => step(tool.what, found),
+            None => println!("skipped {}: {} is not installed (pip install {0})", tool.what, tool.program),
+        }
+    }
+    step("every recording is what a run does now", record::check(&book.root)?);
+    Ok(faults)
+}
+
+fn print_to_pdf(book: &Book) -> Result<Vec<Fault>> {
+    let faults = build(book, false)?;
+    let pdf = pdf::print(&book.site(), Path::new("tcp-pitfalls.pdf"))?;
+    println!("The book for printing is in {}", pdf.display());
+    Ok(faults)
+}

@@ -1,0 +1,72 @@
+//! The book as a PDF, printed by a browser.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+/// What Chromium is called on one system or another. `CHROMIUM` says it of a system where it is called otherwise.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// Prints the page that holds the whole book.
+pub fn print(site: &Path, name: &Path) -> Result<PathBuf> {
+    let page = site.join("print.html");
+    let pdf = site.join(name);
+    // One that is left from before would hide that nothing was printed.
+    if let Err(error) = fs::remove_file(&pdf)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| format!("could not replace {}", pdf.display()));
+    }
+    let mut to_pdf = OsString::from("--print-to-pdf=");
+    to_pdf.push(&pdf);
+    let mut address = OsString::from("file://");
+    address.push(&page);
+    let chosen = env::var_os("CHROMIUM");
+    let names = chosen.map_or_else(|| NAMES.map(OsString::from).to_vec(), |name| vec![name]);
+    for name in names {
+        let mut chromium = Command::new(&name);
+        chromium.args(["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]);
+        chromium.args(["--no-sandbox", "--hide-scrollbars"]).args([&to_pdf, &address]);
+        let output = match chromium.output() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            output => output.with_context(|| format!("could not run {}", name.display()))?,
+        };
+        let printed = fs::read(&pdf).with_context(|| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("{} printed nothing ({}): {}", name.display(), output.status, said.trim())
+        })?;
+        if !has_outline(&printed) {
+            bail!(
+                "{} printed {} without an outline: it may be too old, as this needs version 122 or later",
+                name.display(),
+                pdf.display()
+            );
+        }
+        return Ok(pdf);
+    }
+    bail!(
+        "the book is printed by Chromium, which was not found: install it (on Debian, `apt-get install chromium`), or \
+         say in the variable CHROMIUM where it is. Or type `cargo book --open`, and print from your browser"
+    )
+}
+
+/// Whether a reader of the PDF can jump to chapters: its catalogue, which Chromium doesn't compress, names an outline.
+fn has_outline(pdf: &[u8]) -> bool {
+    pdf.windows(9).any(|window| window == b"/Outlines")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pdf_without_outline_is_found() {
+        assert!(has_outline(b"<</Type /Catalog /Pages 2 0 R /Outlines 3 0 R>>"));
+        assert!(!has_outline(b"<</Type /Catalog /Pages 2 0 R>>"));
+    }
+}
