@@ -70,6 +70,7 @@ async function main() {
       for (const page of pages) {
         await look(context, page, `${page}, ${theme}`, origin, tab => checkAccessibility(tab));
       }
+      await look(context, 'index.html', `search, ${theme}`, origin, tab => search(tab));
       await context.close();
     }
     const held = looks - new Set(faults.map(line => line.split(': ')[0])).size;
@@ -285,7 +286,7 @@ async function scrollListings(tab) {
 
 async function search(tab) {
   await tab.keyboard.press('/');
-  await tab.locator('#mdbook-searchbar').fill(SEARCHED);
+  await tab.locator('#mdbook-searchbar').pressSequentially(SEARCHED);
   try {
     await tab.locator('#mdbook-searchresults a').first().waitFor();
   } catch {
@@ -331,16 +332,20 @@ async function checkAccessibility(tab) {
   await tab.evaluate(AXE);
   const found = await tab.evaluate(async () => {
     const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
-    return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(violation => ({
-      rule: violation.id,
-      impact: violation.impact,
-      help: violation.help,
-      count: violation.nodes.length,
-      first: violation.nodes[0].html.slice(0, 160),
-      why: (violation.nodes[0].any[0] ?? violation.nodes[0].all[0] ?? violation.nodes[0].none[0])?.message ?? '',
-    }));
+    return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(violation => {
+      // One example of each reason, such as each pair of colours.
+      const examples = new Map();
+      for (const node of violation.nodes) {
+        const reason = [...node.any, ...node.all, ...node.none].map(check => check.message).join(' ');
+        examples.set(reason, `${node.html.slice(0, 120)} ${reason}`);
+      }
+      const { id, impact, help } = violation;
+      return { id, impact, help, examples: [...examples.values()] };
+    });
   });
-  for (const { rule, impact, help, count, first, why } of found) {
-    fault(tab.where, `${impact}, ${rule} (${count} times): ${help}. First: ${first} ${why}`);
+  for (const { id, impact, help, examples } of found) {
+    for (const example of examples) {
+      fault(tab.where, `${impact}, ${id}: ${help}: ${example}`);
+    }
   }
 }

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_directive_fails_but_not_an_escaped_one() {
-        assert_one(&faults("{{#inlcude code.rs:a}}", CODE), "page.md:1: ", "no directive");
+        assert_one(&faults("{{#included code.rs:a}}", CODE), "page.md:1: ", "no directive");
         assert_eq!(faults("\\{{#include nothing}}\n", CODE), [""; 0]);
     }
 }

@@ -105,7 +105,7 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
     for tool in tools::CHECKS {
         match tool.run(&book.root)? {
             Some(found) => step(tool.what, found),
-            None => println!("skipped {}: {} is not installed (pip install {0})", tool.what, tool.program),
+            None => println!("skipped {}: {1} is not installed (pip install {1})", tool.what, tool.program),
         }
     }
     step("every recording is what a run does now", record::check(&book.root)?);

@@ -1,4 +1,5 @@
-// What mdBook's own theme lacks for those who use the keyboard.
+// What mdBook's own theme lacks for those who use the keyboard. A file that is called as one of mdBook's own, such as
+// book.js, would replace it.
 'use strict';
 
 // The button that opens the table of contents is a label, which can't have the focus: this puts a button before it.
@@ -24,6 +25,12 @@
     label.before(button);
     label.hidden = true;
     label.classList.add('hidden');
+})();
+
+// The search field is named by its placeholder alone, which is gone once something is typed.
+(function searchField() {
+    const field = document.getElementById('mdbook-searchbar');
+    field?.setAttribute('aria-label', field.placeholder);
 })();
 
 // Wide listings and tables scroll, which the keyboard can only do with what has the focus.
