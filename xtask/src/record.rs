@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anstream::println;
 use anyhow::{Result, bail};
 
 use crate::fault::Fault;
@@ -12,9 +11,8 @@ pub fn record(_root: &Path) -> Result<()> {
     bail!("recording is not there yet: nothing was run and nothing was written")
 }
 
-/// Finds recordings that a run would write differently now.
+/// Finds recordings that a run would write differently now. Nothing means that it can't be told here.
 #[expect(clippy::unnecessary_wraps, reason = "running programs can fail")]
-pub fn check(_root: &Path) -> Result<Vec<Fault>> {
-    println!("recordings are not compared yet");
-    Ok(Vec::new())
+pub fn check(_root: &Path) -> Result<Option<Vec<Fault>>> {
+    Ok(None)
 }

@@ -173,6 +173,9 @@ fn check_figures(name: &str, page: &Html) -> Vec<Fault> {
         if !select(figure, "figcaption").any(has_text) {
             fault("has no caption: add a <figcaption> with one sentence that says what to look at");
         }
+        if select(figure, "figcaption").any(|caption| caption.text().any(|text| text.contains('`'))) {
+            fault("has a caption in Markdown, which isn't read within HTML: write <code> for `");
+        }
         let drawings: Vec<ElementRef> = select(figure, "svg").collect();
         if drawings.is_empty() && select(figure, "img").next().is_none() {
             fault("shows nothing: put an include of an SVG on a line of its own in it, without blank lines around");
@@ -294,6 +297,7 @@ mod tests {
         let figure = |content: &str| faults(&[("a.html", &format!("<figure>{content}</figure>"))]);
         assert_one(&figure(DRAWING), "no caption");
         assert_one(&figure(&format!("{DRAWING}<figcaption> </figcaption>")), "no caption");
+        assert_one(&figure(&format!("{DRAWING}<figcaption>See `read`.</figcaption>")), "in Markdown");
         assert_one(&figure(&format!("<svg><desc>All.</desc></svg>{CAPTION}")), "no <title>");
         assert_one(&figure(&format!("<svg><title>What</title><desc> </desc></svg>{CAPTION}")), "no <desc>");
         let of_a_shape = format!("<svg><title>What</title><g><desc>A shape.</desc></g></svg>{CAPTION}");
