@@ -12,7 +12,6 @@ mod record;
 mod site;
 mod tools;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::{eprintln, println};
@@ -48,7 +47,7 @@ enum Task {
     Record,
     /// Check everything that the book says and links to
     Check,
-    /// Print the book to book/book/tcp-pitfalls.pdf; needs Chromium
+    /// Print the book to target/tcp-pitfalls.pdf; needs Chromium
     Pdf,
 }
 
@@ -118,7 +117,7 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
 
 fn print_to_pdf(book: &Book) -> Result<Vec<Fault>> {
     let faults = build(book, false)?;
-    let pdf = pdf::print(&book.site(), Path::new("tcp-pitfalls.pdf"))?;
+    let pdf = pdf::print(book)?;
     println!("The book for printing is in {}", pdf.display());
     Ok(faults)
 }

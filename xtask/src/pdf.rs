@@ -4,18 +4,23 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::book::Book;
 
 /// What Chromium is called on one system or another. `CHROMIUM` says it of a system where it is called otherwise.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /// Prints the page that holds the whole book.
-pub fn print(site: &Path, name: &Path) -> Result<PathBuf> {
-    let page = site.join("print.html");
-    let pdf = site.join(name);
+pub fn print(book: &Book) -> Result<PathBuf> {
+    let page = book.site().join("print.html");
+    // Not beside the page: the next build empties that folder.
+    let folder = book.root.join("target");
+    fs::create_dir_all(&folder).with_context(|| format!("could not make the folder {}", folder.display()))?;
+    let pdf = folder.join("tcp-pitfalls.pdf");
     // One that is left from before would hide that nothing was printed.
     if let Err(error) = fs::remove_file(&pdf)
         && error.kind() != ErrorKind::NotFound
@@ -24,14 +29,13 @@ pub fn print(site: &Path, name: &Path) -> Result<PathBuf> {
     }
     let mut to_pdf = OsString::from("--print-to-pdf=");
     to_pdf.push(&pdf);
-    let mut address = OsString::from("file://");
-    address.push(&page);
     let chosen = env::var_os("CHROMIUM");
     let names = chosen.map_or_else(|| NAMES.map(OsString::from).to_vec(), |name| vec![name]);
     for name in names {
         let mut chromium = Command::new(&name);
         chromium.args(["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]);
-        chromium.args(["--no-sandbox", "--hide-scrollbars"]).args([&to_pdf, &address]);
+        // The sandbox isn't there for root, as in CI, and the page is our own.
+        chromium.arg("--no-sandbox").arg(&to_pdf).arg(&page);
         let output = match chromium.output() {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             output => output.with_context(|| format!("could not run {}", name.display()))?,
@@ -41,11 +45,7 @@ pub fn print(site: &Path, name: &Path) -> Result<PathBuf> {
             format!("{} printed nothing ({}): {}", name.display(), output.status, said.trim())
         })?;
         if !has_outline(&printed) {
-            bail!(
-                "{} printed {} without an outline: it may be too old, as this needs version 122 or later",
-                name.display(),
-                pdf.display()
-            );
+            bail!("{} printed {} without an outline: is it an old version?", name.display(), pdf.display());
         }
         return Ok(pdf);
     }
