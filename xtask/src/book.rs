@@ -92,9 +92,12 @@ fn listed_path(item: &BookItem) -> Option<&PathBuf> {
 struct Warnings(Arc<Mutex<Vec<u8>>>);
 
 impl Warnings {
+    /// But for includes that failed, of which `includes` says more.
     fn lines(&self) -> Vec<String> {
         let bytes = self.0.lock().expect("no logger panics");
-        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+        let text = String::from_utf8_lossy(&bytes);
+        let of_includes = |line: &&str| line.starts_with("Error updating") || line.starts_with("Caused By");
+        text.lines().filter(|line| !of_includes(line)).map(str::to_owned).collect()
     }
 }
 

@@ -18,37 +18,63 @@ const NOT_FOUND: &str = "404.html";
 /// References to an id in the attributes of SVG: `url(#id)`.
 static URL_OF_ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"url\(['"]?#([^'")]+)['"]?\)"#).expect("it is one"));
 
+/// Repeats all pages, and so their faults: it is only looked at if they have none.
+const PRINT: &str = "print.html";
+
+/// A built site.
+pub struct Site {
+    pages: BTreeMap<PathBuf, Built>,
+    files: BTreeSet<PathBuf>,
+}
+
 /// A built page: all that is asked of it.
 struct Built {
     ids: BTreeSet<String>,
     links: BTreeSet<String>,
-    faults: Vec<Fault>,
+    ids_there_twice: Vec<Fault>,
+    words: Vec<Fault>,
 }
 
-/// Finds links that lead nowhere, ids that are there twice, directives that were left in the text, and figures without
-/// words, in all pages under `folder`.
-pub fn check(folder: &Path) -> Result<Vec<Fault>> {
-    let mut pages = BTreeMap::new();
-    let mut files = BTreeSet::new();
-    for entry in WalkDir::new(folder) {
-        let entry = entry.with_context(|| format!("could not list the built site in {}", folder.display()))?;
-        let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_owned();
-        if entry.path().extension().is_some_and(|extension| extension == "html") && name != Path::new(NOT_FOUND) {
-            let text = fs::read_to_string(entry.path())
-                .with_context(|| format!("could not read the built page {}", entry.path().display()))?;
-            pages.insert(name.clone(), read(&name.to_string_lossy(), &text));
+impl Site {
+    /// Reads all that is in the folder of a site.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let mut site = Site { pages: BTreeMap::new(), files: BTreeSet::new() };
+        for entry in WalkDir::new(folder) {
+            let entry = entry.with_context(|| format!("could not list the built site in {}", folder.display()))?;
+            let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_owned();
+            if name.extension().is_some_and(|extension| extension == "html") && name != Path::new(NOT_FOUND) {
+                let text = fs::read_to_string(entry.path())
+                    .with_context(|| format!("could not read the built page {}", entry.path().display()))?;
+                site.pages.insert(name.clone(), read(&name.to_string_lossy(), &text));
+            }
+            if entry.file_type().is_file() {
+                site.files.insert(name);
+            }
         }
-        if entry.file_type().is_file() {
-            files.insert(name);
-        }
+        Ok(site)
     }
-    let mut faults: Vec<Fault> = pages.values().flat_map(|page| page.faults.clone()).collect();
-    for (name, page) in &pages {
-        for link in &page.links {
-            faults.extend(check_link(name, link, &files, &pages));
-        }
+
+    /// Finds links that lead nowhere, and ids that are there twice.
+    pub fn check_links(&self) -> Vec<Fault> {
+        self.check(|name, page| {
+            let links = page.links.iter().filter_map(|link| check_link(name, link, &self.files, &self.pages));
+            page.ids_there_twice.iter().cloned().chain(links).collect()
+        })
     }
-    Ok(faults)
+
+    /// Finds figures that say nothing to those who don't see them, and directives that were left in the text.
+    pub fn check_words(&self) -> Vec<Fault> {
+        self.check(|_, page| page.words.clone())
+    }
+
+    fn check(&self, check_page: impl Fn(&Path, &Built) -> Vec<Fault>) -> Vec<Fault> {
+        let (print, pages): (Vec<_>, Vec<_>) = self.pages.iter().partition(|(name, _)| name.ends_with(PRINT));
+        let faults: Vec<Fault> = pages.into_iter().flat_map(|(name, page)| check_page(name, page)).collect();
+        if faults.is_empty() {
+            return print.into_iter().flat_map(|(name, page)| check_page(name, page)).collect();
+        }
+        faults
+    }
 }
 
 fn check_link(page: &Path, link: &str, files: &BTreeSet<PathBuf>, pages: &BTreeMap<PathBuf, Built>) -> Option<Fault> {
@@ -113,7 +139,9 @@ fn are_alike(one: &str, other: &str) -> bool {
 
 fn read(name: &str, text: &str) -> Built {
     let page = Html::parse_document(text);
-    let mut built = Built { ids: BTreeSet::new(), links: BTreeSet::new(), faults: Vec::new() };
+    let mut words = check_text(name, &page);
+    words.extend(check_figures(name, &page));
+    let mut built = Built { ids: BTreeSet::new(), links: BTreeSet::new(), ids_there_twice: Vec::new(), words };
     let mut uses: HashMap<String, usize> = HashMap::new();
     for element in elements(&page) {
         if let Some(id) = element.attr("id") {
@@ -138,11 +166,9 @@ fn read(name: &str, text: &str) -> Built {
     twice.sort_unstable();
     for id in twice {
         let what = format!("the id \"{id}\" is there {} times, so links to it reach only the first", uses[id]);
-        built.faults.push(Fault::in_file(name, what));
+        built.ids_there_twice.push(Fault::in_file(name, what));
     }
     built.ids.extend(uses.into_keys());
-    built.faults.extend(check_text(name, &page));
-    built.faults.extend(check_figures(name, &page));
     built
 }
 
@@ -231,7 +257,8 @@ mod tests {
             let text = format!("<!DOCTYPE html><html><body><main>{body}</main></body></html>");
             fs::write(path, text).expect("it can be written");
         }
-        check(folder.path()).expect("it can be read").iter().map(ToString::to_string).collect()
+        let site = Site::read(folder.path()).expect("it can be read");
+        site.check_links().iter().chain(&site.check_words()).map(ToString::to_string).collect()
     }
 
     #[track_caller]
@@ -271,6 +298,13 @@ mod tests {
         assert_one(&faults(&[("a.html", r#"<svg><path marker-end="url(#m)"/></svg>"#)]), "\"#m\"");
         assert_one(&faults(&[("a.html", r#"<svg aria-labelledby="t"></svg>"#)]), "\"#t\"");
         assert_one(&faults(&[("a.html", r##"<svg><use href="#u"/></svg>"##)]), "\"#u\"");
+    }
+
+    #[test]
+    fn the_page_for_printing_is_looked_at_if_the_others_hold() {
+        let link = r#"<a href="b.html">x</a>"#;
+        assert_one(&faults(&[("a.html", link), ("print.html", link)]), "a page that isn't there");
+        assert_eq!(faults(&[("a.html", ""), ("print.html", link)]).len(), 1);
     }
 
     #[test]
