@@ -18,6 +18,7 @@ pub enum Pitfall {
     Restart,
 }
 
+// ANCHOR: run
 /// Runs the server with one of the mistakes in it.
 pub fn run(addr: &str, pitfall: Pitfall) -> Result<()> {
     let listener = match pitfall {
@@ -28,7 +29,9 @@ pub fn run(addr: &str, pitfall: Pitfall) -> Result<()> {
     let (stream, _peer) = listener.accept().context("cannot accept a client")?;
     answer_once(&stream, &stream).context("cannot answer the client")
 }
+// ANCHOR_END: run
 
+// ANCHOR: by_hand
 fn without_reuse_address(addr: &str) -> Result<TcpListener> {
     let literal: SocketAddr = addr.parse().with_context(|| format!("\"{addr}\" is not an IP address with a port"))?;
     let bound: io::Result<Socket> = (|| {
@@ -39,3 +42,4 @@ fn without_reuse_address(addr: &str) -> Result<TcpListener> {
     })();
     Ok(bound.with_context(|| format!("cannot listen on {literal}"))?.into())
 }
+// ANCHOR_END: by_hand

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// `net.core.somaxconn`, 4096 by default since Linux 5.4 (listen(2)).
 pub const BACKLOG: i32 = 4096;
 
+// ANCHOR: run
 /// Runs the server of this step: listen, answer one message of one client, end.
 pub fn run(addr: &str) -> Result<()> {
     let listener = listen(addr)?;
@@ -21,6 +22,7 @@ pub fn run(addr: &str) -> Result<()> {
     let (stream, _peer) = listener.accept().context("cannot accept a client")?;
     answer_once(&stream, &stream).context("cannot answer the client")
 }
+// ANCHOR_END: run
 
 /// Listens on `addr`: `host:port`, `[v6]:port`, or `:port` for every interface of this machine.
 ///
@@ -42,6 +44,7 @@ pub fn listen(addr: &str) -> Result<TcpListener> {
         })
 }
 
+// ANCHOR: resolve
 /// Turns the text into exactly one address.
 fn resolve(addr: &str) -> Result<SocketAddr> {
     if let Ok(literal) = addr.parse() {
@@ -74,7 +77,9 @@ fn resolve(addr: &str) -> Result<SocketAddr> {
     let first_v4 = addrs.iter().find(|addr| addr.is_ipv4());
     first_v4.or(addrs.first()).copied().context("the host name has no address")
 }
+// ANCHOR_END: resolve
 
+// ANCHOR: bind
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // Unix: after a restart the port may still be in TIME_WAIT, and without this option bind refuses it for a
@@ -90,7 +95,9 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
+// ANCHOR_END: bind
 
+// ANCHOR: explain
 /// Says what a failed `bind` means and what to do about it.
 fn explain(addr: SocketAddr, error: &io::Error) -> String {
     let port = addr.port();
@@ -109,6 +116,7 @@ fn explain(addr: SocketAddr, error: &io::Error) -> String {
         _ => format!("the system refused {addr}: {error}"),
     }
 }
+// ANCHOR_END: explain
 
 /// The command that shows who holds a port. On Unix, other users' programs are named only to root.
 fn holder_command(port: u16) -> String {

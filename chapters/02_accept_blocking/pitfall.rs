@@ -33,6 +33,7 @@ pub fn run(addr: &str, pitfall: Pitfall) -> Result<()> {
     }
 }
 
+// ANCHOR: unwrap_in_the_loop
 fn unwrap_in_the_loop(listener: &TcpListener) -> Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
@@ -40,3 +41,4 @@ fn unwrap_in_the_loop(listener: &TcpListener) -> Result<()> {
         echo_reads(&stream, &stream).context("cannot serve a client")?;
     }
 }
+// ANCHOR_END: unwrap_in_the_loop

@@ -24,6 +24,7 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     serve(&listener, Some(Duration::from_secs(options.read_timeout)))
 }
 
+// ANCHOR: serve
 /// Serves each client to its end before it accepts the next.
 pub fn serve(listener: &TcpListener, read_timeout: Option<Duration>) -> ! {
     loop {
@@ -43,7 +44,9 @@ pub fn serve(listener: &TcpListener, read_timeout: Option<Duration>) -> ! {
         }
     }
 }
+// ANCHOR_END: serve
 
+// ANCHOR: handle
 fn handle(stream: &TcpStream, read_timeout: Option<Duration>) -> io::Result<()> {
     // While this client is silent, `read` waits, and with it every client behind. That can't be mended without
     // a second thread. It can be bounded.
@@ -56,7 +59,9 @@ fn handle(stream: &TcpStream, read_timeout: Option<Duration>) -> io::Result<()> 
         _ => error,
     })
 }
+// ANCHOR_END: handle
 
+// ANCHOR: echo_reads
 /// Answers what each `read` returns, until the client ends its side. Chapter 4 shows what is wrong with that.
 pub fn echo_reads(mut reader: impl Read, mut writer: impl Write) -> io::Result<()> {
     let mut buffer = [0; 4096];
@@ -69,3 +74,4 @@ pub fn echo_reads(mut reader: impl Read, mut writer: impl Write) -> io::Result<(
         writeln!(writer, "echo: {}", message.trim_end_matches('\n'))?;
     }
 }
+// ANCHOR_END: echo_reads
