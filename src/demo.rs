@@ -3,15 +3,20 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs;
 use std::panic;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use anstream::{eprintln, print, println};
+use anyhow::Context;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::lab::figure::{self, Run};
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
@@ -133,11 +138,24 @@ pub fn own_server(options: &[&str]) -> Target {
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments<O: Args, P: ValueEnum + Send + Sync + 'static> {
+    #[command(flatten)]
+    show: Show,
+    #[command(subcommand)]
+    action: Option<Action<O, P>>,
+}
+
+/// What is shown of the demonstration, and where else than on the screen.
+#[derive(Args)]
+struct Show {
     /// Show this scene of the demonstration alone
     #[arg(long, value_name = "NAME")]
     scene: Option<String>,
-    #[command(subcommand)]
-    action: Option<Action<O, P>>,
+    /// Also draw a scene as a figure (SVG): the pitfall's run, and the cure's below. The first scene, without --scene
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Also write each scene's two runs, as text and as figures, for the book
+    #[arg(long, value_name = "DIR", hide = true)]
+    record: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -168,7 +186,7 @@ where
     match parsed {
         Err(error) => error.exit(),
         Ok(Arguments { action: Some(Action::Serve(serve)), .. }) => report(step(serve).run()),
-        Ok(Arguments { action: None, scene }) => demonstrate(name, demonstration(), scene.as_deref()),
+        Ok(Arguments { action: None, show }) => demonstrate(name, demonstration(), &show),
     }
 }
 
@@ -183,8 +201,9 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-fn demonstrate(name: &str, demonstration: Demonstration, only: Option<&str>) -> ExitCode {
+fn demonstrate(name: &str, demonstration: Demonstration, show: &Show) -> ExitCode {
     let Demonstration { title, mut scenes, why, next } = demonstration;
+    let only = show.scene.as_deref();
     let all: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();
     let all = all.join(", ");
     if let Some(only) = only {
@@ -200,9 +219,10 @@ fn demonstrate(name: &str, demonstration: Demonstration, only: Option<&str>) -> 
     println!("{BOLD}{title}{BOLD:#}");
     let names: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();
     let (mut broken_claims, mut skipped) = (Vec::new(), Vec::new());
-    for (name, [pitfall, cure]) in names.into_iter().zip(play_all(scenes)) {
+    let played: Vec<[Seen; 2]> = play_all(scenes);
+    for (&name, [pitfall, cure]) in names.iter().zip(&played) {
         println!("\n{BOLD}── {name} {}{BOLD:#}", "─".repeat(screen::width().saturating_sub(name.len() + 4)));
-        print!("{}", shown("the pitfall", &pitfall));
+        print!("\n{}", shown("the pitfall", pitfall, timeline::draw, screen::width()));
         match &pitfall.played {
             Err(_) => broken_claims.push(format!("{name}: the pitfall could not be shown")),
             Ok(finding) if finding.verdict == Verdict::Holds => {
@@ -210,7 +230,7 @@ fn demonstrate(name: &str, demonstration: Demonstration, only: Option<&str>) -> 
             }
             Ok(_) => {}
         }
-        print!("{}", shown("the cure", &cure));
+        print!("\n{}", shown("the cure", cure, timeline::draw, screen::width()));
         match &cure.played {
             Err(_) => broken_claims.push(format!("{name}: the cure could not be shown")),
             Ok(finding) if finding.verdict == Verdict::Falls => {
@@ -218,7 +238,7 @@ fn demonstrate(name: &str, demonstration: Demonstration, only: Option<&str>) -> 
             }
             Ok(_) => {}
         }
-        if [&pitfall, &cure].into_iter().any(Seen::is_skipped) {
+        if [pitfall, cure].into_iter().any(Seen::is_skipped) {
             skipped.push(name);
         }
     }
@@ -227,6 +247,10 @@ fn demonstrate(name: &str, demonstration: Demonstration, only: Option<&str>) -> 
     if only.is_none() {
         let alone = format!("Each scene can be shown alone, with `-- --scene NAME`: {all}.");
         println!("{}", screen::paragraph(&alone, 2));
+    }
+    let chapter = name.split('_').next().unwrap_or_default();
+    if let Err(error) = write_down(chapter, &names, &played, show) {
+        return report(Err(error));
     }
     if broken_claims.is_empty() {
         if skipped.is_empty() {
@@ -285,16 +309,59 @@ fn play(take: Take) -> Seen {
     Seen { caption: take.caption, played, recording: recorder.recording() }
 }
 
-fn shown(which: &str, seen: &Seen) -> String {
+/// Writes the files that were asked for.
+fn write_down(chapter: &str, names: &[&str], played: &[[Seen; 2]], show: &Show) -> anyhow::Result<()> {
+    let write = |path: &Path, text: String| {
+        fs::write(path, text).with_context(|| format!("cannot write \"{}\"", path.display()))
+    };
+    if let (Some(path), Some(name), Some(takes)) = (&show.svg, names.first(), played.first()) {
+        write(path, drawn(chapter, name, &sides(takes)))?;
+        println!("The figure of {name} is in {}.", path.display());
+    }
+    let Some(folder) = &show.record else { return Ok(()) };
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder \"{}\"", folder.display()))?;
+    for (name, takes) in names.iter().zip(played) {
+        for (side, seen) in sides(takes) {
+            let text = shown(&format!("the {side}"), seen, timeline::draw_without_times, 80);
+            write(&folder.join(format!("{name}.{side}.txt")), strip_str(&text).to_string())?;
+            write(&folder.join(format!("{name}.{side}.svg")), drawn(chapter, name, &[(side, seen)]))?;
+        }
+    }
+    Ok(())
+}
+
+fn sides([pitfall, cure]: &[Seen; 2]) -> [(&'static str, &Seen); 2] {
+    [("pitfall", pitfall), ("cure", cure)]
+}
+
+/// The figure of a scene, or of one side of it.
+fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
+    let titles: Vec<String> = sides.iter().map(|(side, _)| format!("{name}: the {side}")).collect();
+    let ids: Vec<String> = sides.iter().map(|(side, _)| format!("figure-{chapter}-{name}-{side}")).collect();
+    let finding = |(_, seen): &(&str, &Seen)| match &seen.played {
+        Ok(finding) => finding.clone(),
+        Err(why) => Finding::skipped(format!("could not be shown: {why}")),
+    };
+    let findings: Vec<Finding> = sides.iter().map(finding).collect();
+    let run = |index: usize| {
+        let seen = sides[index].1;
+        let (id, title, finding) = (&ids[index], &titles[index], &findings[index]);
+        Run { id, title, caption: seen.caption, recording: &seen.recording, finding }
+    };
+    figure::draw(&(0..sides.len()).map(run).collect::<Vec<_>>())
+}
+
+/// One run, as it is told on a screen of this width.
+fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, width: usize) -> String {
     let (word, style, evidence) = match &seen.played {
         Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence),
         Err(why) => ("could not be shown", BAD, why),
     };
     let mut text = String::new();
-    let _ = writeln!(text, "\n  {BOLD}{which}:{BOLD:#} {}", seen.caption);
-    text.push_str(&timeline::draw(&seen.recording, screen::width()));
+    let _ = writeln!(text, "  {BOLD}{which}:{BOLD:#} {}", seen.caption);
+    text.push_str(&timeline(&seen.recording, width));
     let indent = "  → : ".chars().count() + word.chars().count();
-    let mut lines = screen::wrap(evidence, screen::width().saturating_sub(indent)).into_iter();
+    let mut lines = screen::wrap(evidence, width.saturating_sub(indent)).into_iter();
     let _ = writeln!(text, "  → {style}{word}{style:#}: {}", lines.next().unwrap_or_default());
     for line in lines {
         let _ = writeln!(text, "{:indent$}{line}", "");

@@ -1,6 +1,6 @@
-//! Draws a recording for the terminal: time, who, what.
+//! Tells a recording in lines, for the terminal (time, who, what) and for figures.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::recording::{Event, Recording, What, group};
 use crate::screen::{self, DIM};
@@ -12,42 +12,73 @@ const TAIL: usize = 6;
 /// How many calls of the server in a row are drawn before the rest is summed up. The last one is drawn as well.
 const CALLS_DRAWN: usize = 4;
 
-/// One line of a timeline.
-enum Line<'a> {
+/// What is drawn of a recording, one thing after the other.
+pub(super) enum Line<'a> {
+    /// An event.
     Event(&'a Event),
-    Folded { reads: usize, read: usize, writes: usize, written: usize },
-    Same(usize),
+    /// Many calls of the server in a row.
+    Folded {
+        /// How many reads there were, and of how many bytes.
+        reads: usize,
+        read: usize,
+        /// How many writes there were, and of how many bytes.
+        writes: usize,
+        written: usize,
+    },
+    /// So many times more the same.
+    Same { who: &'a str, times: usize },
+    /// The middle of what is too long.
+    LeftOut(usize),
+    /// Events that nobody kept.
+    NotRecorded(usize),
+}
+
+/// A summary in words; an event as what was done.
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Line::Event(event) => write!(f, "{}", event.what),
+            Line::Folded { reads, read, writes, written } => {
+                let calls = [sum_up(*reads, "read", *read), sum_up(*writes, "write", *written)];
+                let calls: Vec<String> = calls.into_iter().flatten().collect();
+                write!(f, "… {}", calls.join(" and "))
+            }
+            Line::Same { times, .. } => write!(f, "… {} times more", group(*times)),
+            Line::LeftOut(events) => write!(f, "… {} more events", group(*events)),
+            Line::NotRecorded(events) => write!(f, "… and {} events that were not recorded", group(*events)),
+        }
+    }
 }
 
 /// The timeline, a line for each event, wrapped at `width` columns.
 ///
 /// A server that reads or writes a thousand times in a row is summed up, except for calls that failed or fell short.
 pub fn draw(recording: &Recording, width: usize) -> String {
-    let lines = fold(&recording.events);
+    draw_behind(
+        recording,
+        width,
+        Some(|event: &Event| {
+            let (seconds, millis) = (event.at_ns / 1_000_000_000, event.at_ns / 1_000_000 % 1_000);
+            format!("{seconds:3}.{millis:03}")
+        }),
+    )
+}
+
+/// The same without the times, which are others in each run.
+pub fn draw_without_times(recording: &Recording, width: usize) -> String {
+    draw_behind(recording, width, None)
+}
+
+/// The timeline, each event behind its time.
+fn draw_behind(recording: &Recording, width: usize, time: Option<fn(&Event) -> String>) -> String {
+    let lines = lines(recording);
     let who_width = recording.events.iter().map(|event| event.who.chars().count()).max().unwrap_or(0);
-    let left_out = lines.len().saturating_sub(HEAD + TAIL);
     let mut drawn = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        // A gap of one line would not be shorter than the line itself.
-        if left_out > 1 && (HEAD..lines.len() - TAIL).contains(&index) {
-            if index == HEAD {
-                draw_summary(&mut drawn, width, &format!("… {} more events", group(left_out)));
-            }
-            continue;
-        }
+    for line in &lines {
         match line {
-            Line::Event(event) => draw_event(&mut drawn, event, who_width, width),
-            Line::Same(times) => draw_summary(&mut drawn, width, &format!("… {} times more", group(*times))),
-            Line::Folded { reads, read, writes, written } => {
-                let reads = sum_up(*reads, "read", *read);
-                let writes = sum_up(*writes, "write", *written);
-                let calls: Vec<String> = [reads, writes].into_iter().flatten().collect();
-                draw_summary(&mut drawn, width, &format!("… {}", calls.join(" and ")));
-            }
+            Line::Event(event) => draw_event(&mut drawn, event, who_width, width, time.map(|time| time(event))),
+            summary => draw_summary(&mut drawn, width, &summary.to_string(), if time.is_some() { 13 } else { 4 }),
         }
-    }
-    if recording.left_out > 0 {
-        draw_summary(&mut drawn, width, &format!("… and {} events that were not recorded", group(recording.left_out)));
     }
     drawn
 }
@@ -56,6 +87,20 @@ pub fn draw(recording: &Recording, width: usize) -> String {
 fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
     let plural = if count == 1 { "" } else { "s" };
     (count > 0).then(|| format!("{} more {call}{plural} ({} bytes)", group(count), group(bytes)))
+}
+
+/// What is drawn of a recording. Long ones keep their beginning and their end.
+pub(super) fn lines(recording: &Recording) -> Vec<Line<'_>> {
+    let mut lines = fold(&recording.events);
+    let left_out = lines.len().saturating_sub(HEAD + TAIL);
+    // A gap of one line would not be shorter than the line itself.
+    if left_out > 1 {
+        lines.splice(HEAD..lines.len() - TAIL, [Line::LeftOut(left_out)]);
+    }
+    if recording.left_out > 0 {
+        lines.push(Line::NotRecorded(recording.left_out));
+    }
+    lines
 }
 
 fn fold(events: &[Event]) -> Vec<Line<'_>> {
@@ -87,27 +132,25 @@ fn fold_repeated<'a>(lines: &mut Vec<Line<'a>>, events: &'a [Event]) {
         match same.len() {
             1 => {}
             2 => lines.push(Line::Event(&same[1])),
-            more => lines.push(Line::Same(more - 1)),
+            more => lines.push(Line::Same { who: &same[0].who, times: more - 1 }),
         }
     }
 }
 
-fn draw_summary(drawn: &mut String, width: usize, text: &str) {
-    const INDENT: usize = 4 + 7 + 2;
-    for line in screen::wrap(text, width.saturating_sub(INDENT)) {
-        let _ = writeln!(drawn, "{:INDENT$}{DIM}{line}{DIM:#}", "");
+fn draw_summary(drawn: &mut String, width: usize, text: &str, indent: usize) {
+    for line in screen::wrap(text, width.saturating_sub(indent)) {
+        let _ = writeln!(drawn, "{:indent$}{DIM}{line}{DIM:#}", "");
     }
 }
 
-fn draw_event(drawn: &mut String, event: &Event, who_width: usize, width: usize) {
-    let seconds = event.at_ns / 1_000_000_000;
-    let millis = event.at_ns / 1_000_000 % 1_000;
+fn draw_event(drawn: &mut String, event: &Event, who_width: usize, width: usize, time: Option<String>) {
     let style = screen::actor(&event.who);
-    let indent = 4 + 7 + 2 + who_width + 2;
+    let time = time.map_or_else(String::new, |time| format!("{DIM}{time}{DIM:#}  "));
+    let indent = 4 + if time.is_empty() { 0 } else { 7 + 2 } + who_width + 2;
     let mut lines = screen::wrap(&event.what.to_string(), width.saturating_sub(indent)).into_iter();
     let first = lines.next().unwrap_or_default();
     let who = format!("{style}{:who_width$}{style:#}", event.who);
-    let _ = writeln!(drawn, "    {DIM}{seconds:3}.{millis:03}{DIM:#}  {who}  {first}");
+    let _ = writeln!(drawn, "    {time}{who}  {first}");
     for line in lines {
         let _ = writeln!(drawn, "{:indent$}{line}", "");
     }
