@@ -18,6 +18,8 @@ pub struct Client {
     name: String,
     recorder: Recorder,
     pending: Vec<u8>,
+    /// Whether the connection is known to have ended, so that leaving it is no event.
+    over: bool,
 }
 
 /// What a client got when it waited.
@@ -76,7 +78,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limit))?;
         recorder.record(name, What::Connects);
-        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new() })
+        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
     }
 
     /// The connection, for what this type doesn't offer.
@@ -103,6 +105,7 @@ impl Client {
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Got {
         let got = self.next_line(patience);
+        self.over |= matches!(got, Got::End(_) | Got::Reset(_));
         match &got {
             Got::Line(bytes) => self.recorder.record(&self.name, What::Receives(Payload::new(bytes))),
             Got::End(bytes) => self.record_rest(bytes, What::SeesEnd),
@@ -194,6 +197,7 @@ impl Client {
             }
         };
         let _ = self.stream.set_nonblocking(false);
+        self.over |= ended;
         match (ended, self.pending.is_empty()) {
             (true, _) => State::Ended,
             (false, true) => State::Open,
@@ -218,14 +222,22 @@ impl Client {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Closes the connection.
-    pub fn leave(self) {
-        self.recorder.record(&self.name, What::Leaves);
-    }
+    /// Closes the connection, as dropping it does.
+    pub fn leave(self) {}
 
     /// Resets the connection: the server's next read fails, and bytes on their way are lost.
-    pub fn reset(self) {
+    pub fn reset(mut self) {
+        self.over = true;
         self.recorder.record(&self.name, What::Resets);
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // The kernel tells the server only after this.
+        if !self.over {
+            self.recorder.record(&self.name, What::Leaves);
+        }
     }
 }

@@ -23,7 +23,7 @@ const HEAD: i32 = 24;
 /// How far the outermost lanes stand from the edges.
 const OUTERMOST: i32 = 32;
 /// The widest a label gets before it is broken into lines.
-const LABEL: i32 = 262;
+const LABEL: i32 = 276;
 
 /// One run to draw.
 pub struct Run<'a> {
@@ -150,7 +150,7 @@ impl<'a> Drawing<'a> {
         let class = run.finding.verdict.word();
         self.head_text(run.title, "strong title", 17);
         self.head_text(run.caption, "", LINE);
-        self.y += GAP / 2;
+        self.y += GAP + 1;
         self.top = self.y + HEAD;
         self.y = self.top + GAP + 3;
         let lines = timeline::lines(run.recording);
@@ -442,8 +442,10 @@ fn widest(lines: &[String], code: bool) -> i32 {
 
 /// Breaks text where it would get wider than this.
 fn wrap(text: &str, width: i32, code: bool) -> Vec<String> {
+    // A number stays with what it counts.
+    let text = one_line(text).replace(" bytes)", "\u{a0}bytes)").replace(" byte)", "\u{a0}byte)");
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
+    for word in text.split(' ') {
         let line = lines.last_mut().expect("there is a line from the beginning");
         let longer = format!("{line} {word}");
         if line.is_empty() {

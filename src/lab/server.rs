@@ -189,7 +189,7 @@ impl Running {
 
     /// How many connections the server in this process has served to their end.
     pub fn served(&self) -> usize {
-        self.in_process.as_ref().map_or(0, |server| server.served.load(SeqCst))
+        self.in_process.as_ref().map_or(0, InProcess::served)
     }
 }
 
@@ -266,6 +266,7 @@ impl<S: Write> Write for Recorded<S> {
 /// A server in this process, with a thread for each connection.
 struct InProcess {
     addr: SocketAddr,
+    accepted: Arc<AtomicUsize>,
     served: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
 }
@@ -274,14 +275,21 @@ impl InProcess {
     fn start(serve: Arc<Handler>, recorder: &Recorder) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let addr = listener.local_addr()?;
-        let (served, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let this = InProcess { addr, served: Arc::clone(&served), stopping: Arc::clone(&stopping) };
+        let (accepted, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let this = InProcess {
+            addr,
+            accepted: Arc::clone(&accepted),
+            served: Arc::clone(&served),
+            stopping: Arc::clone(&stopping),
+        };
         let recorder = recorder.clone();
         thread::Builder::new().name("server".into()).spawn(move || {
             while let Ok((stream, _peer)) = listener.accept() {
                 if stopping.load(SeqCst) {
                     return;
                 }
+                accepted.fetch_add(1, SeqCst);
                 let (serve, served, recorder) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
                 let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
                     let connection = Connection { stream: &stream, recorder: &recorder };
@@ -298,6 +306,10 @@ impl InProcess {
         })?;
         Ok(this)
     }
+
+    fn served(&self) -> usize {
+        self.served.load(SeqCst)
+    }
 }
 
 impl Drop for InProcess {
@@ -305,5 +317,7 @@ impl Drop for InProcess {
         self.stopping.store(true, SeqCst);
         // Wakes the blocked accept; if it fails, nothing is blocked.
         let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
+        // Its clients have gone, so its threads are about to end. What they still do belongs to the recording.
+        wait_until(Duration::from_secs(1), || (self.served() == self.accepted.load(SeqCst)).then_some(()));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::trial::{Trial, itself, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, Got, State};
+use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
@@ -87,10 +88,12 @@ fn ask_to_stop(trial: &Trial<'_>, server: &mut Running) -> Result<(), Finding> {
 }
 
 /// Whether new clients are refused within `limit`, or `abort` ends the wait.
-fn refuses_within(trial: &Trial<'_>, server: &Running, limit: Duration, mut abort: impl FnMut() -> bool) -> bool {
+fn refuses_within(server: &Running, limit: Duration, mut abort: impl FnMut() -> bool) -> bool {
     let addr = server.addr();
+    // How many get in before the server has seen the signal is chance, so they are not written down.
+    let quiet = Recorder::new();
     wait_until(limit, || {
-        let connected = Client::connect(addr, "new client", trial.recorder, Duration::from_secs(2));
+        let connected = Client::connect(addr, "new client", &quiet, Duration::from_secs(2));
         match connected {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
             _ if abort() => Some(false),
@@ -104,7 +107,9 @@ fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
     ask_to_stop(trial, &mut server)?;
-    let refuses = refuses_within(trial, &server, trial.terms.limit, || client.state() == State::Ended);
+    // A killed server ends the connections it has and its listener one after the other, in either order.
+    let refuses = refuses_within(&server, trial.terms.limit, || client.state() == State::Ended)
+        || client.state() == State::Ended && refuses_within(&server, Duration::from_secs(1), || false);
     if !refuses && client.state() != State::Ended {
         return Ok(Finding::falls(format!(
             "it still accepted new clients {} s after the signal",
@@ -146,7 +151,7 @@ fn finishes_line(trial: &Trial<'_>) -> Judged {
     let mut client = in_progress(trial, &mut server)?;
     ask_to_stop(trial, &mut server)?;
     // The rest of the line is late on purpose: the server has had time to stop.
-    refuses_within(trial, &server, Duration::from_secs(1), || client.state() == State::Ended);
+    refuses_within(&server, Duration::from_secs(1), || client.state() == State::Ended);
     client.send(b"f\n");
     let unfinished = |finding: Finding| {
         Finding::falls(format!(

@@ -1,18 +1,292 @@
-//! What the book shows of runs.
+//! What the book shows of runs: transcripts, figures, tables and differences, all written by what they speak of.
+//!
+//! A second run is never quite the same: ports and times are others, the kernel cuts a big transfer elsewhere, and two
+//! threads take turns differently. So recordings are compared in a normal form (see `normal`), and a file is written anew
+//! only if that has changed. What is committed is always one run, as it was seen, but for its ports.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anstream::println;
+use anyhow::{Context, Result, bail};
+use similar::TextDiff;
 
 use crate::fault::Fault;
+use crate::normal;
 
-/// Runs everything that the book shows, and writes down what it did.
-pub fn record(_root: &Path) -> Result<()> {
-    bail!("recording is not there yet: nothing was run and nothing was written")
+/// The steps, which are chapters as well.
+const STEPS: [&str; 6] = [
+    "01_listen",
+    "02_accept_blocking",
+    "03_thread_per_conn",
+    "04_partial_read_write",
+    "05_bufread_lines",
+    "06_graceful_shutdown",
+];
+
+/// Other commands that pages show, as the reader types them: the file's name, and the command.
+const COMMANDS: &[(&str, &str)] = &[
+    ("commands/explain-idle-client", "cargo run -- explain idle-client"),
+    ("commands/listen-without-port", "cargo run --bin 01_listen -- serve 8080"),
+    ("commands/listen-port-taken", "cargo run -- probe --only port-taken -- target/debug/01_listen serve {addr}"),
+    ("commands/probe-step-3", "cargo run -- probe --chapter 4 -- target/debug/03_thread_per_conn serve {addr}"),
+    (
+        "commands/probe-json",
+        "cargo run -- probe --json --only idle-client -- target/debug/02_accept_blocking serve {addr}",
+    ),
+    ("claims/addresses", "go run book/go/claims/addresses/main.go"),
+    ("claims/long_line", "go run book/go/claims/long_line/main.go"),
+    ("claims/closing", "go run book/go/claims/closing/main.go"),
+    ("claims/end_of_file", "go run book/go/claims/end_of_file/main.go"),
+    ("claims/write", "go run book/go/claims/write/main.go"),
+    ("claims/wait_group", "go run book/go/claims/wait_group/main.go"),
+    ("claims/context", "go run book/go/claims/context/main.go"),
+];
+
+/// What a run gave.
+struct Recorded {
+    /// Each file's name in `book/recorded`, and its text.
+    files: BTreeMap<String, String>,
+    /// What was not run here, and why.
+    skipped: Vec<String>,
+    /// What ran, and not as it should.
+    failed: Vec<Fault>,
+}
+
+/// Runs everything that the book shows, and writes down what has changed.
+pub fn record(root: &Path) -> Result<()> {
+    let recorded = run(root)?;
+    let (mut changed, count) = (0, recorded.files.len());
+    for (name, text) in &recorded.files {
+        let path = folder(root).join(name);
+        let committed = fs::read_to_string(&path).ok();
+        if committed.is_some_and(|committed| normal::form(name, &committed) == normal::form(name, text)) {
+            continue;
+        }
+        fs::create_dir_all(path.parent().unwrap_or(root))?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("written  book/recorded/{name}");
+        changed += 1;
+    }
+    for name in stale(root, &recorded)? {
+        println!("nothing writes this any more, so remove it: book/recorded/{name}");
+    }
+    for why in &recorded.skipped {
+        println!("skipped  {why}");
+    }
+    println!("{changed} of {count} recordings were written anew; the others are as they were.");
+    if !recorded.failed.is_empty() {
+        let failed: Vec<String> = recorded.failed.iter().map(ToString::to_string).collect();
+        bail!("not all went as it should:\n{}", failed.join("\n"));
+    }
+    Ok(())
 }
 
 /// Finds recordings that a run would write differently now. Nothing means that it can't be told here.
-#[expect(clippy::unnecessary_wraps, reason = "running programs can fail")]
-pub fn check(_root: &Path) -> Result<Option<Vec<Fault>>> {
-    Ok(None)
+pub fn check(root: &Path) -> Result<Option<Vec<Fault>>> {
+    // Recorded on Linux, whose /proc and errors they show.
+    if !cfg!(target_os = "linux") {
+        return Ok(None);
+    }
+    let mut recorded = run(root)?;
+    let mut faults = std::mem::take(&mut recorded.failed);
+    for (name, text) in &recorded.files {
+        let shown = format!("book/recorded/{name}");
+        let Ok(committed) = fs::read_to_string(folder(root).join(name)) else {
+            faults.push(Fault::in_file(shown, "is not there yet. Run `cargo book record`"));
+            continue;
+        };
+        let (before, now) = (normal::form(name, &committed), normal::form(name, text));
+        if before != now {
+            let mut difference = String::new();
+            let (before, now) = (before.into(), now.into());
+            snapbox::report::write_diff(
+                &mut difference,
+                &before,
+                &now,
+                Some(&"as committed"),
+                Some(&"as run now"),
+                snapbox::report::Palette::color(),
+            )?;
+            let what = format!("a run no longer gives this. If that is right, run `cargo book record`:\n{difference}");
+            faults.push(Fault::in_file(shown, what));
+        }
+    }
+    for name in stale(root, &recorded)? {
+        faults.push(Fault::in_file(format!("book/recorded/{name}"), "nothing writes this any more: remove it"));
+    }
+    for why in &recorded.skipped {
+        println!("skipped {why}");
+    }
+    Ok(Some(faults))
+}
+
+fn folder(root: &Path) -> PathBuf {
+    root.join("book/recorded")
+}
+
+/// Files of chapters that no run gives.
+fn stale(root: &Path, recorded: &Recorded) -> Result<Vec<String>> {
+    let mut stale = Vec::new();
+    for step in STEPS {
+        let chapter = number(step);
+        let Ok(entries) = fs::read_dir(folder(root).join(chapter)) else { continue };
+        for entry in entries {
+            let name = format!("{chapter}/{}", entry?.file_name().to_string_lossy());
+            if !recorded.files.contains_key(&name) {
+                stale.push(name);
+            }
+        }
+    }
+    stale.sort();
+    Ok(stale)
+}
+
+/// `04` of `04_partial_read_write`.
+fn number(step: &str) -> &str {
+    step.split('_').next().unwrap_or(step)
+}
+
+/// Builds and runs everything.
+fn run(root: &Path) -> Result<Recorded> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "tcp-pitfalls", "--bins"])
+        .current_dir(root)
+        .status()
+        .context("cannot start cargo")?;
+    if !built.success() {
+        bail!("the programs of the chapters can't be built");
+    }
+    // This program was built by the same cargo, into the same folder.
+    let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
+    let mut recorded = Recorded { files: BTreeMap::new(), skipped: Vec::new(), failed: Vec::new() };
+    chapters(root, &programs, &mut recorded)?;
+    differences(root, &mut recorded)?;
+    staircases(root, &programs, &mut recorded)?;
+    commands(root, &programs, &mut recorded)?;
+    Ok(recorded)
+}
+
+/// Every scene of every chapter, played twice: pitfall and cure, each as text and as a figure.
+fn chapters(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
+    for step in STEPS {
+        let chapter = number(step);
+        let folder = programs.join("recorded").join(chapter);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        let output = start(root, &programs.join(step), &["--record".into(), folder.to_string_lossy().into_owned()])?;
+        if !output.succeeded {
+            let what = format!("the demonstration did not go as it should:\n{}", output.errors);
+            recorded.failed.push(Fault::in_file(format!("chapters/{step}/main.rs"), what));
+        }
+        for entry in fs::read_dir(&folder).with_context(|| format!("{step} has recorded nothing"))? {
+            let entry = entry?;
+            let name = format!("{chapter}/{}", entry.file_name().to_string_lossy());
+            recorded.files.insert(name, normal::without_ports(&fs::read_to_string(entry.path())?));
+        }
+    }
+    Ok(())
+}
+
+/// What each step's server changes in that of the step before.
+fn differences(root: &Path, recorded: &mut Recorded) -> Result<()> {
+    for pair in STEPS.windows(2) {
+        let [before, after] = [pair[0], pair[1]].map(|step| format!("chapters/{step}/server.rs"));
+        let text = |name: &str| -> Result<String> {
+            let text = fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))?;
+            // Marks for the book, which are no part of the lesson.
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with("// ANCHOR"));
+            Ok(lines.map(|line| format!("{line}\n")).collect())
+        };
+        let (old, new) = (text(&before)?, text(&after)?);
+        let diff = TextDiff::from_lines(&old, &new).unified_diff().header(&before, &after).to_string();
+        recorded.files.insert(format!("{}/server.diff", number(pair[1])), diff);
+    }
+    Ok(())
+}
+
+/// The tables of all probes on all servers.
+fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
+    let program = programs.join("tcp-pitfalls");
+    let mut record = |name: &str, arguments: &[String]| -> Result<()> {
+        let output = start(root, &program, arguments)?;
+        if !output.succeeded {
+            let what = format!("the probes do not say what the course says:\n{}", output.errors);
+            recorded.failed.push(Fault::in_file(format!("book/recorded/{name}"), what));
+        }
+        // The table stands between a title and a legend.
+        let table = output.text.split("\n\n").nth(1).context("the staircase has no table")?;
+        recorded.files.insert(name.to_owned(), format!("{}\n", table.trim_end()));
+        Ok(())
+    };
+    record("staircase.txt", &[])?;
+    if !start(root, &program, &["--help".into()])?.text.contains("--go") {
+        recorded.skipped.push("the staircase of the Go servers: this program has no option --go".into());
+    } else if go_is_installed() {
+        record("staircase-go.txt", &["--go".into()])?;
+    } else {
+        recorded.skipped.push("the staircase of the Go servers: go is not installed".into());
+    }
+    Ok(())
+}
+
+fn go_is_installed() -> bool {
+    Command::new("go").arg("version").output().is_ok_and(|output| output.status.success())
+}
+
+fn commands(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
+    let has_go = go_is_installed();
+    for &(name, command) in COMMANDS {
+        let words: Vec<&str> = command.split(' ').collect();
+        let (program, rest) = match words[..] {
+            ["cargo", "run", "--bin", program, "--", ref rest @ ..] => (programs.join(program), rest),
+            ["cargo", "run", "--", ref rest @ ..] => (programs.join("tcp-pitfalls"), rest),
+            ["go", ref rest @ ..] if !rest.last().is_some_and(|file| root.join(file).exists()) => {
+                recorded.skipped.push(format!("{name}: its program is not there"));
+                continue;
+            }
+            ["go", ..] if !has_go => {
+                recorded.skipped.push(format!("{name}: go is not installed"));
+                continue;
+            }
+            ["go", ref rest @ ..] => (PathBuf::from("go"), rest),
+            _ => bail!("cargo book record can't run this: {command}"),
+        };
+        let arguments: Vec<String> = rest.iter().map(|&word| word.to_owned()).collect();
+        let arguments = arguments.into_iter().map(|word| match word.strip_prefix("target/debug/") {
+            // Where it is, if that is elsewhere.
+            Some(name) => programs.join(name).to_string_lossy().into_owned(),
+            None => word,
+        });
+        let output = start(root, &program, &arguments.collect::<Vec<_>>())?;
+        let text = format!("$ {command}\n{}{}", output.text, output.errors);
+        let text = text.replace(&format!("{}/", programs.display()), "target/debug/");
+        recorded.files.insert(format!("{name}.txt"), normal::without_ports(&text));
+    }
+    Ok(())
+}
+
+struct Output {
+    succeeded: bool,
+    text: String,
+    errors: String,
+}
+
+/// Runs a program to its end, with nothing that it could take for a terminal.
+fn start(root: &Path, program: &Path, arguments: &[String]) -> Result<Output> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .env_remove("CLICOLOR_FORCE")
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Output { succeeded: output.status.success(), text: text(output.stdout), errors: text(output.stderr) })
 }

@@ -1,0 +1,179 @@
+//! The normal form of a recording: what must be the same in every run.
+//!
+//! Left out are ports, times, and what depends on the system's load. Events are compared for each one who takes part: in
+//! which order two threads come to write theirs down is chance. In a transfer so big that its transcript is folded, the
+//! kernel chooses the pieces, so only the kinds of the server's calls are compared there, and no numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use snapbox::Redactions;
+
+/// A pattern, a part of which is `redacted`.
+fn redactions(patterns: &[(&'static str, &str)]) -> Redactions {
+    let mut redactions = Redactions::new();
+    for (name, pattern) in patterns {
+        let pattern = Regex::new(pattern).expect("the patterns are right");
+        redactions.insert(name, pattern).expect("the names are right");
+    }
+    redactions
+}
+
+/// The lab draws ports of five digits, and writes all other numbers of that size with a comma.
+static PORTS: LazyLock<Redactions> = LazyLock::new(|| redactions(&[("[PORT]", r"\b(?<redacted>[1-6]\d{4})\b")]));
+
+static CHANGING: LazyLock<Redactions> = LazyLock::new(|| {
+    redactions(&[
+        ("[TIME]", r"(?<redacted>\d+(\.\d+)?) m?s\b"),
+        ("[SIZE]", r"(?<redacted>\d+) MiB"),
+        // As many as it takes until the server gives up.
+        ("[CLIENTS]", r"(?<redacted>\d+) (clients, the|are connected)"),
+        ("[PID]", r"pid (?<redacted>\d+)"),
+    ])
+});
+
+static NUMBERS: LazyLock<Redactions> =
+    LazyLock::new(|| redactions(&[("[BYTES]", r#"(?<redacted>"[^"]*") \("#), ("[N]", r"(?<redacted>\d[\d,.]*)")]));
+
+/// The text as the book shows it.
+pub fn without_ports(text: &str) -> String {
+    PORTS.redact(text)
+}
+
+/// The normal form of the recording with this name.
+pub fn form(name: &str, text: &str) -> String {
+    let is_scene = name.contains(".pitfall.") || name.contains(".cure.");
+    if Path::new(name).extension() == Some("svg".as_ref()) {
+        // What can't be read is itself, and so differs from all that can.
+        figure(text).unwrap_or_else(|| text.to_owned())
+    } else if is_scene {
+        transcript(text).normal_form()
+    } else if name.starts_with("commands/") || name.starts_with("claims/") {
+        // Where a line breaks depends on the length of its numbers.
+        CHANGING.redact(&text.split_whitespace().collect::<Vec<_>>().join(" ")).replace(". ", ".\n")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A scene: who did what, between a beginning and a verdict.
+#[derive(Default)]
+struct Scene {
+    /// What is said of the whole.
+    frame: Vec<String>,
+    events: Vec<(String, String)>,
+}
+
+/// Reads a transcript: a title, events indented by four columns, a verdict. Lines that go on are indented further.
+fn transcript(text: &str) -> Scene {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        match lines.last_mut() {
+            Some(before) if indent > 4 => {
+                before.push(' ');
+                before.push_str(line.trim_start());
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    let mut scene = Scene::default();
+    for line in lines {
+        match line.strip_prefix("    ").map(|event| event.split_once("  ").unwrap_or(("", event))) {
+            Some((who, what)) => scene.events.push((who.to_owned(), what.trim().to_owned())),
+            None => scene.frame.push(line),
+        }
+    }
+    scene
+}
+
+/// A figure: its story, its style, and its parts without their places.
+fn figure(text: &str) -> Option<String> {
+    let document = roxmltree::Document::parse(text).ok()?;
+    let mut scene = Scene::default();
+    let (mut style, mut parts) = (String::new(), BTreeSet::new());
+    for node in document.descendants().filter(roxmltree::Node::is_element) {
+        let words = || node.descendants().filter(roxmltree::Node::is_text).filter_map(|text| text.text());
+        match node.tag_name().name() {
+            "desc" => {
+                let story: String = words().collect();
+                let count = story.lines().count();
+                for (index, line) in story.lines().enumerate() {
+                    match line.split_once(": ") {
+                        Some((who, what)) if index > 0 && index + 1 < count => {
+                            scene.events.push((who.to_owned(), what.to_owned()));
+                        }
+                        None if index > 0 => scene.events.push((String::new(), line.to_owned())),
+                        _ => scene.frame.push(line.to_owned()),
+                    }
+                }
+            }
+            "style" => style = words().collect(),
+            "tspan" => {}
+            name => {
+                let attributes = node.attributes().map(|attribute| {
+                    let value: String = attribute.value().chars().filter(|c| !c.is_ascii_digit()).collect();
+                    format!(" {}={value:?}", attribute.name())
+                });
+                let text: String = if name == "text" { words().collect() } else { String::new() };
+                parts.insert(format!("<{name}{}> {}", attributes.collect::<String>(), CHANGING.redact(&text)));
+            }
+        }
+    }
+    // In a big transfer, which parts there are is chance as well.
+    let parts = if scene.is_big() { String::new() } else { parts.into_iter().map(|part| part + "\n").collect() };
+    Some(format!("{}{style}{parts}", scene.normal_form()))
+}
+
+impl Scene {
+    /// Whether calls had to be summed up.
+    fn is_big(&self) -> bool {
+        self.events.iter().any(|(who, what)| who.is_empty() && what.starts_with('…'))
+    }
+
+    fn normal_form(&self) -> String {
+        let is_big = self.is_big();
+        let normal = |text: &str| {
+            // A word that was broken at its hyphen.
+            let text = CHANGING.redact(&text.replace("- ", "-"));
+            if is_big { NUMBERS.redact(&text) } else { text }
+        };
+        let mut acts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (who, what) in &self.events {
+            if is_big && who.is_empty() {
+                continue;
+            }
+            let act = if is_big && who == "server" { kind(what) } else { None };
+            let all = acts.entry(who).or_default();
+            let act = act.map_or_else(|| normal(what), str::to_owned);
+            let is_call = is_big && who == "server";
+            // Numbers from /proc are asked for again and again until they rest.
+            let rests = matches!(who.as_str(), "kernel" | "clients");
+            if !(is_call && all.contains(&act) || rests && all.last() == Some(&act)) {
+                all.push(act);
+            }
+        }
+        if is_big {
+            acts.entry("server").or_default().sort();
+        }
+        let mut text = self.frame.first().map_or_else(String::new, |line| format!("{line}\n"));
+        for (who, acts) in acts {
+            text.extend(acts.into_iter().map(|act| format!("{who}: {act}\n")));
+        }
+        text.extend(self.frame.iter().skip(1).map(|line| format!("{}\n", normal(line))));
+        text
+    }
+}
+
+/// Which call of the server this was, and whether it did all that was asked.
+fn kind(what: &str) -> Option<&'static str> {
+    let (call, result) = what.split_once(" → ")?;
+    match call {
+        "read" if result.starts_with('"') => Some("read"),
+        "write" if result.starts_with("all of") => Some("write"),
+        "write" => Some("write in part"),
+        _ => None,
+    }
+}
