@@ -358,7 +358,12 @@ fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, wi
         Err(why) => ("could not be shown", BAD, why),
     };
     let mut text = String::new();
-    let _ = writeln!(text, "  {BOLD}{which}:{BOLD:#} {}", seen.caption);
+    let indent = "  : ".len() + which.len();
+    let mut lines = screen::wrap(seen.caption, width.saturating_sub(indent)).into_iter();
+    let _ = writeln!(text, "  {BOLD}{which}:{BOLD:#} {}", lines.next().unwrap_or_default());
+    for line in lines {
+        let _ = writeln!(text, "{:indent$}{line}", "");
+    }
     text.push_str(&timeline(&seen.recording, width));
     let indent = "  → : ".chars().count() + word.chars().count();
     let mut lines = screen::wrap(evidence, width.saturating_sub(indent)).into_iter();

@@ -51,8 +51,9 @@ fn stuck_behind_silence(recorder: &Recorder) -> Played {
         if let Some(call) = server.id().and_then(kernel::blocked_call) {
             recorder.note("kernel", format!("shows the server blocked in {call}: it reads from client 1"));
         }
+        let mut behind = Vec::new();
         for name in ["client 3", "client 4"] {
-            server.connect(name)?.note("stays as well");
+            behind.push(server.connect(name)?);
         }
         if let Some(queue) = kernel::accept_queue(server.addr()) {
             recorder.note("kernel", format!("counts {queue} connections that nobody has accepted"));

@@ -10,7 +10,7 @@ use tcp_pitfalls::chapter_04::pitfall;
 use tcp_pitfalls::chapter_04::server::echo_lines;
 use tcp_pitfalls::demo::{self, Demonstration, Played, Scene};
 use tcp_pitfalls::lab::client::Got;
-use tcp_pitfalls::lab::recording::{Recorder, What, group};
+use tcp_pitfalls::lab::recording::{Event, Recorder, What, group};
 use tcp_pitfalls::lab::server::{Connection, LIMIT, Target};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
@@ -125,8 +125,11 @@ fn frames(
     let mut server = Target::in_process(serve).start(recorder, None)?;
     let mut client = server.connect("client 1")?;
     client.send(&[0, 0]);
-    // The rest follows when the server's first read has returned, so that it can't have got more than this.
-    let has_read = || recorder.recording().events.iter().any(|event| matches!(event.what, What::Read(_)));
+    // The rest follows when the server has read this, so that it can't get more at once.
+    let has_read = || {
+        let count = |event: &Event| if let What::Read(payload) = &event.what { payload.len() } else { 0 };
+        recorder.recording().events.iter().map(count).sum::<usize>() == 2
+    };
     wait_until(LIMIT, || has_read().then_some(()));
     client.send(&[0, 5]);
     client.send(b"hello");

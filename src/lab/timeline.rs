@@ -93,8 +93,8 @@ fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
 pub(super) fn lines(recording: &Recording) -> Vec<Line<'_>> {
     let mut lines = fold(&recording.events);
     let left_out = lines.len().saturating_sub(HEAD + TAIL);
-    // A gap of one line would not be shorter than the line itself.
-    if left_out > 1 {
+    // A small gap would hide more than it saves.
+    if left_out > 3 {
         lines.splice(HEAD..lines.len() - TAIL, [Line::LeftOut(left_out)]);
     }
     if recording.left_out > 0 {

@@ -1,7 +1,11 @@
 //! Chapter 2: does the accept loop go on?
 
+use std::time::Duration;
+
 use super::trial::{Trial, fallen, unreachable};
 use super::{Finding, Judged, Needs, Probe};
+use crate::lab::kernel;
+use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {
@@ -47,6 +51,9 @@ fn reset_before_accept(trial: &Trial<'_>) -> Judged {
         server.connect("hasty client").map_err(unreachable)?.reset();
     }
     first.leave();
+    // Where it can be seen, wait until the server has taken them out of its queue, or has ended over the first.
+    let queue = server.addr();
+    wait_until(Duration::from_millis(500), || (kernel::accept_queue(queue).unwrap_or(0) == 0).then_some(()));
     let mut next = server
         .connect("next client")
         .map_err(|why| Finding::falls(format!("after {RESETS} clients had reset: {why}")))?;

@@ -24,9 +24,13 @@ fn redactions(patterns: &[(&'static str, &str)]) -> Redactions {
 /// The lab draws ports of five digits, and writes all other numbers of that size with a comma.
 static PORTS: LazyLock<Redactions> = LazyLock::new(|| redactions(&[("[PORT]", r"\b(?<redacted>[1-6]\d{4})\b")]));
 
+/// Other programs write as they like.
+static PORTS_ELSEWHERE: LazyLock<Redactions> =
+    LazyLock::new(|| redactions(&[("[PORT]", r"(127\.0\.0\.1:|port |sport =\s+:)(?<redacted>[1-6]\d{4})\b")]));
+
 static CHANGING: LazyLock<Redactions> = LazyLock::new(|| {
     redactions(&[
-        ("[TIME]", r"(?<redacted>\d+(\.\d+)?) m?s\b"),
+        ("[TIME]", r"(?<redacted>\d+(\.\d+)?) ms\b"),
         ("[SIZE]", r"(?<redacted>\d+) MiB"),
         // As many as it takes until the server gives up.
         ("[CLIENTS]", r"(?<redacted>\d+) (clients, the|are connected)"),
@@ -37,9 +41,14 @@ static CHANGING: LazyLock<Redactions> = LazyLock::new(|| {
 static NUMBERS: LazyLock<Redactions> =
     LazyLock::new(|| redactions(&[("[BYTES]", r#"(?<redacted>"[^"]*") \("#), ("[N]", r"(?<redacted>\d[\d,.]*)")]));
 
-/// The text as the book shows it.
+/// A scene as the book shows it.
 pub fn without_ports(text: &str) -> String {
     PORTS.redact(text)
+}
+
+/// What a command printed, as the book shows it.
+pub fn without_ports_elsewhere(text: &str) -> String {
+    PORTS_ELSEWHERE.redact(text)
 }
 
 /// The normal form of the recording with this name.

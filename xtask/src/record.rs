@@ -266,7 +266,7 @@ fn commands(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()>
         let output = start(root, &program, &arguments.collect::<Vec<_>>())?;
         let text = format!("$ {command}\n{}{}", output.text, output.errors);
         let text = text.replace(&format!("{}/", programs.display()), "target/debug/");
-        recorded.files.insert(format!("{name}.txt"), normal::without_ports(&text));
+        recorded.files.insert(format!("{name}.txt"), normal::without_ports_elsewhere(&text));
     }
     Ok(())
 }
