@@ -182,7 +182,7 @@ impl<'a> Drawing<'a> {
         }
         for lane in &self.lanes {
             let width = text_width(lane.who, false) + 4;
-            let room = (WIDTH / i32::try_from(self.lanes.len()).unwrap_or(1) - 3).min(width + 14).max(width);
+            let room = (WIDTH / i32::try_from(self.lanes.len()).unwrap_or(1) - 6).min(width + 14).max(width);
             let left = (lane.x - room / 2).clamp(1, WIDTH - 1 - room);
             let _ = writeln!(
                 drawn,

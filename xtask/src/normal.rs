@@ -34,6 +34,7 @@ static CHANGING: LazyLock<Redactions> = LazyLock::new(|| {
         ("[SIZE]", r"(?<redacted>\d+) MiB"),
         // As many as it takes until the server gives up.
         ("[CLIENTS]", r"(?<redacted>\d+) (clients, the|are connected)"),
+        ("[LEFT]", r"(counts|processes) (?<redacted>\d+)( more descriptors|, address)"),
         ("[PID]", r"pid (?<redacted>\d+)"),
     ])
 });
