@@ -14,7 +14,8 @@ const OUTPUT_KEPT: usize = 16 * 1024;
 /// A running program. Dropping it ends the program and every process of its group.
 pub struct Process {
     child: Child,
-    output: Arc<Mutex<Vec<u8>>>,
+    /// Standard output and standard error. Read by two threads, so which came first is not known.
+    output: [Arc<Mutex<Vec<u8>>>; 2],
 }
 
 /// The programs that run at the moment.
@@ -69,13 +70,13 @@ impl Process {
         let mut child = command.spawn()?;
         live.push(child.id());
         drop(live);
-        let output = Arc::default();
+        let output = [Arc::default(), Arc::default()];
         // Read all the time: a program whose output nobody takes would block when it writes more.
         if let Some(stdout) = child.stdout.take() {
-            collect(stdout, Arc::clone(&output));
+            collect(stdout, Arc::clone(&output[0]));
         }
         if let Some(stderr) = child.stderr.take() {
-            collect(stderr, Arc::clone(&output));
+            collect(stderr, Arc::clone(&output[1]));
         }
         Ok(Process { child, output })
     }
@@ -95,16 +96,20 @@ impl Process {
         wait_until(limit, || self.exited())
     }
 
-    /// What it has printed so far, on standard output and standard error.
+    /// What it has printed so far, on standard output, and then on standard error.
     pub fn output(&self) -> String {
-        let output = self.output.lock().expect("nothing panics while it holds this lock");
-        String::from_utf8_lossy(&output).into_owned()
+        let text = |output: &Arc<Mutex<Vec<u8>>>| {
+            String::from_utf8_lossy(&output.lock().expect("nothing panics while it holds this lock")).into_owned()
+        };
+        self.output.iter().map(text).collect()
     }
 
     /// What it has printed when it has ended, given a moment for the last of it to be read.
     pub fn last_output(&self) -> String {
         // Both collecting threads drop their handle at the end of the output. A child that inherited it may hold it.
-        wait_until(Duration::from_secs(1), || (Arc::strong_count(&self.output) == 1).then_some(()));
+        wait_until(Duration::from_secs(1), || {
+            self.output.iter().all(|output| Arc::strong_count(output) == 1).then_some(())
+        });
         self.output()
     }
 
