@@ -7,11 +7,13 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use tcp_pitfalls::lab::client::{Client, Got, State};
+use tcp_pitfalls::lab::figure;
 use tcp_pitfalls::lab::port;
 use tcp_pitfalls::lab::process::Process;
 use tcp_pitfalls::lab::recording::{Payload, Recorder, What, escape, group};
 use tcp_pitfalls::lab::timeline;
 use tcp_pitfalls::lab::wait::wait_until;
+use tcp_pitfalls::probes::Finding;
 
 #[test]
 fn text_is_shown_as_text_and_other_bytes_escaped() {
@@ -103,6 +105,114 @@ fn a_long_recording_keeps_its_beginning_and_its_end() {
     assert_eq!(lines.len(), 20);
     assert_eq!((lines[0].as_str(), lines[19].as_str()), ("client 1  does 0", "client 1  does 99"));
     assert_eq!(lines[13], "… 81 more events");
+}
+
+/// A recording with one of everything, drawn twice in one figure.
+fn figure_of_everything() -> String {
+    let recorder = Recorder::new();
+    let bytes = |text: &str| Payload::new(text.as_bytes());
+    recorder.note("server", "is started for <\u{1b}[0m\"host\" & port>\n\nhere");
+    for (who, what) in [
+        ("client 1", What::Connects),
+        ("client 1", What::Sends(bytes("one\n"))),
+        ("server", What::Read(bytes("one\n"))),
+        ("server", What::Wrote { given: 10, taken: bytes("echo: one\n") }),
+        ("server", What::Wrote { given: 1000, taken: bytes("echo") }),
+        ("server", What::Failed { call: "write", error: "not now".into() }),
+        ("client 1", What::Receives(bytes("echo: one\n"))),
+        ("client 1", What::HearsNothing { for_ms: 1900 }),
+        ("client 1", What::HalfCloses),
+        ("server", What::ReadEnd),
+        ("client 1", What::SeesEnd),
+        ("client 1", What::SeesReset),
+        ("client 2", What::CannotConnect { why: "refused".into() }),
+        ("client 2", What::Resets),
+        ("client 2", What::Leaves),
+        ("kernel", What::Note { text: "counts 3".into() }),
+        ("probe", What::Note { text: "sends SIGTERM".into() }),
+    ] {
+        recorder.record(who, what);
+    }
+    let recording = recorder.recording();
+    let finding = Finding::falls("it said <this> & no more");
+    let run = |id, title| figure::Run { id, title, caption: "one read", recording: &recording, finding: &finding };
+    figure::draw(&[run("one", "scene: the pitfall"), run("two", "scene: the cure")])
+}
+
+#[test]
+fn a_figure_shows_every_event_and_tells_it_in_words() {
+    let svg = figure_of_everything();
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let words = |node: roxmltree::Node<'_, '_>| -> String {
+        node.descendants().filter(roxmltree::Node::is_text).filter_map(|text| text.text()).collect()
+    };
+    let named = |name| document.descendants().filter(move |node| node.has_tag_name(name));
+    let texts: Vec<String> = named("text").map(words).collect();
+    for label in [
+        "scene: the pitfall",
+        "scene: the cure",
+        "one read",
+        "client 1",
+        "client 2",
+        "kernel",
+        "server",
+        "is started for <\u{fffd}[0m\"host\" & port> here",
+        "connects",
+        "sends \"one\\n\" (4\u{a0}bytes)",
+        "read → \"one\\n\" (4\u{a0}bytes)",
+        "write → \"echo: one\\n\" (10\u{a0}bytes)",
+        "write → only 4 of 1,000 bytes",
+        "write fails: not now",
+        "receives \"echo: one\\n\" (10\u{a0}bytes)",
+        "hears nothing for 1.9 s",
+        "ends its side (half-close)",
+        "read → 0, the end",
+        "sees the end",
+        "sees a reset",
+        "cannot connect: refused",
+        "resets",
+        "leaves",
+        "counts 3",
+        "probe sends SIGTERM",
+        "falls: it said <this> & no more",
+    ] {
+        assert!(texts.iter().any(|text| text == label), "{label} is not in {texts:#?}");
+    }
+    let story = named("desc").map(words).collect::<String>();
+    for line in [
+        "scene: the pitfall: one read.",
+        "server: write → 4 of 1,000 bytes.",
+        "client 1: has heard nothing for 1.9 s.",
+        "client 1: sees the end: the server has closed.",
+        "probe: sends SIGTERM.",
+        "Verdict: falls: it said <this> & no more.",
+    ] {
+        assert_eq!(
+            story.lines().filter(|told| *told == line).count(),
+            if line.contains("pitfall") { 1 } else { 2 },
+            "{line}"
+        );
+    }
+    // Twice everything, and one line for each.
+    assert_eq!(story.lines().count(), 2 * (1 + 18 + 1));
+}
+
+#[test]
+fn a_figure_can_be_taken_into_a_page() {
+    let svg = figure_of_everything();
+    assert!(svg.lines().all(|line| !line.trim().is_empty()), "a blank line would end it");
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let root = document.root_element();
+    assert_eq!((root.attribute("role"), root.attribute("aria-labelledby")), (Some("img"), Some("one-title one-desc")));
+    let ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
+    assert_eq!(ids, ["one-title", "one-desc"]);
+    // Nothing reaches over its edge: 360 units are as wide as the smallest phone's page.
+    let width: f32 = root.attribute("viewBox").unwrap().split(' ').nth(2).unwrap().parse().unwrap();
+    assert!(width <= 360.0);
+    for rect in document.descendants().filter(|node| node.has_tag_name("rect")) {
+        let number = |name| rect.attribute(name).map_or(0.0, |value| value.parse::<f32>().unwrap());
+        assert!(number("x") >= 0.0 && number("x") + number("width") <= width, "{rect:?}");
+    }
 }
 
 #[test]

@@ -127,6 +127,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     let sender = client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
+    client.note(format!("sends {} lines, {} bytes", group(LINES), group(LINES * LINE)));
     let sending = thread::spawn(move || {
         use std::io::Write;
         let mut sender = sender;
@@ -139,7 +140,6 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
         }
         let _ = sender.shutdown(Shutdown::Write);
     });
-    client.note(format!("sends {} lines, {} bytes", group(LINES), group(LINES * LINE)));
     let own = client.stream().local_addr().ok();
     let progress = || (sent.load(SeqCst), own.and_then(|own| kernel::unread(server.addr(), own)));
     let (mut last, mut since) = (progress(), Instant::now());
