@@ -56,7 +56,7 @@ struct Recorded {
     failed: Vec<Fault>,
 }
 
-/// Runs everything that the book shows, and writes down what has changed.
+/// Runs everything that the book shows, and writes down what has changed: without the folder, all of it.
 pub fn record(root: &Path) -> Result<()> {
     let recorded = run(root)?;
     let (mut changed, count) = (0, recorded.files.len());
