@@ -216,6 +216,26 @@ fn a_figure_can_be_taken_into_a_page() {
 }
 
 #[test]
+fn a_chapter_writes_its_figure() {
+    let program = env!("CARGO_BIN_EXE_06_graceful_shutdown");
+    let file = std::env::temp_dir().join(format!("lost-count-{}.svg", std::process::id()));
+    let path = file.to_str().unwrap();
+    let (code, out, err) = common::run(program, &["--scene", "lost-count", "--svg", path]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains(&format!("The figure of lost-count is in {path}.")), "{out}");
+    let svg = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(svg.contains(
+        "<title id=\"figure-06-lost-count-pitfall-title\">lost-count: the pitfall, then lost-count: the cure"
+    ));
+
+    let nowhere = file.join("figure.svg");
+    let (code, _, err) = common::run(program, &["--scene", "lost-count", "--svg", nowhere.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with(&format!("error: cannot write \"{}\": ", nowhere.display())), "{err}");
+}
+
+#[test]
 fn a_client_reads_lines_and_sees_what_ended_them() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
