@@ -65,6 +65,9 @@ fn run(command: &str) {
         "cargo run" => {}
         // The reader's own server.
         "cargo run -- probe -- python3 my_server.py {addr}" => {}
+        "cargo run -- bench --quick -- python3 my_server.py {addr}" => {}
+        // Compiles mdBook and opens a window. `.ci/run` builds the book.
+        "cargo book --open" => {}
         _ if command.starts_with("git diff --no-index ") => {
             for file in command.split_whitespace().skip(3) {
                 assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{command}");
