@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::lab::client::{Client, Got};
 use crate::lab::process;
-use crate::lab::recording::{Payload, Recorder, escape};
+use crate::lab::recording::{Payload, Recorder, Recording, escape};
 use crate::lab::server::Target;
 use crate::probes::{Finding, Probe, Terms};
 
@@ -23,8 +23,9 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self) -> Finding {
-        self.probe.run(self.target, self.terms, &Recorder::new())
+    fn run(&self) -> (Finding, Recorder) {
+        let recorder = Recorder::new();
+        (self.probe.run(self.target, self.terms, &recorder), recorder)
     }
 }
 
@@ -32,11 +33,27 @@ impl Job<'_> {
 ///
 /// The findings come in the order of the jobs.
 pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Finding> {
+    run_keeping(jobs, at_once, done, |finding, _| finding, Finding::skipped)
+}
+
+/// Does the same, and keeps what was written down of each.
+pub fn run_recorded(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<(Finding, Recording)> {
+    let keep = |finding, recorder: &Recorder| (finding, recorder.recording());
+    run_keeping(jobs, at_once, done, keep, |why| (Finding::skipped(why), Recording::default()))
+}
+
+fn run_keeping<K: Send>(
+    jobs: &[Job<'_>],
+    at_once: usize,
+    done: impl Fn() + Sync,
+    keep: impl Fn(Finding, &Recorder) -> K + Sync,
+    skipped: impl Fn(&'static str) -> K,
+) -> Vec<K> {
     process::raise_descriptor_limit();
-    let findings: Vec<Mutex<Option<Finding>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
+    let kept: Vec<Mutex<Option<K>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let run = |index: usize| {
-        let finding = jobs[index].run();
-        *findings[index].lock().expect("nothing panics while it holds this lock") = Some(finding);
+        let (finding, recorder) = jobs[index].run();
+        *kept[index].lock().expect("nothing panics while it holds this lock") = Some(keep(finding, &recorder));
         done();
     };
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);
@@ -51,8 +68,8 @@ pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Find
         }
     });
     alone.into_iter().for_each(run);
-    let finding = |cell: Mutex<Option<Finding>>| cell.into_inner().ok().flatten();
-    findings.into_iter().map(|cell| finding(cell).unwrap_or_else(|| Finding::skipped("it was not run"))).collect()
+    let taken = |cell: Mutex<Option<K>>| cell.into_inner().ok().flatten();
+    kept.into_iter().map(|cell| taken(cell).unwrap_or_else(|| skipped("it was not run"))).collect()
 }
 
 /// Runs probes one after the other on a server that is running already and is not started anew for each.
@@ -65,7 +82,7 @@ pub fn run_in_turn(addr: SocketAddr, probes: &[&'static Probe], terms: &Terms, d
     for &probe in probes {
         let finding = match gone_since {
             Some(name) => Finding::skipped(format!("nobody listens on {addr} any more since the probe {name}")),
-            None => Job { probe, target: &target, terms }.run(),
+            None => Job { probe, target: &target, terms }.run().0,
         };
         findings.push(finding);
         let still_there = || Client::connect(addr, "client", &Recorder::new(), Duration::from_secs(2)).is_ok();

@@ -56,6 +56,8 @@ pub mod chapter_06 {
     pub mod workers;
 }
 
+pub mod check;
+pub mod classroom;
 pub mod demo;
 pub mod examination;
 pub mod go;

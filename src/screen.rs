@@ -1,7 +1,11 @@
 //! What is printed to people: colours, wrapping, verdicts. Colours go through `anstream`, which takes them out where
 //! `NO_COLOR` is set or the output isn't a terminal.
 
+use std::env;
+use std::time::Duration;
+
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::probes::Verdict;
 
@@ -49,4 +53,32 @@ pub fn verdict(verdict: Verdict) -> Style {
         Verdict::Falls => BAD,
         Verdict::Skipped => DIM,
     }
+}
+
+/// The sign of a verdict, for the eye only: the word always stands beside it. In plain letters where the terminal is
+/// not known to have others.
+pub fn sign(verdict: Verdict) -> &'static str {
+    let locale = || {
+        let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(env::var_os).find(|value| !value.is_empty());
+        set.is_some_and(|value| value.to_string_lossy().to_lowercase().replace('-', "").contains("utf8"))
+    };
+    // Windows Terminal says who it is; the older console has fonts without these.
+    let unicode = if cfg!(windows) { env::var_os("WT_SESSION").is_some() } else { locale() };
+    match (verdict, unicode) {
+        (Verdict::Holds, true) => "✓",
+        (Verdict::Falls, true) => "✗",
+        (Verdict::Holds, false) => "+",
+        (Verdict::Falls, false) => "x",
+        (Verdict::Skipped, _) => "-",
+    }
+}
+
+/// Shows how far a run of `length` parts is, where there is a terminal.
+pub fn progress(length: usize, message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64).with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {pos}/{len} ({elapsed})") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
 }

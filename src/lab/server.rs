@@ -50,6 +50,19 @@ impl Target {
         Target::InProcess(Arc::new(serve))
     }
 
+    /// A server that is started by this command.
+    ///
+    /// # Errors
+    /// A sentence, if the command does not say where the server's address belongs.
+    pub fn command(arguments: &[String]) -> Result<Self, String> {
+        let has = |placeholder| arguments.iter().any(|argument| argument.contains(placeholder));
+        if has("{addr}") || has("{port}") {
+            return Ok(Target::Command(arguments.to_vec()));
+        }
+        Err("the command does not say where the server's address belongs. Write {addr} there, or {host} and {port}"
+            .into())
+    }
+
     /// Whether the whole address can be put into the command, so that its spelling can be examined.
     pub fn takes_any_address(&self) -> bool {
         matches!(self, Target::Command(arguments) if arguments.iter().any(|argument| argument.contains("{addr}")))

@@ -54,27 +54,29 @@ impl fmt::Display for Line<'_> {
 ///
 /// A server that reads or writes a thousand times in a row is summed up, except for calls that failed or fell short.
 pub fn draw(recording: &Recording, width: usize) -> String {
-    draw_behind(
-        recording,
-        width,
-        Some(|event: &Event| {
-            let (seconds, millis) = (event.at_ns / 1_000_000_000, event.at_ns / 1_000_000 % 1_000);
-            format!("{seconds:3}.{millis:03}")
-        }),
-    )
+    draw_behind(recording, &lines(recording), width, Some(since_start))
+}
+
+/// The same, of a long recording only so many lines from its beginning and from its end.
+pub fn draw_ends(recording: &Recording, width: usize, head: usize, tail: usize) -> String {
+    draw_behind(recording, &ends(recording, head, tail), width, Some(since_start))
 }
 
 /// The same without the times, which are others in each run.
 pub fn draw_without_times(recording: &Recording, width: usize) -> String {
-    draw_behind(recording, width, None)
+    draw_behind(recording, &lines(recording), width, None)
+}
+
+fn since_start(event: &Event) -> String {
+    let (seconds, millis) = (event.at_ns / 1_000_000_000, event.at_ns / 1_000_000 % 1_000);
+    format!("{seconds:3}.{millis:03}")
 }
 
 /// The timeline, each event behind its time.
-fn draw_behind(recording: &Recording, width: usize, time: Option<fn(&Event) -> String>) -> String {
-    let lines = lines(recording);
+fn draw_behind(recording: &Recording, lines: &[Line<'_>], width: usize, time: Option<fn(&Event) -> String>) -> String {
     let who_width = recording.events.iter().map(|event| event.who.chars().count()).max().unwrap_or(0);
     let mut drawn = String::new();
-    for line in &lines {
+    for line in lines {
         match line {
             Line::Event(event) => draw_event(&mut drawn, event, who_width, width, time.map(|time| time(event))),
             summary => draw_summary(&mut drawn, width, &summary.to_string(), if time.is_some() { 13 } else { 4 }),
@@ -91,11 +93,15 @@ fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
 
 /// What is drawn of a recording. Long ones keep their beginning and their end.
 pub(super) fn lines(recording: &Recording) -> Vec<Line<'_>> {
+    ends(recording, HEAD, TAIL)
+}
+
+fn ends(recording: &Recording, head: usize, tail: usize) -> Vec<Line<'_>> {
     let mut lines = fold(&recording.events);
-    let left_out = lines.len().saturating_sub(HEAD + TAIL);
+    let left_out = lines.len().saturating_sub(head + tail);
     // A small gap would hide more than it saves.
     if left_out > 3 {
-        lines.splice(HEAD..lines.len() - TAIL, [Line::LeftOut(left_out)]);
+        lines.splice(head..lines.len() - tail, [Line::LeftOut(left_out)]);
     }
     if recording.left_out > 0 {
         lines.push(Line::NotRecorded(recording.left_out));

@@ -14,6 +14,7 @@ mod trial;
 
 use serde::Serialize;
 
+pub(crate) use self::trial::{Silence, itself};
 pub use self::trial::{Terms, Trial};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Target;
@@ -114,7 +115,7 @@ pub struct Probe {
     pub needs_echo: bool,
     /// Whether other work on the machine at the same time would disturb it.
     pub runs_alone: bool,
-    examine: fn(&Trial<'_>) -> Judged,
+    pub(crate) examine: fn(&Trial<'_>) -> Judged,
 }
 
 impl Probe {

@@ -37,45 +37,45 @@ pub struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(target: &'a Target, terms: &'a Terms, recorder: &'a Recorder) -> Self {
+    pub(crate) fn new(target: &'a Target, terms: &'a Terms, recorder: &'a Recorder) -> Self {
         Trial { target, terms, recorder }
     }
 
     /// Starts the server, or takes the one that is running. That it can be started has been tried: if it can't, then this
     /// machine is at fault, or short of something.
-    pub(super) fn start(&self) -> Result<Running, Finding> {
+    pub(crate) fn start(&self) -> Result<Running, Finding> {
         self.start_short_of(None)
     }
 
     /// Starts the server with at most so many descriptors.
-    pub(super) fn start_short_of(&self, descriptors: Option<usize>) -> Result<Running, Finding> {
+    pub(crate) fn start_short_of(&self, descriptors: Option<usize>) -> Result<Running, Finding> {
         self.target.start(self.recorder, descriptors).map_err(Finding::skipped)
     }
 
     /// Starts the server with its address spelled like this.
-    pub(super) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Result<Running, Finding> {
+    pub(crate) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Result<Running, Finding> {
         self.target.start_at(spelling, addr, self.recorder, None).map_err(Finding::skipped)
     }
 
     /// The answer that a line must get.
-    pub(super) fn answer_to(&self, line: &[u8]) -> Vec<u8> {
+    pub(crate) fn answer_to(&self, line: &[u8]) -> Vec<u8> {
         [self.terms.prefix.as_bytes(), line, b"\n"].concat()
     }
 
     /// Sends a line and expects its echo.
-    pub(super) fn ask(&self, client: &mut Client, line: &str) -> Result<(), Finding> {
+    pub(crate) fn ask(&self, client: &mut Client, line: &str) -> Result<(), Finding> {
         client.send(format!("{line}\n").as_bytes());
         self.expect_echo(client, line.as_bytes())
     }
 
     /// Expects the echo of a line that has been sent.
-    pub(super) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Result<(), Finding> {
+    pub(crate) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Result<(), Finding> {
         let got = client.line(self.terms.limit);
         self.judge_echo(line, &got)
     }
 
     /// Expects that what came is the echo of this line.
-    pub(super) fn judge_echo(&self, line: &[u8], got: &Got) -> Result<(), Finding> {
+    pub(crate) fn judge_echo(&self, line: &[u8], got: &Got) -> Result<(), Finding> {
         let expected = self.answer_to(line);
         match got {
             Got::Line(answer) if *answer == expected => Ok(()),
@@ -84,7 +84,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Expects that nothing more comes, and then the end of the stream.
-    pub(super) fn expect_end(&self, client: &mut Client) -> Result<(), Finding> {
+    pub(crate) fn expect_end(&self, client: &mut Client) -> Result<(), Finding> {
         match client.line(self.terms.limit) {
             Got::End(rest) if rest.is_empty() => Ok(()),
             other => Err(Finding::falls(format!(
@@ -95,7 +95,7 @@ impl<'a> Trial<'a> {
     }
 
     /// What came instead of what was expected, as part of a sentence.
-    pub(super) fn describe(got: &Got) -> String {
+    pub(crate) fn describe(got: &Got) -> String {
         let after =
             |rest: &[u8]| if rest.is_empty() { String::new() } else { format!("{}, then ", Payload::new(rest)) };
         match got {
@@ -111,7 +111,7 @@ impl<'a> Trial<'a> {
     ///
     /// Only a server that answers right after that falls, and only if it does so twice, after waits so different that
     /// a slow one can't be at fault in both by chance. A server that answers later is slow, and has the full limit.
-    pub(super) fn twice(&self, examine: impl Fn(Duration) -> Result<Silence, Finding>) -> super::Judged {
+    pub(crate) fn twice(&self, examine: impl Fn(Duration) -> Result<Silence, Finding>) -> super::Judged {
         const FIRST: Duration = Duration::from_secs(1);
         const SECOND: Duration = Duration::from_millis(1900);
         let mut broken = None;
@@ -129,13 +129,13 @@ impl<'a> Trial<'a> {
     }
 
     /// Writes down something that the kernel shows.
-    pub(super) fn kernel(&self, text: impl Into<String>) {
+    pub(crate) fn kernel(&self, text: impl Into<String>) {
         self.recorder.record("kernel", What::Note { text: text.into() });
     }
 }
 
 /// What came of a wait for an answer, ended by what should not matter.
-pub(super) enum Silence {
+pub(crate) enum Silence {
     /// There was none: this is the verdict.
     No(Finding),
     /// It was over right after that: this would be the verdict.
@@ -146,7 +146,7 @@ pub(super) enum Silence {
 
 impl Silence {
     /// How soon an answer must come to count as caused by what happened before.
-    pub(super) const SOON: Duration = Duration::from_millis(700);
+    pub(crate) const SOON: Duration = Duration::from_millis(700);
 
     fn finding(self) -> Finding {
         match self {
@@ -157,16 +157,16 @@ impl Silence {
 }
 
 /// The longest that a probe goes on with a server that answers right, but slowly.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 
 /// A server that is right, but too slow for this probe.
-pub(super) fn too_slow(answers: usize) -> Finding {
+pub(crate) fn too_slow(answers: usize) -> Finding {
     Finding::skipped(format!("too slow to be judged: {answers} right answers in {} s", LONGEST.as_secs()))
 }
 
 /// On Linux, makes sure that the process that was started is the one that listens: limits, signals and numbers in /proc
 /// are those of that process alone.
-pub(super) fn itself(server: &Running) -> Result<(), Finding> {
+pub(crate) fn itself(server: &Running) -> Result<(), Finding> {
     match server.id().map(|id| kernel::listens(id, server.addr())) {
         Some(Some(false)) => Err(Finding::skipped(
             "the program that listens is not the one that was started: start it without a wrapper, or let that exec it",
@@ -176,12 +176,12 @@ pub(super) fn itself(server: &Running) -> Result<(), Finding> {
 }
 
 /// For `Running::connect`: a server that nobody can reach has fallen.
-pub(super) fn unreachable(why: String) -> Finding {
+pub(crate) fn unreachable(why: String) -> Finding {
     Finding::falls(why)
 }
 
 /// What a finding was about, and why: the end of the server's process explains more than a closed connection.
-pub(super) fn fallen(server: &mut Running, when: &str, finding: &Finding) -> Finding {
+pub(crate) fn fallen(server: &mut Running, when: &str, finding: &Finding) -> Finding {
     let ended = server.obituary().map(|obituary| format!("; {obituary}")).unwrap_or_default();
     Finding::falls(format!("{when}: {}{ended}", finding.evidence))
 }

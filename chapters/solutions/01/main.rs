@@ -1,0 +1,88 @@
+//! Exercise 1, a door with a sign: a model answer.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context, Result, anyhow, bail};
+use socket2::{Domain, Protocol, Socket, Type};
+
+fn main() -> Result<()> {
+    let addr = std::env::args().skip(1).next_back().context("give the address as the last argument")?;
+    let listener = listen(&addr).with_context(|| format!("cannot listen on \"{addr}\""))?;
+    // The socket knows the port that the system has chosen; the argument may have said 0.
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        match listener.accept() {
+            // One caller who has gone already must not close the door for the next.
+            Ok((stream, caller)) => drop(greet(stream, caller)),
+            Err(error) => eprintln!("cannot let a caller in, going on: {error}"),
+        }
+    }
+}
+
+/// Listens on `addr`, as the operator has typed it.
+fn listen(addr: &str) -> Result<TcpListener> {
+    let (host, port) = parse(addr)?;
+    let bound = match host {
+        Some(ip) => bind(ip, port),
+        None => bind(Ipv6Addr::UNSPECIFIED.into(), port).or_else(|error| match error.kind() {
+            ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Err(error),
+            // This machine may have no IPv6. Then every address is every IPv4 address.
+            _ => bind(Ipv4Addr::UNSPECIFIED.into(), port),
+        }),
+    };
+    bound.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow!("port {port} is in use ({error}): end the program that holds it, or choose another")
+        }
+        _ => error.into(),
+    })
+}
+
+/// The address and the port. No address stands for all of this machine.
+fn parse(addr: &str) -> Result<(Option<IpAddr>, u16)> {
+    let (host, port) = match addr.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && !port.ends_with(']') => (host, port),
+        _ => bail!("it has no port: write \":8080\", \"127.0.0.1:8080\" or \"[::1]:8080\""),
+    };
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        bail!("the port \"{port}\" is not a number");
+    }
+    // Digits alone: what can still be wrong is that there are too many.
+    let number = port.parse().map_err(|_| anyhow!("the port {port} is above 65535, the highest there is"))?;
+    let ip = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().map(IpAddr::from),
+        None if host.is_empty() => return Ok((None, number)),
+        None if host.contains(':') => bail!("an IPv6 address needs brackets before its port, as in \"[::1]:8080\""),
+        None => host.parse(),
+    };
+    Ok((Some(ip.with_context(|| format!("\"{host}\" is not an IP address"))?), number))
+}
+
+/// Listens on this address. The unspecified one of IPv6 takes callers of both families.
+fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
+    let addr = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // The standard library sets this by itself, socket2 doesn't: without it, no restart for a minute after each greeting.
+    if cfg!(not(windows)) {
+        socket.set_reuse_address(true)?;
+    }
+    // Systems differ in what they take an IPv6 listener to mean.
+    if ip == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(128)?;
+    Ok(socket.into())
+}
+
+/// Shows a caller the sign, and closes.
+fn greet(mut stream: impl Write, caller: SocketAddr) -> io::Result<()> {
+    let sign = format!("welcome, {}\n", shown(caller.ip()));
+    stream.write_all(sign.as_bytes())
+}
+
+/// The caller's address as the caller knows it. To a listener for both families, IPv4 looks like `::ffff:127.0.0.1`.
+fn shown(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}

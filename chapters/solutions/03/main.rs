@@ -1,0 +1,99 @@
+//! Exercise 3, six seats: a model answer.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// How many guests can sit at the counter.
+const SEATS: usize = 6;
+
+/// How long a guest who was turned away may stay at the door.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+fn main() -> Result<()> {
+    let addr = std::env::args().skip(1).next_back().context("give the address as the last argument")?;
+    let listener = TcpListener::bind(&addr).with_context(|| format!("cannot listen on \"{addr}\""))?;
+    println!("listening on {}", listener.local_addr()?);
+    let taken = Arc::new(AtomicUsize::new(0));
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _guest)) => stream,
+            Err(error) => {
+                eprintln!("cannot let a guest in, going on: {error}");
+                continue;
+            }
+        };
+        let seat = Seat::take(&taken);
+        // A thread for both: this one lets guests in, and waits for none of them.
+        let visit = thread::Builder::new().spawn(move || match seat {
+            Some(seat) => {
+                // Dropped in reverse order: the connection is closed before the seat is free.
+                let (_seat, stream) = (seat, stream);
+                wait_on(&stream)
+            }
+            None => turn_away(&stream),
+        });
+        // The guest went into the closure, and leaves with it. So does the seat.
+        if let Err(error) = visit {
+            eprintln!("cannot serve a guest, going on: {error}");
+        }
+    }
+}
+
+/// A taken seat. However a visit ends, by leaving, by an error or by a panic, this is dropped then.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    /// Takes a seat, if one is free.
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        let one_more = |taken| (taken < SEATS).then_some(taken + 1);
+        taken.fetch_update(SeqCst, SeqCst, one_more).ok().map(|_| Seat(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Tells a guest that every seat is taken.
+fn turn_away(mut stream: &TcpStream) -> io::Result<()> {
+    stream.write_all(b"busy\n")?;
+    stream.shutdown(Shutdown::Write)?;
+    // Closed with an order unread, the connection would be reset, and the guest might never read `busy`. So read until
+    // the guest goes, but not longer than is polite.
+    let deadline = Instant::now() + FAREWELL;
+    let mut unwanted = [0; 1024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(left))?;
+        if stream.read(&mut unwanted)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Serves a guest from sitting down to leaving.
+fn wait_on(mut stream: &TcpStream) -> io::Result<()> {
+    stream.write_all(b"seated\n")?;
+    for order in BufReader::new(stream).lines() {
+        let served = cook(&order?);
+        stream.write_all(format!("{served}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Prepares what a guest has ordered. This is not yours: leave it as it is, with its bug.
+fn cook(order: &str) -> String {
+    assert!(order != "fire", "the kitchen burns");
+    format!("here is your {order}")
+}

@@ -1,0 +1,309 @@
+//! A chat room in which nobody has to wait for anybody else.
+//!
+//! Each client has two threads. One reads its commands. The other writes what waits for it in a queue, and only this one
+//! waits for a client that doesn't read. The queue is bounded: whoever lets it fill up is disconnected.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// No thread reads or accepts for longer than this without a look at whether the room is closing.
+const TICK: Duration = Duration::from_millis(20);
+const GRACE: Duration = Duration::from_secs(3);
+const LONGEST_LINE: usize = 1024;
+const LONGEST_NAME: usize = 16;
+/// How many lines may wait for one client.
+const QUEUE: usize = 1000;
+/// A client that takes nothing for so long while something waits for it is gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// How many clients can wait in the kernel, connected and not yet accepted: as many as std asks it to keep.
+const BACKLOG: usize = 128;
+
+/// One copy for everybody who gets it.
+type Line = Arc<[u8]>;
+
+fn main() -> Result<()> {
+    let addr = env::args().skip(1).last().context("say where to listen, as in 127.0.0.1:8080")?;
+    let listener = TcpListener::bind(&addr).with_context(|| format!("cannot listen on \"{addr}\""))?;
+    listener.set_nonblocking(true).context("cannot have accept return when nobody is there")?;
+    let room = Arc::new(Room::default());
+    let on_signal = Arc::clone(&room);
+    ctrlc::set_handler(move || on_signal.closing.store(true, SeqCst)).context("cannot ask to be told about signals")?;
+    println!("listening on {}", listener.local_addr()?);
+
+    while !room.is_closing() {
+        if let Err(error) = admit(&listener, &room) {
+            // Out of descriptors, or of threads: that passes when somebody leaves.
+            if error.kind() != ErrorKind::WouldBlock {
+                eprintln!("cannot admit a client: {error}");
+            }
+            thread::sleep(TICK);
+        }
+    }
+    // For the kernel these are connected, and may have sent something. Closing the listener would reset them.
+    for _ in 0..BACKLOG {
+        if admit(&listener, &room).is_err() {
+            break;
+        }
+    }
+    drop(listener);
+    // Whoever is still there after this is cut off by the end of the process.
+    room.wait_until_empty(GRACE);
+    Ok(())
+}
+
+/// Accepts a client, if one is there, and serves it on threads of its own.
+fn admit(listener: &TcpListener, room: &Arc<Room>) -> io::Result<()> {
+    let (stream, peer) = listener.accept()?;
+    // Linux gives out a blocking stream anyway; macOS and Windows hand the listener's mode on.
+    stream.set_nonblocking(false)?;
+    // Counted before its thread starts: later, nobody might wait for it any more.
+    let place = Place::take(room);
+    thread::Builder::new().spawn(move || {
+        if let Err(error) = serve(stream, &place.0) {
+            eprintln!("{peer}: {error}");
+        }
+    })?;
+    Ok(())
+}
+
+fn serve(stream: TcpStream, room: &Room) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TICK))?;
+    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+    let stream = Arc::new(stream);
+    let (queue, waiting) = mpsc::sync_channel(QUEUE);
+    let client = Client { stream: Arc::clone(&stream), queue };
+    let served = thread::scope(|scope| {
+        thread::Builder::new().spawn_scoped(scope, || pass_on(waiting, &stream))?;
+        let served = converse(&client, room);
+        // With it goes the last sender of the queue, and then the writer ends by itself, after the last line.
+        drop(client);
+        served
+    });
+    close(&stream);
+    served
+}
+
+/// Writes what waits for a client, until there will be no more.
+fn pass_on(waiting: Receiver<Line>, mut stream: &TcpStream) {
+    for line in waiting {
+        if stream.write_all(&line).is_err() {
+            // The thread that reads has to know: it may be the only one left.
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        }
+    }
+}
+
+/// Carries out what a client sends, until it leaves, vanishes, or the room closes.
+fn converse(client: &Client, room: &Room) -> io::Result<()> {
+    let mut reader = BufReader::new(&*client.stream);
+    let mut visit = Visit { client, room, name: None };
+    let mut line = Vec::new();
+    let last: &[u8] = loop {
+        // The longest line and its end, `\r\n`.
+        let left = LONGEST_LINE + 2 - line.len();
+        match reader.by_ref().take(left as u64).read_until(b'\n', &mut line) {
+            Ok(_) if line.ends_with(b"\n") || line.len() > LONGEST_LINE + 1 => {
+                let text = line.strip_suffix(b"\n").unwrap_or(&line);
+                let text = text.strip_suffix(b"\r").unwrap_or(text);
+                if text.len() > LONGEST_LINE {
+                    break b"error: line too long";
+                }
+                if !visit.carry_out(text) {
+                    break b"bye";
+                }
+                line.clear();
+            }
+            // The end. Half a line before it is no command.
+            Ok(_) => return Ok(()),
+            // Nothing came in this tick. What came before it is kept in `line`.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+        if room.is_closing() && line.is_empty() && reader.buffer().is_empty() {
+            break b"bye";
+        }
+    };
+    // Out of the room first, or what others say could come behind its last line.
+    drop(visit);
+    client.answer(last);
+    Ok(())
+}
+
+/// Closes a connection so that the last line arrives: says that no more will come, and takes in what still comes from
+/// the client, at most for a second. With bytes of it unread the kernel would send a reset.
+fn close(mut stream: &TcpStream) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let mut unread = [0; 4096];
+    if stream.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    loop {
+        match stream.read(&mut unread) {
+            Ok(1..) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Ok(0) | Err(_) => return,
+        }
+        if Instant::now() >= deadline {
+            return;
+        }
+    }
+}
+
+/// One client, from coming to going.
+struct Visit<'a> {
+    client: &'a Client,
+    room: &'a Room,
+    /// Its name, once it has joined.
+    name: Option<String>,
+}
+
+impl Visit<'_> {
+    /// False if the client wants to leave.
+    fn carry_out(&mut self, command: &[u8]) -> bool {
+        let space = command.iter().position(|&byte| byte == b' ').unwrap_or(command.len());
+        let (verb, rest) = (&command[..space], command.get(space + 1..).unwrap_or_default());
+        match (verb, &self.name) {
+            (b"leave", _) => return false,
+            (b"join", Some(_)) => self.client.answer(b"error: already joined"),
+            (b"join", None) => match valid_name(rest) {
+                Some(name) if self.room.join(name, self.client) => self.name = Some(name.to_owned()),
+                Some(_) => self.client.answer(b"error: name taken"),
+                None => self.client.answer(b"error: bad name"),
+            },
+            (_, None) => self.client.answer(b"error: join first"),
+            (b"say", Some(name)) => self.room.tell(&[name.as_bytes(), b": ", rest].concat()),
+            (b"who", Some(_)) => self.client.answer(format!("here: {}", self.room.names()).as_bytes()),
+            _ => self.client.answer(b"error: unknown command"),
+        }
+        true
+    }
+}
+
+/// However the visit ends: a client that vanishes leaves as well, and one whose thread panics.
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            self.room.leave(name);
+        }
+    }
+}
+
+fn valid_name(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok()?;
+    let fits = (1..=LONGEST_NAME).contains(&name.len());
+    (fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(name)
+}
+
+/// A client as others see it: somebody to pass lines to.
+#[derive(Clone)]
+struct Client {
+    stream: Arc<TcpStream>,
+    queue: SyncSender<Line>,
+}
+
+impl Client {
+    /// For answers to its own commands. Waits while the queue is full: then this client has to read before it can ask
+    /// more. Without a writer there is nobody to answer.
+    fn answer(&self, text: &[u8]) {
+        let _ = self.queue.send(line(text));
+    }
+
+    /// For what others cause. Never waits: they must not suffer from a client that doesn't read.
+    fn pass(&self, line: &Line) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Arc::clone(line)) {
+            // Its two threads notice, and it leaves as anybody does who vanishes.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn line(text: &[u8]) -> Line {
+    [text, b"\n"].concat().into()
+}
+
+/// What all threads share.
+#[derive(Default)]
+struct Room {
+    closing: AtomicBool,
+    members: Mutex<BTreeMap<String, Client>>,
+    clients: Mutex<usize>,
+    client_left: Condvar,
+}
+
+impl Room {
+    /// False if there is one of that name already.
+    fn join(&self, name: &str, client: &Client) -> bool {
+        let mut members = self.members();
+        if members.contains_key(name) {
+            return false;
+        }
+        // All under one lock, so that the welcome comes before anything that the others say.
+        client.pass(&line(format!("welcome {name}").as_bytes()));
+        tell(&members, format!("* {name} joined").as_bytes());
+        members.insert(name.to_owned(), client.clone());
+        true
+    }
+
+    fn leave(&self, name: &str) {
+        let mut members = self.members();
+        members.remove(name);
+        tell(&members, format!("* {name} left").as_bytes());
+    }
+
+    fn tell(&self, text: &[u8]) {
+        tell(&self.members(), text);
+    }
+
+    fn names(&self) -> String {
+        self.members().keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    fn members(&self) -> MutexGuard<'_, BTreeMap<String, Client>> {
+        self.members.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(SeqCst)
+    }
+
+    fn wait_until_empty(&self, limit: Duration) {
+        let clients = self.clients.lock().expect("nothing panics while it holds this lock");
+        drop(self.client_left.wait_timeout_while(clients, limit, |clients| *clients > 0));
+    }
+}
+
+/// Tells all members the same, in the same order, since whoever calls this holds the lock.
+fn tell(members: &BTreeMap<String, Client>, text: &[u8]) {
+    let line = line(text);
+    for member in members.values() {
+        member.pass(&line);
+    }
+}
+
+/// A client's place among those who are there. Dropping it gives it back, also when a panic does that.
+struct Place(Arc<Room>);
+
+impl Place {
+    fn take(room: &Arc<Room>) -> Self {
+        *room.clients.lock().expect("nothing panics while it holds this lock") += 1;
+        Place(Arc::clone(room))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.clients.lock().expect("nothing panics while it holds this lock") -= 1;
+        self.0.client_left.notify_all();
+    }
+}

@@ -1,0 +1,292 @@
+//! A door with a sign.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use super::kit::{about, expect_end, expect_line, with_obituary};
+use super::{Check, Exercise};
+use crate::lab::kernel;
+use crate::lab::port::{self, Port};
+use crate::lab::server::{Running, Target};
+use crate::lab::wait::wait_until;
+use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "01",
+    title: "A door with a sign",
+    folder: "chapters/01_listen/exercise",
+    checks: &[
+        Check {
+            probe: Probe {
+                name: "every-caller",
+                does: "Calls three times, one call after the other; each must be greeted by its address, and then see the end",
+                remedy: "A door that lets one caller in and then stays shut is of little use",
+                examine: every_caller,
+                ..PLAIN
+            },
+            points: 1,
+            page: "02_accept_blocking.html#the-pitfall",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "real-port",
+                does: "Starts the door on 127.0.0.1:0, and calls where it says that it listens",
+                remedy: "Nobody can dial port 0; only the system knows which port it gave instead",
+                examine: real_port,
+                ..PLAIN
+            },
+            points: 2,
+            page: "01_listen.html#the-server-of-this-step",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "both-families",
+                does: "Starts the door on :PORT, and calls by IPv4 and by IPv6; each caller must be greeted by its own address",
+                remedy: "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
+                examine: both_families,
+                ..PLAIN
+            },
+            points: 3,
+            page: "01_listen.html#where-is-every-interface",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "bad-address",
+                does: "Starts the door with five addresses that are no good; each time it must end, quote the address, and say \
+                       what is wrong with it",
+                remedy: "Whoever reads \"invalid argument\" at night has to guess which argument, and what a valid one looks like",
+                examine: bad_address,
+                ..PLAIN
+            },
+            points: 2,
+            page: "01_listen.html#bare-port",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "door-taken",
+                does: "Starts the door on a port that another program holds; it must end, name the port, and say that it is in use",
+                remedy: "An error that doesn't name the port doesn't tell which of the programs here is in the way of which",
+                examine: door_taken,
+                ..PLAIN
+            },
+            points: 1,
+            page: "01_listen.html#port-taken",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "opens-again",
+                does: "Ends the door after it has greeted a caller, and starts it again on the same port at once",
+                remedy: "The side that closes first leaves its port in TIME_WAIT, and here that is the door, with every caller",
+                examine: opens_again,
+                ..PLAIN
+            },
+            points: 1,
+            page: "01_listen.html#restart",
+            starter_falls: false,
+        },
+    ],
+};
+
+/// What the checks of this exercise have in common.
+const PLAIN: Probe = Probe {
+    name: "",
+    chapter: 1,
+    does: "",
+    remedy: "",
+    needs: Needs::Command,
+    needs_echo: false,
+    runs_alone: false,
+    examine: every_caller,
+};
+
+fn every_caller(trial: &Trial<'_>) -> Judged {
+    let mut door = trial.start()?;
+    for name in ["caller 1", "caller 2", "caller 3"] {
+        call(trial, &mut door, name)?;
+    }
+    Ok(Finding::holds("three callers, one after the other, were greeted by their address"))
+}
+
+fn real_port(trial: &Trial<'_>) -> Judged {
+    const ANNOUNCES: &str = "listening on ";
+    spelled_by_hand(trial)?;
+    let mut door = trial.start_at("127.0.0.1:0", (Ipv4Addr::LOCALHOST, 0).into())?;
+    // The line may be read in pieces: it is there when its end is.
+    let announced = wait_until(trial.terms.limit, || {
+        let process = door.process()?;
+        let ended = process.exited().is_some();
+        let output = if ended { process.last_output() } else { process.output() };
+        let mut whole = output.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let line = whole.find_map(|line| Some(line.split_once(ANNOUNCES)?.1.trim().to_owned()));
+        (ended || line.is_some()).then_some(line)
+    });
+    let Some(Some(announced)) = announced else {
+        let ended = door.obituary().unwrap_or_else(|| format!("it still runs after {:?}", trial.terms.limit));
+        return Ok(Finding::falls(format!(
+            "started on 127.0.0.1:0, it did not print \"{ANNOUNCES}ADDR\" on standard output: {ended}"
+        )));
+    };
+    trial.recorder.note("server", format!("says that it is listening on {announced}"));
+    let addr = match announced.parse::<SocketAddr>() {
+        Ok(addr) if addr.port() == 0 => {
+            return Ok(Finding::falls(format!("it says \"{ANNOUNCES}{announced}\", and nobody can dial port 0")));
+        }
+        Ok(addr) if !addr.ip().is_loopback() => {
+            return Ok(Finding::falls(format!("started on 127.0.0.1:0, it says \"{ANNOUNCES}{announced}\"")));
+        }
+        Ok(addr) => addr,
+        Err(_) => {
+            return Ok(Finding::falls(format!(
+                "it says \"{ANNOUNCES}{announced}\", which is no address and port to be dialled"
+            )));
+        }
+    };
+    let mut announced = Trial { target: &Target::Address(addr), ..*trial }.start()?;
+    call(trial, &mut announced, "caller 1")?;
+    Ok(Finding::holds(format!("started on port 0, it said {addr}, and there a caller was greeted")))
+}
+
+fn both_families(trial: &Trial<'_>) -> Judged {
+    spelled_by_hand(trial)?;
+    let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    // Linux: the whole of 127.0.0.0/8 is this machine, and a door that listens on 127.0.0.1 alone isn't found here.
+    let ipv4 = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
+    let mut reached = Vec::new();
+    // Each caller has a door of its own, so that what one does to it doesn't matter to the other.
+    for (host, name) in [(IpAddr::from(ipv4), "IPv4 caller"), (Ipv6Addr::LOCALHOST.into(), "IPv6 caller")] {
+        if host.is_ipv6() && !has_ipv6 {
+            continue;
+        }
+        let reserved = draw()?;
+        let spelling = format!(":{}", reserved.number);
+        let mut door = trial.start_at(&spelling, (host, reserved.number).into())?;
+        call(trial, &mut door, name)
+            .map_err(|finding| about(&format!("started with \"{spelling}\" and called at {host}"), &finding))?;
+        reached.push(host.to_string());
+    }
+    let without = if has_ipv6 { "" } else { " (this machine has no IPv6)" };
+    Ok(Finding::holds(format!("started with \":PORT\", it greeted callers at {}{without}", reached.join(" and "))))
+}
+
+fn bad_address(trial: &Trial<'_>) -> Judged {
+    spelled_by_hand(trial)?;
+    let reserved = draw()?;
+    let port = reserved.number;
+    for (spelling, fault) in [
+        (port.to_string(), "no port"),
+        ("127.0.0.1:".to_owned(), "no port"),
+        ("127.0.0.1:http".to_owned(), "not a number"),
+        ("127.0.0.1:65536".to_owned(), "65535"),
+        (format!("::1:{port}"), "brackets"),
+    ] {
+        let mut door = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into())?;
+        let given = format!("given \"{spelling}\"");
+        let said = last_words(trial, &mut door).map_err(|finding| about(&given, &finding))?;
+        // The quotes are the author's choice, and the words around as well.
+        if !said.contains(&spelling) {
+            return Ok(Finding::falls(format!("{given}, it does not quote that: {}", shown(&said))));
+        }
+        if !said.to_lowercase().contains(fault) {
+            return Ok(Finding::falls(format!("{given}, it does not say \"{fault}\": {}", shown(&said))));
+        }
+    }
+    Ok(Finding::holds("for each of five bad addresses it quoted the address and said what is wrong with it"))
+}
+
+fn door_taken(trial: &Trial<'_>) -> Judged {
+    let reserved = draw()?;
+    let port = reserved.number;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // A process that is just being started beside this one may still have the listener with which the port was tried.
+    let Some(_holder) = wait_until(trial.terms.limit, || TcpListener::bind(addr).ok()) else {
+        return Ok(Finding::skipped(format!("port {port} could not be held")));
+    };
+    trial.recorder.note("neighbour", format!("holds port {port}"));
+    let mut door = trial.start_at(&addr.to_string(), addr)?;
+    let given = format!("started on {addr}, which another program holds");
+    let said = last_words(trial, &mut door).map_err(|finding| about(&given, &finding))?;
+    let names_port = said.contains(&port.to_string());
+    // The system's own words count, Windows' as well.
+    let names_reason = ["in use", "only one usage"].iter().any(|words| said.to_lowercase().contains(words));
+    Ok(match (names_port, names_reason) {
+        (true, true) => Finding::holds(format!("on a port that another program holds, it says so: {}", shown(&said))),
+        (false, true) => Finding::falls(format!("{given}, it does not say which port is in use: {}", shown(&said))),
+        (_, false) => Finding::falls(format!("{given}, it does not say that the port is \"in use\": {}", shown(&said))),
+    })
+}
+
+fn opens_again(trial: &Trial<'_>) -> Judged {
+    let reserved = draw()?;
+    let port = reserved.number;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut first = trial.start_at(&addr.to_string(), addr)?;
+    call(trial, &mut first, "caller 1")?;
+    // The door has closed that connection, and the caller has closed it after.
+    if wait_until(Duration::from_secs(1), || kernel::has_time_wait(port).then_some(())).is_some() {
+        trial.recorder.note("kernel", format!("keeps port {port} in TIME_WAIT"));
+    }
+    if let Some(process) = first.process() {
+        process.kill();
+        trial.recorder.note("server", "is killed");
+    }
+    // What its process left behind, such as children, ends with this.
+    drop(first);
+    let mut second = trial.start_at(&addr.to_string(), addr)?;
+    call(trial, &mut second, "caller 2")
+        .map_err(|finding| about(&format!("started again on port {port} at once"), &finding))?;
+    Ok(Finding::holds(format!("started again on port {port} at once, it greeted the next caller")))
+}
+
+/// Calls, and expects to be greeted by the address of this end, and to see the end of the connection then.
+fn call(trial: &Trial<'_>, door: &mut Running, name: &str) -> Result<(), Finding> {
+    let mut caller = door.connect(name).map_err(Finding::falls)?;
+    let own = caller.stream().local_addr().map_err(|error| {
+        Finding::skipped(format!("the address of this end of the connection can't be told: {error}"))
+    })?;
+    let greeted = expect_line(trial, &mut caller, &format!("welcome, {}", own.ip()));
+    let greeted = greeted.and_then(|()| expect_end(trial, &mut caller));
+    caller.leave();
+    greeted.map_err(|finding| with_obituary(door, finding))
+}
+
+/// What the program printed before it ended, as it has to, with a status that isn't 0.
+fn last_words(trial: &Trial<'_>, door: &mut Running) -> Result<String, Finding> {
+    let limit = trial.terms.limit;
+    let still_runs = || Finding::falls(format!("it still runs after {} s", limit.as_secs()));
+    let process = door.process().ok_or_else(still_runs)?;
+    let status = process.exits_within(limit).ok_or_else(still_runs)?;
+    let said = process.last_output();
+    trial.recorder.note("server", format!("ends with {status}: {}", shown(&said)));
+    if status.success() {
+        return Err(Finding::falls(format!("it ends as if all were well: {}", shown(&said))));
+    }
+    Ok(said)
+}
+
+/// What a program printed, as part of a sentence.
+fn shown(said: &str) -> String {
+    const SHOWN: usize = 240;
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    match said.char_indices().nth(SHOWN) {
+        _ if said.is_empty() => "it prints nothing".to_owned(),
+        Some((end, _)) => format!("{}…", &said[..end]),
+        None => said,
+    }
+}
+
+fn spelled_by_hand(trial: &Trial<'_>) -> Result<(), Finding> {
+    if trial.target.takes_any_address() {
+        Ok(())
+    } else {
+        Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
+    }
+}
+
+fn draw() -> Result<Port, Finding> {
+    port::draw().map_err(|error| Finding::skipped(error.to_string()))
+}

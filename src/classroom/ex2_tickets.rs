@@ -1,0 +1,272 @@
+//! The ticket window.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::kit::{about, expect_end, expect_line, with_obituary};
+use super::{Check, Exercise};
+use crate::lab::client::{Client, Got, State};
+use crate::lab::recording::Recorder;
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "02",
+    title: "The ticket window",
+    folder: "chapters/02_accept_blocking/exercise",
+    checks: &[
+        Check {
+            probe: Probe {
+                name: "numbered-tickets",
+                does: "Three customers say their names, one after the other; their tickets must have the numbers 1, 2 and 3",
+                remedy: "A ticket that another customer has as well, or with half a name, is none",
+                examine: numbered_tickets,
+                ..PLAIN
+            },
+            points: 1,
+            page: "02_accept_blocking.html#the-server-of-this-step",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "one-at-a-time",
+                does: "The second customer says a name before the first does; the first must still get ticket 1",
+                remedy: "Numbers say who came first only if nobody is served out of turn",
+                examine: one_at_a_time,
+                ..PLAIN
+            },
+            points: 1,
+            page: "02_accept_blocking.html#the-kernel-accepts-you-collect",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "silent-client",
+                does: "The first customer says nothing; it must be told that it is too slow, and the second be served",
+                remedy: "While one thread waits for one customer, everybody behind waits for the same one",
+                examine: silent_client,
+                ..PLAIN
+            },
+            points: 3,
+            page: "02_accept_blocking.html#the-server-of-this-step",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "dripping-client",
+                does: "The first customer says a letter every fifth of a second, without end; the second must be served",
+                remedy: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as it likes",
+                examine: dripping_client,
+                ..PLAIN
+            },
+            points: 2,
+            page: "02_accept_blocking.html#the-server-of-this-step",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "no-name-no-number",
+                does: "Three customers vanish before they have said a whole name; the next must get ticket 1",
+                remedy: "Customers vanish all the time, and neither the window nor the count may depend on them",
+                examine: no_name_no_number,
+                ..PLAIN
+            },
+            points: 2,
+            page: "02_accept_blocking.html#the-pitfall",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "gone-before-ticket",
+                does: "Customers say their names in the queue and reset their connections; the next must be served",
+                remedy: "An answer can fail as well as a question, and its error is about one customer, not about the window",
+                examine: gone_before_ticket,
+                ..PLAIN
+            },
+            points: 1,
+            page: "02_accept_blocking.html#a-connection-can-die-in-the-queue",
+            starter_falls: true,
+        },
+    ],
+};
+
+/// What the checks of this exercise have in common. Each starts the window anew, so that tickets begin at 1.
+const PLAIN: Probe = Probe {
+    name: "",
+    chapter: 2,
+    does: "",
+    remedy: "",
+    needs: Needs::Command,
+    needs_echo: false,
+    runs_alone: false,
+    examine: numbered_tickets,
+};
+
+fn numbered_tickets(trial: &Trial<'_>) -> Judged {
+    let mut window = trial.start()?;
+    for (index, name) in ["Ada", "Grace Hopper", "Zoë"].into_iter().enumerate() {
+        let mut customer = arrive(&mut window, &format!("customer {}", index + 1))?;
+        // The second types on another system, whose lines end otherwise.
+        customer.send(format!("{name}{}", if index == 1 { "\r\n" } else { "\n" }).as_bytes());
+        expect_line(trial, &mut customer, &format!("ticket {} for {name}", index + 1))
+            .and_then(|()| expect_end(trial, &mut customer))
+            .map_err(|finding| with_obituary(&mut window, finding))?;
+        customer.leave();
+    }
+    Ok(Finding::holds("three customers got the tickets 1, 2 and 3, each with its name"))
+}
+
+fn one_at_a_time(trial: &Trial<'_>) -> Judged {
+    // A shorter time could only let a faulty window pass.
+    const OUT_OF_TURN: Duration = Duration::from_millis(300);
+    let (mut window, mut first, mut second) = behind_another(trial, |window, first| {
+        let mut second = arrive(window, "customer 2")?;
+        second.send(b"Grace\n");
+        if second.comes_within(OUT_OF_TURN) && first.state() == State::Open {
+            let got = second.line(trial.terms.limit);
+            return Err(Finding::falls(format!(
+                "customer 1 was still at the window, and customer 2, behind it, got {}",
+                Trial::describe(&got)
+            )));
+        }
+        Ok(second)
+    })?;
+    expect_line(trial, &mut first, "ticket 1 for Ada")
+        .and_then(|()| expect_line(trial, &mut second, "ticket 2 for Grace"))
+        .map_err(|finding| with_obituary(&mut window, finding))?;
+    Ok(Finding::holds("customer 2 said its name first, and customer 1, who was first, got ticket 1"))
+}
+
+fn silent_client(trial: &Trial<'_>) -> Judged {
+    let mut window = trial.start()?;
+    let mut silent = arrive(&mut window, "customer 1")?;
+    let mut next = arrive(&mut window, "customer 2")?;
+    next.send(b"Grace\n");
+    expect_ticket(trial, &mut next, "Grace").map_err(|finding| {
+        about("customer 1 said nothing, and customer 2 waited behind it", &with_obituary(&mut window, finding))
+    })?;
+    expect_line(trial, &mut silent, "too slow").and_then(|()| expect_end(trial, &mut silent)).map_err(|finding| {
+        about("customer 1 said nothing until customer 2 behind it had its ticket", &with_obituary(&mut window, finding))
+    })?;
+    Ok(Finding::holds("the silent customer 1 was told that it is too slow, and customer 2 got its ticket"))
+}
+
+fn dripping_client(trial: &Trial<'_>) -> Judged {
+    const BETWEEN_LETTERS: Duration = Duration::from_millis(200);
+    let mut window = trial.start()?;
+    let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(Finding::falls)?;
+    dripping.send(b"A");
+    trial.recorder.note("customer 1", format!("says a letter every {} ms", BETWEEN_LETTERS.as_millis()));
+    let mut next = arrive(&mut window, "customer 2")?;
+    next.send(b"Grace\n");
+    let done = AtomicBool::new(false);
+    let ticket = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Ends when the window has hung up, or when customer 2 has its ticket or has waited long enough.
+            while !done.load(SeqCst) && dripping.send(b"a") {
+                wait_until(BETWEEN_LETTERS, || done.load(SeqCst).then_some(()));
+            }
+        });
+        let ticket = expect_ticket(trial, &mut next, "Grace");
+        done.store(true, SeqCst);
+        ticket
+    });
+    ticket.map_err(|finding| {
+        about(
+            "customer 1 said a letter now and then, and customer 2 waited behind it",
+            &with_obituary(&mut window, finding),
+        )
+    })?;
+    Ok(Finding::holds("customer 1 would have said letters for ever, and customer 2 got its ticket"))
+}
+
+fn no_name_no_number(trial: &Trial<'_>) -> Judged {
+    let mut window = trial.start()?;
+    arrive(&mut window, "customer 1")?.leave();
+    let mut leaving = arrive(&mut window, "customer 2")?;
+    leaving.send(b"Ad");
+    leaving.leave();
+    let mut resetting = arrive(&mut window, "customer 3")?;
+    resetting.send(b"Lin");
+    resetting.reset();
+    let mut next = window
+        .connect("customer 4")
+        .map_err(|why| Finding::falls(format!("after three customers had vanished: {why}")))?;
+    next.send(b"Grace\n");
+    expect_line(trial, &mut next, "ticket 1 for Grace").map_err(|finding| {
+        about(
+            "three customers vanished without a whole name, and customer 4 came",
+            &with_obituary(&mut window, finding),
+        )
+    })?;
+    Ok(Finding::holds("three customers vanished without a whole name, and the next one got ticket 1"))
+}
+
+fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
+    const HASTY: usize = 3;
+    let (mut window, mut first, mut next) = behind_another(trial, |window, _first| {
+        for _ in 0..HASTY {
+            let mut hasty = arrive(window, "hasty customer")?;
+            hasty.send(b"Hasty\n");
+            hasty.reset();
+        }
+        let mut next = arrive(window, "next customer")?;
+        next.send(b"Grace\n");
+        Ok(next)
+    })?;
+    expect_ticket(trial, &mut first, "Ada").map_err(|finding| with_obituary(&mut window, finding))?;
+    // Whether the hasty ones have spent numbers is up to the window: it may have seen a name, or only the reset.
+    expect_ticket(trial, &mut next, "Grace").map_err(|finding| {
+        about(
+            "customers said their names and reset in the queue, and the next one came",
+            &with_obituary(&mut window, finding),
+        )
+    })?;
+    Ok(Finding::holds(format!("{HASTY} customers reset before their tickets came, and the next one got its own")))
+}
+
+/// Holds the window with a first customer, lets others queue up behind it, and then lets the first say its name.
+///
+/// The first has less time than the window has to give. If this machine takes longer for it, the window is not to blame,
+/// and everything begins anew.
+fn behind_another(
+    trial: &Trial<'_>,
+    queue_up: impl Fn(&mut Running, &mut Client) -> Result<Client, Finding>,
+) -> Result<(Running, Client, Client), Finding> {
+    const IN_TIME: Duration = Duration::from_secs(1);
+    const ATTEMPTS: usize = 5;
+    for _ in 0..ATTEMPTS {
+        let mut window = trial.start()?;
+        let mut first = arrive(&mut window, "customer 1")?;
+        let began = Instant::now();
+        let queued = queue_up(&mut window, &mut first);
+        if began.elapsed() < IN_TIME {
+            let last = queued?;
+            first.send(b"Ada\n");
+            return Ok((window, first, last));
+        }
+        trial.recorder.note("customer 1", "was held up by this machine; once more from the beginning");
+    }
+    Err(Finding::skipped("this machine is too busy to speak in time"))
+}
+
+fn arrive(window: &mut Running, name: &str) -> Result<Client, Finding> {
+    window.connect(name).map_err(Finding::falls)
+}
+
+/// Expects a ticket with this name, whatever its number.
+fn expect_ticket(trial: &Trial<'_>, customer: &mut Client, name: &str) -> Result<(), Finding> {
+    let got = customer.line(trial.terms.limit);
+    let number = match &got {
+        Got::Line(line) => std::str::from_utf8(line).ok().and_then(|line| {
+            line.strip_prefix("ticket ")?.strip_suffix(&format!(" for {name}\n"))?.parse::<u32>().ok()
+        }),
+        _ => None,
+    };
+    match number {
+        Some(_) => Ok(()),
+        None => Err(Finding::falls(format!("expected \"ticket N for {name}\\n\", got {}", Trial::describe(&got)))),
+    }
+}

@@ -1,0 +1,308 @@
+//! Six seats.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use super::kit::{about, ask, difference, expect_line, with_obituary};
+use super::{Check, Exercise};
+use crate::lab::client::{Client, Got};
+use crate::lab::recording::{Payload, Recorder, What, escape};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "03",
+    title: "Six seats",
+    folder: "chapters/03_thread_per_conn/exercise",
+    checks: &[
+        Check {
+            probe: Probe {
+                name: "six-and-no-more",
+                does: "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
+                remedy: "A limit protects those who are inside, and is no limit if it can be passed",
+                examine: six_and_no_more,
+                ..PLAIN
+            },
+            points: 2,
+            page: "03_thread_per_conn.html#the-server-of-this-step",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "busy-can-be-read",
+                does: "While all seats are taken, guests come and order at once; each must read busy, and then the end, not a reset",
+                remedy: "A connection closed with bytes unread is reset, and a reset can overtake the last word",
+                examine: busy_can_be_read,
+                ..PLAIN
+            },
+            points: 2,
+            page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "lingering-seventh",
+                does: "Guests who were told busy stay at the door; others must still be told so, and be seated when one leaves",
+                remedy: "The one thread that lets people in must never wait for one of them",
+                examine: lingering_seventh,
+                ..PLAIN
+            },
+            points: 2,
+            page: "03_thread_per_conn.html#why",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "reset-gives-seat-back",
+                does: "Guests reset their connections in the middle of an order; their seats must be free again",
+                remedy: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
+                examine: reset_gives_seat_back,
+                ..PLAIN
+            },
+            points: 2,
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "panic-gives-seat-back",
+                does: "Guests order fire, at which the handler panics; their seats must be free again, and the others notice nothing",
+                remedy: "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
+                examine: panic_gives_seat_back,
+                ..PLAIN
+            },
+            points: 2,
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
+            starter_falls: true,
+        },
+    ],
+};
+
+/// What the checks of this exercise have in common. Each starts the counter anew, so that every seat is free.
+const PLAIN: Probe = Probe {
+    name: "",
+    chapter: 3,
+    does: "",
+    remedy: "",
+    needs: Needs::Command,
+    needs_echo: false,
+    runs_alone: false,
+    examine: six_and_no_more,
+};
+
+/// How many guests can sit at the counter.
+const SEATS: usize = 6;
+
+fn six_and_no_more(trial: &Trial<'_>) -> Judged {
+    let mut counter = trial.start()?;
+    let mut guests = fill(trial, &mut counter)?;
+    if guests.len() != SEATS {
+        return Ok(Finding::falls(format!("there are {SEATS} seats, and {} guests were seated", guests.len())));
+    }
+    for (index, guest) in guests.iter_mut().enumerate() {
+        let order = format!("tea {}", index + 1);
+        served(trial, guest, &order).map_err(|finding| with_obituary(&mut counter, finding))?;
+    }
+    if let Some(guest) = guests.pop() {
+        guest.leave();
+    }
+    let mut next = sit_down(trial, &mut counter, "next guest", "after a guest had left")?;
+    served(trial, &mut next, "coffee")?;
+    Ok(Finding::holds("six guests were served side by side, the seventh was told busy, and seated when one had left"))
+}
+
+fn busy_can_be_read(trial: &Trial<'_>) -> Judged {
+    // One would do where the order is sure to be there first. Elsewhere, one of so many is.
+    const HASTY: usize = 10;
+    let mut counter = trial.start()?;
+    let _guests = fill(trial, &mut counter)?;
+    for number in 1..=HASTY {
+        order_at_the_door(trial, counter.addr(), &format!("hasty guest {number}")).map_err(|finding| {
+            about("a guest ordered while all seats were taken", &with_obituary(&mut counter, finding))
+        })?;
+    }
+    Ok(Finding::holds(format!("{HASTY} guests ordered while all seats were taken, and read busy and then the end")))
+}
+
+/// Comes with an order while all seats are taken, and expects to read `busy`, and then the end.
+fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Result<(), Finding> {
+    const ORDER: &[u8] = b"tea\ncoffee\n";
+    const EXPECTED: &[u8] = b"busy\n";
+    // More than this is a flood.
+    const MOST: u64 = 1024;
+    let limit = trial.terms.limit;
+    let come = || -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        // Linux: the handshake's last packet waits for the order and takes it along, so that the order is there before
+        // the counter can answer.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_quickack(false)?;
+        socket.connect_timeout(&addr.into(), limit)?;
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(limit))?;
+        stream.write_all(ORDER)?;
+        Ok(stream)
+    };
+    let stream = come().map_err(|error| Finding::falls(format!("a guest could not come: {error}")))?;
+    trial.recorder.record(name, What::Connects);
+    trial.recorder.record(name, What::Sends(Payload::new(ORDER)));
+    let mut got = Vec::new();
+    let end = stream.take(MOST).read_to_end(&mut got).map_err(|error| error.kind());
+    if !got.is_empty() {
+        trial.recorder.record(name, What::Receives(Payload::new(&got)));
+    }
+    let (seen, then) = match end {
+        Ok(_) => (What::SeesEnd, "the end of the connection"),
+        Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            (What::HearsNothing { for_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }, "nothing more")
+        }
+        Err(_) => (What::SeesReset, "a reset of the connection"),
+    };
+    let ended = seen == What::SeesEnd;
+    trial.recorder.record(name, seen);
+    match (got == EXPECTED, ended) {
+        (true, true) => Ok(()),
+        (false, true) => Err(Finding::falls(difference(EXPECTED, &got))),
+        (_, false) => Err(Finding::falls(format!(
+            "expected \"{}\" and then the end of the connection, got \"{}\" and then {then}",
+            escape(EXPECTED),
+            escape(&got),
+        ))),
+    }
+}
+
+fn lingering_seventh(trial: &Trial<'_>) -> Judged {
+    const LINGERING: usize = 4;
+    let mut counter = trial.start()?;
+    let mut guests = fill(trial, &mut counter)?;
+    let mut lingering = Vec::new();
+    for number in 1..=LINGERING {
+        let mut guest = counter.connect(&format!("lingering guest {number}")).map_err(Finding::falls)?;
+        expect_line(trial, &mut guest, "busy").map_err(|finding| {
+            about(&format!("guest {number} came, others stay at the door"), &with_obituary(&mut counter, finding))
+        })?;
+        guest.note("stays at the door");
+        lingering.push(guest);
+    }
+    if let Some(guest) = guests.pop() {
+        guest.leave();
+    }
+    let when = "after a guest had left, while others who were told busy stay at the door";
+    let mut next = sit_down(trial, &mut counter, "next guest", when)?;
+    served(trial, &mut next, "tea")?;
+    Ok(Finding::holds(format!("{LINGERING} guests who were told busy stayed at the door, and the next was seated")))
+}
+
+fn reset_gives_seat_back(trial: &Trial<'_>) -> Judged {
+    give_back(trial, "had reset its connection", |number, mut guest| {
+        // In the middle of an order, or before what was ordered has come.
+        guest.send(if number % 2 == 0 { b"tea\n" } else { b"te" });
+        guest.reset();
+        Ok(())
+    })
+}
+
+fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
+    give_back(trial, "had ordered fire", |_number, mut guest| {
+        guest.send(b"fire\n");
+        match guest.line(trial.terms.limit) {
+            Got::End(rest) | Got::Reset(rest) if rest.is_empty() => Ok(()),
+            other => Err(Finding::falls(format!(
+                "a guest ordered fire, expected the end of the connection, and got {}",
+                Trial::describe(&other)
+            ))),
+        }
+    })
+}
+
+/// Lets more guests than there are seats sit down and end their visits like this, one after the other, while one guest
+/// who has nothing to do with it stays.
+fn give_back(
+    trial: &Trial<'_>,
+    what_happened: &str,
+    end_visit: impl Fn(usize, Client) -> Result<(), Finding>,
+) -> Judged {
+    const VISITS: usize = SEATS + 2;
+    let mut counter = trial.start()?;
+    let after = |visits| match visits {
+        0 => "at the beginning".to_owned(),
+        1 => format!("after a guest {what_happened}"),
+        _ => format!("after each of {visits} guests {what_happened}"),
+    };
+    let mut regular = sit_down(trial, &mut counter, "regular guest", &after(0))?;
+    for number in 1..=VISITS {
+        let guest = sit_down(trial, &mut counter, &format!("guest {number}"), &after(number - 1))?;
+        end_visit(number, guest).map_err(|finding| with_obituary(&mut counter, finding))?;
+    }
+    let _next = sit_down(trial, &mut counter, "next guest", &after(VISITS))?;
+    served(trial, &mut regular, "tea").map_err(|finding| {
+        let when = format!("each of {VISITS} guests {what_happened}, and a guest beside them ordered");
+        about(&when, &with_obituary(&mut counter, finding))
+    })?;
+    Ok(Finding::holds(format!("each of {VISITS} guests {what_happened}, and the next was seated")))
+}
+
+/// Lets guests come until one is told that all seats are taken.
+fn fill(trial: &Trial<'_>, counter: &mut Running) -> Result<Vec<Client>, Finding> {
+    const MOST: usize = 2 * SEATS;
+    let mut seated = Vec::new();
+    while seated.len() < MOST {
+        let number = seated.len() + 1;
+        let mut guest = counter.connect(&format!("guest {number}")).map_err(Finding::falls)?;
+        match guest.line(trial.terms.limit) {
+            Got::Line(line) if line == b"seated\n" => seated.push(guest),
+            Got::Line(line) if line == b"busy\n" => {
+                guest.leave();
+                return Ok(seated);
+            }
+            other => {
+                let expected = format!("guest {number} came, expected \"seated\\n\" or \"busy\\n\", and got");
+                let finding = Finding::falls(format!("{expected} {}", Trial::describe(&other)));
+                return Err(with_obituary(counter, finding));
+            }
+        }
+    }
+    Err(Finding::falls(format!("there are {SEATS} seats, and {MOST} guests were seated, with no end")))
+}
+
+/// Lets a guest come again and again until a seat is free: the counter may take a moment to see that somebody has left.
+fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) -> Result<Client, Finding> {
+    let mut told_busy = 0;
+    let seated = wait_until(trial.terms.limit, || {
+        // All but the first visit look the same.
+        let quiet = Recorder::new();
+        let recorder = if told_busy == 0 { trial.recorder } else { &quiet };
+        let mut guest = match counter.connect_with(name, recorder, None) {
+            Ok(guest) => guest,
+            Err(why) => return Some(Err(Finding::falls(format!("{when}: {why}")))),
+        };
+        match guest.line(trial.terms.limit) {
+            Got::Line(line) if line == b"seated\n" => Some(Ok(guest)),
+            Got::Line(line) if line == b"busy\n" => {
+                told_busy += 1;
+                guest.leave();
+                None
+            }
+            other => Some(Err(Finding::falls(format!("{when}, a guest came, and got {}", Trial::describe(&other))))),
+        }
+    });
+    if told_busy > 1 {
+        trial.recorder.note(name, format!("came again, and was told busy {told_busy} times in all"));
+    }
+    match seated {
+        Some(Ok(guest)) => Ok(guest),
+        Some(Err(finding)) => Err(with_obituary(counter, finding)),
+        None => Err(Finding::falls(format!(
+            "{when}, there must be a free seat, and the next guest was told busy for {} s",
+            trial.terms.limit.as_secs()
+        ))),
+    }
+}
+
+/// Expects that an order is served.
+fn served(trial: &Trial<'_>, guest: &mut Client, order: &str) -> Result<(), Finding> {
+    ask(trial, guest, order, &format!("here is your {order}"))
+}

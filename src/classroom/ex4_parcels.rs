@@ -1,0 +1,418 @@
+//! The parcel office.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::kit::difference;
+use super::{Check, Exercise};
+use crate::lab::client::{Client, Got};
+use crate::lab::kernel;
+use crate::lab::recording::{Payload, What, escape, group};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "04",
+    title: "The parcel office",
+    folder: "chapters/04_partial_read_write/exercise",
+    checks: &[
+        Check {
+            probe: Probe {
+                name: "plain-parcels",
+                does: "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come back \
+                       reversed, while the client keeps its side open",
+                remedy: "Contents are bytes, any of them, and none at all is a parcel too",
+                examine: plain_parcels,
+                ..PLAIN
+            },
+            points: 1,
+            page: "04_partial_read_write.html#a-frame-with-a-header",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "header-in-pieces",
+                does: "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
+                remedy: "A read returns what has come, and that may be half a header",
+                examine: header_in_pieces,
+                ..PLAIN
+            },
+            points: 2,
+            page: "04_partial_read_write.html#half-a-header",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "joined-parcels",
+                does: "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
+                       its other half has followed",
+                remedy: "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
+                examine: joined_parcels,
+                ..PLAIN
+            },
+            points: 2,
+            page: "04_partial_read_write.html#two-messages-in-one-read",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "largest-parcel",
+                does: "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come back",
+                remedy: "A large parcel fits neither one read nor, when its client is slow, one write",
+                examine: largest_parcel,
+                ..PLAIN
+            },
+            points: 1,
+            page: "04_partial_read_write.html#a-write-that-takes-half",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "oversize-refused",
+                does: "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each must \
+                       be refused at once",
+                remedy: "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
+                examine: oversize_refused,
+                ..PLAIN
+            },
+            points: 2,
+            page: "04_partial_read_write.html#a-frame-with-a-header",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "refusal-arrives",
+                does: "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and then \
+                       the end, not a reset",
+                remedy: "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
+                examine: refusal_arrives,
+                ..PLAIN
+            },
+            points: 1,
+            page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "cut-off-parcel",
+                does: "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much had \
+                       come, and the half parcel not be answered",
+                remedy: "An end in the middle of a message is not the end of a conversation, and half a message is no message",
+                examine: cut_off_parcel,
+                ..PLAIN
+            },
+            points: 1,
+            page: "04_partial_read_write.html#the-server-of-this-step",
+            starter_falls: true,
+        },
+    ],
+};
+
+/// What the checks of this exercise have in common.
+const PLAIN: Probe = Probe {
+    name: "",
+    chapter: 4,
+    does: "",
+    remedy: "",
+    needs: Needs::Address,
+    needs_echo: false,
+    runs_alone: false,
+    examine: plain_parcels,
+};
+
+/// The largest parcel, in bytes.
+const LARGEST: usize = 1024 * 1024;
+
+fn plain_parcels(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut office = Office::open(trial, &mut server, None)?;
+    for contents in [&b"parcel"[..], b"", b"\x00\xff\x0d\x0a caf\xe9", b"!"] {
+        office.client.send(&parcel(contents));
+        office.expect_back(contents)?;
+    }
+    office.client.half_close();
+    office.expect_end()?;
+    Ok(Finding::holds("four parcels came back reversed, and after the last the end"))
+}
+
+fn header_in_pieces(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut office = Office::open(trial, &mut server, None)?;
+    let contents = b"piece by piece";
+    let whole = parcel(contents);
+    // The third piece holds the end of the header and the beginning of the contents.
+    for piece in [&whole[..1], &whole[1..3], &whole[3..7], &whole[7..]] {
+        office.client.send(piece);
+        let_it_read(&server, &office.client);
+    }
+    office.expect_back(contents)?;
+    Ok(Finding::holds("a parcel in four pieces was answered as a whole"))
+}
+
+fn joined_parcels(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut office = Office::open(trial, &mut server, None)?;
+    let fourth = parcel(b"and the fourth");
+    let (half, other_half) = fourth.split_at(10);
+    office.client.send(&[&parcel(b"one"), &parcel(b"two two"), &parcel(b"three"), half].concat());
+    for contents in [&b"one"[..], b"two two", b"three"] {
+        office.expect_back(contents)?;
+    }
+    office.client.send(other_half);
+    office.expect_back(b"and the fourth")?;
+    office.client.half_close();
+    office.expect_end()?;
+    Ok(Finding::holds("three parcels and a half in one write: three answers, and the fourth when it was whole"))
+}
+
+fn largest_parcel(trial: &Trial<'_>) -> Judged {
+    // So many that the kernels can't hold all the answers while the client doesn't read.
+    const PARCELS: u8 = 8;
+    const WINDOW: usize = 32 * 1024;
+    // Long enough for a server to write all that goes without waiting. A shorter time only lets a faulty one pass.
+    const LATE: Duration = Duration::from_millis(500);
+    let mut server = trial.start()?;
+    let office = Office::open(trial, &mut server, Some(WINDOW))?;
+    let contents = |number: u8| -> Vec<u8> {
+        (0..LARGEST)
+            .map(|index| b'a' + u8::try_from(index / 7 % 26).unwrap_or(0))
+            .chain([b'0' + number])
+            .skip(1)
+            .collect()
+    };
+    let mut sender =
+        office.client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+    office.client.note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", group(LARGEST)));
+    let sending = thread::spawn(move || {
+        // An error means that the server doesn't take them, which shows at the reading side.
+        let _ = (0..PARCELS).try_for_each(|number| sender.write_all(&parcel(&contents(number))));
+    });
+    wait_until(LATE, || None::<()>);
+    let judged = (0..PARCELS).try_for_each(|number| {
+        office.expect_back(&contents(number)).map_err(|finding| about(&format!("parcel {}", number + 1), &finding))
+    });
+    drop(office.client.stream().shutdown(Shutdown::Both));
+    let _ = sending.join();
+    judged?;
+    Ok(Finding::holds(format!(
+        "{PARCELS} parcels of {} bytes came back whole, to a client that read late",
+        group(LARGEST)
+    )))
+}
+
+fn oversize_refused(trial: &Trial<'_>) -> Judged {
+    for announced in [LARGEST + 1, u32::MAX as usize] {
+        let mut server = trial.start()?;
+        let mut office = Office::open(trial, &mut server, None)?;
+        office.client.send(&header(announced));
+        office
+            .expect_refusal("error: too large")
+            .map_err(|finding| about(&format!("a header announced {} bytes", group(announced)), &finding))?;
+        office.expect_end()?;
+    }
+    Ok(Finding::holds("parcels of 1 MiB and a byte and of 4 GiB were refused as soon as their headers had come"))
+}
+
+fn refusal_arrives(trial: &Trial<'_>) -> Judged {
+    // Little enough for the kernels to take it all, even if the server reads none of it.
+    const SENT: usize = 48 * 1024;
+    let mut server = trial.start()?;
+    let mut office = Office::open(trial, &mut server, None)?;
+    office.client.send(&[&header(2 * LARGEST)[..], &vec![b'x'; SENT]].concat());
+    office.expect_refusal("error: too large")?;
+    office.expect_end().map_err(|finding| about("after the refusal", &finding))?;
+    Ok(Finding::holds(format!("the refusal came, and then the end, though {} bytes more had been sent", group(SENT))))
+}
+
+fn cut_off_parcel(trial: &Trial<'_>) -> Judged {
+    for (sent, refusal) in [
+        (&parcel(b"0123456789")[..8], "error: cut off after 4 of 10 bytes"),
+        (&header(10)[..2], "error: cut off after 2 of 4 bytes"),
+    ] {
+        let mut server = trial.start()?;
+        let mut office = Office::open(trial, &mut server, None)?;
+        office.client.send(&parcel(b"whole"));
+        office.expect_back(b"whole")?;
+        office.client.send(sent);
+        office.client.half_close();
+        office
+            .expect_refusal(refusal)
+            .map_err(|finding| about(&format!("the client sent {} and ended its side", shown(sent)), &finding))?;
+        office.expect_end()?;
+    }
+    Ok(Finding::holds("half a parcel and half a header were answered with how much of them had come"))
+}
+
+/// The four bytes before so many bytes of contents.
+fn header(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn parcel(contents: &[u8]) -> Vec<u8> {
+    [&header(contents.len()), contents].concat()
+}
+
+/// Gives the server time to read what was sent, so that the next bytes come with another read. If it needs longer, they
+/// may come together, and a faulty server pass.
+fn let_it_read(server: &Running, client: &Client) {
+    let own = client.stream().local_addr().ok();
+    let unread = || own.and_then(|own| kernel::unread(server.addr(), own));
+    // Where that can't be seen, it is a short wait.
+    let patience = Duration::from_millis(if unread().is_some() { 1000 } else { 50 });
+    wait_until(patience, || (unread() == Some(0)).then_some(()));
+}
+
+/// A finding that says when it happened.
+fn about(when: &str, finding: &Finding) -> Finding {
+    Finding { verdict: finding.verdict, evidence: format!("{when}:\n{}", finding.evidence) }
+}
+
+/// A client that reads parcels.
+struct Office<'a> {
+    trial: &'a Trial<'a>,
+    client: Client,
+}
+
+impl<'a> Office<'a> {
+    fn open(trial: &'a Trial<'a>, server: &mut Running, window: Option<usize>) -> Result<Self, Finding> {
+        let client = server.connect_with("client 1", trial.recorder, window).map_err(Finding::falls)?;
+        Ok(Office { trial, client })
+    }
+
+    /// Expects these contents to come back, reversed.
+    fn expect_back(&self, contents: &[u8]) -> Result<(), Finding> {
+        let reversed: Vec<u8> = contents.iter().rev().copied().collect();
+        self.expect(&reversed)
+    }
+
+    /// Expects this text as a parcel. It isn't reversed.
+    fn expect_refusal(&self, text: &str) -> Result<(), Finding> {
+        self.expect(text.as_bytes())
+    }
+
+    /// Expects a parcel with these contents.
+    fn expect(&self, contents: &[u8]) -> Result<(), Finding> {
+        // A wrong one may be of any length, and never come whole.
+        const CURIOSITY: Duration = Duration::from_millis(300);
+        let limit = self.trial.terms.limit;
+        let expected = header(contents.len());
+        let mut got = Vec::new();
+        let mut came = self.read(&mut got, expected.len(), limit);
+        let right = got == expected;
+        if right {
+            came = self.read(&mut got, contents.len(), limit);
+        } else if came.is_ok() {
+            // It is wrong already. What else has come is only shown.
+            let _ = self.read(&mut got, 48, CURIOSITY);
+        }
+        self.write_down(&got);
+        match came {
+            Ok(()) if right && got[4..] == *contents => Ok(()),
+            Ok(()) if right => Err(Finding::falls(difference(contents, &got[4..]))),
+            Ok(()) => Err(Finding::falls(wrong_header(contents, &got))),
+            Err(other) => {
+                let expected = shown(&[&expected, contents].concat());
+                Err(Finding::falls(format!("expected {expected}, got {}", self.fate(&got, &other))))
+            }
+        }
+    }
+
+    /// Expects the end of the connection, and nothing before it.
+    fn expect_end(&self) -> Result<(), Finding> {
+        let mut got = Vec::new();
+        match self.read(&mut got, 1, self.trial.terms.limit) {
+            Err(Got::End(_)) => {
+                self.trial.recorder.record("client 1", What::SeesEnd);
+                Ok(())
+            }
+            Err(other) => {
+                Err(Finding::falls(format!("expected the end of the connection, got {}", self.fate(&got, &other))))
+            }
+            Ok(()) => {
+                self.write_down(&got);
+                Err(Finding::falls(format!("expected the end of the connection, got {}", shown(&got))))
+            }
+        }
+    }
+
+    /// Appends `count` bytes to `got`, or as many as come before something else.
+    fn read(&self, got: &mut Vec<u8>, count: usize, patience: Duration) -> Result<(), Got> {
+        let mut buffer = [0; 16 * 1024];
+        let wanted = got.len() + count;
+        let deadline = Instant::now() + patience;
+        while got.len() < wanted {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A timeout of zero is an error to std; a last look is still due.
+            let _ = self.client.stream().set_read_timeout(Some(left.max(Duration::from_millis(1))));
+            let most = buffer.len().min(wanted - got.len());
+            match self.client.stream().read(&mut buffer[..most]) {
+                Ok(0) => return Err(Got::End(Vec::new())),
+                Ok(count) => got.extend_from_slice(&buffer[..count]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if left.is_zero() {
+                        return Err(Got::Nothing(Vec::new(), patience));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Got::Reset(Vec::new())),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_down(&self, got: &[u8]) {
+        if !got.is_empty() {
+            self.trial.recorder.record("client 1", What::Receives(Payload::new(got)));
+        }
+    }
+
+    /// Writes down what came instead, and says it as part of a sentence.
+    fn fate(&self, got: &[u8], other: &Got) -> String {
+        let what = match other {
+            Got::End(_) => What::SeesEnd,
+            Got::Nothing(_, patience) => {
+                What::HearsNothing { for_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX) }
+            }
+            _ => What::SeesReset,
+        };
+        self.trial.recorder.record("client 1", what);
+        let fate = Trial::describe(other);
+        if got.is_empty() { fate } else { format!("{}, then {fate}", shown(got)) }
+    }
+}
+
+/// `[00 00 00 06] "lecrap" (10 bytes)`: the header as numbers, the contents as text.
+fn shown(bytes: &[u8]) -> String {
+    const MOST: usize = 40;
+    let (header, contents) = bytes.split_at(bytes.len().min(4));
+    let more = if contents.len() > MOST { "…" } else { "" };
+    let text = match contents {
+        [] => String::new(),
+        _ => format!(" \"{}{more}\"", escape(&contents[..contents.len().min(MOST)])),
+    };
+    let unit = if bytes.len() == 1 { "byte" } else { "bytes" };
+    format!("[{}]{text} ({} {unit})", in_hex(header), group(bytes.len()))
+}
+
+fn in_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+/// The header that was expected and the one that came, one above the other, with a caret at the first byte that differs.
+fn wrong_header(contents: &[u8], got: &[u8]) -> String {
+    let expected = header(contents.len());
+    let (wrong, rest) = got.split_at(expected.len());
+    let same = expected.iter().zip(wrong).take_while(|(one, other)| one == other).count();
+    let rest = if rest.is_empty() { String::new() } else { format!(", then \"{}\"", escape(rest)) };
+    format!(
+        "expected header {}, then \"{}\"\n     got header {}{rest}\n                {:before$}^ byte {same}",
+        in_hex(&expected),
+        escape(&contents[..contents.len().min(48)]),
+        in_hex(wrong),
+        "",
+        before = 3 * same
+    )
+}

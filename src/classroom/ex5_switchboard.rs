@@ -1,0 +1,378 @@
+//! The switchboard.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::kit::{ask, difference, expect_end, expect_line};
+use super::{Check, Exercise};
+use crate::lab::client::{Client, Got};
+use crate::lab::recording::{Payload, escape};
+use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
+
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "05",
+    title: "The switchboard",
+    folder: "chapters/05_bufread_lines/exercise",
+    checks: &[
+        Check {
+            probe: Probe {
+                name: "four-commands",
+                does: "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
+                remedy: "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
+                examine: four_commands,
+                ..PLAIN
+            },
+            points: 1,
+            page: "05_bufread_lines.html#the-server-of-this-step",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "carriage-return",
+                does: "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other must",
+                remedy: "Half of the world's programs end a line with two bytes, and neither belongs to the text",
+                examine: carriage_return,
+                ..PLAIN
+            },
+            points: 1,
+            page: "05_bufread_lines.html#linux-macos-windows",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "any-bytes",
+                does: "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
+                       change nothing but a to z",
+                remedy: "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
+                examine: any_bytes,
+                ..PLAIN
+            },
+            points: 2,
+            page: "05_bufread_lines.html#not-utf8",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "longest-line",
+                does: "Sends a line of 1,024 bytes, one of 1,025, and one without an end; what is too long must be refused \
+                       before it ends, and the line after it be a command again",
+                remedy: "A newline may never come, and until then the line grows in your memory",
+                examine: longest_line,
+                ..PLAIN
+            },
+            points: 2,
+            page: "05_bufread_lines.html#the-pitfall",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "joined-commands",
+                does: "Sends two commands and half of a third in one write; two answers must come before the other half does",
+                remedy: "A client may wait for its answers before it says the rest, and then both wait for ever",
+                examine: joined_commands,
+                ..PLAIN
+            },
+            points: 1,
+            page: "05_bufread_lines.html#why",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                name: "one-write",
+                does: "Sends 32 commands in one packet, again and again; their answers must come in one piece",
+                remedy: "Each write is a system call and a packet, and costs more than the answer in it",
+                // Not for fairness: beside others it would miss more.
+                runs_alone: true,
+                examine: one_write,
+                ..PLAIN
+            },
+            points: 2,
+            page: "05_bufread_lines.html#why",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                name: "leaving",
+                does: "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye and \
+                       then the end, not a reset, and the half command no answer",
+                remedy: "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
+                examine: leaving,
+                ..PLAIN
+            },
+            points: 1,
+            page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
+            starter_falls: true,
+        },
+    ],
+};
+
+/// What the checks of this exercise have in common.
+const PLAIN: Probe = Probe {
+    name: "",
+    chapter: 5,
+    does: "",
+    remedy: "",
+    needs: Needs::Address,
+    needs_echo: false,
+    runs_alone: false,
+    examine: four_commands,
+};
+
+/// The longest line, in bytes, its end not counted.
+const LONGEST: usize = 1024;
+
+fn four_commands(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    ask(trial, &mut client, "UPPER hello world", "HELLO WORLD")?;
+    ask(trial, &mut client, "LEN hello world", "11")?;
+    for wrong in ["dial 5", "upper hello", "LENGTH x", "", "QUIT now"] {
+        client.send(format!("{wrong}\n").as_bytes());
+        expect_error(trial, &mut client).map_err(|finding| about(&format!("after \"{wrong}\""), &finding))?;
+    }
+    ask(trial, &mut client, "UPPER  two  spaces", " TWO  SPACES")?;
+    ask(trial, &mut client, "QUIT", "bye")?;
+    expect_end(trial, &mut client)?;
+    Ok(Finding::holds("UPPER, LEN and QUIT were carried out, and five wrong commands answered with errors in between"))
+}
+
+fn carriage_return(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let longest = format!("LEN {}\r", "x".repeat(LONGEST - 4));
+    for (command, answer) in [("LEN over\r", "4"), ("UPPER over\r", "OVER"), ("LEN o\rver\r", "5"), (&longest, "1020")]
+    {
+        give(trial, &mut client, command.as_bytes(), answer.as_bytes())?;
+    }
+    ask(trial, &mut client, "QUIT\r", "bye")?;
+    expect_end(trial, &mut client)?;
+    Ok(Finding::holds("lines that ended with \\r\\n were answered like those that end with \\n"))
+}
+
+fn any_bytes(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    for (command, answer) in [
+        ("LEN caf\u{e9}".as_bytes(), &b"5"[..]),
+        ("UPPER stra\u{df}e".as_bytes(), "STRA\u{df}E".as_bytes()),
+        (b"LEN caf\xe9", b"4"),
+        (b"UPPER caf\xe9 \xff\x00 au lait", b"CAF\xe9 \xff\x00 AU LAIT"),
+    ] {
+        give(trial, &mut client, command, answer)?;
+    }
+    client.send(b"\xff\xfe\n");
+    expect_error(trial, &mut client).map_err(|finding| about("after \"\\xff\\xfe\"", &finding))?;
+    Ok(Finding::holds("bytes were counted as bytes, and those that aren't a to z came back as they were"))
+}
+
+fn longest_line(trial: &Trial<'_>) -> Judged {
+    let longest = format!("LEN {}", "x".repeat(LONGEST - 4));
+    {
+        let mut server = trial.start()?;
+        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        ask(trial, &mut client, &longest, "1020")
+            .map_err(|finding| about("after a line of 1,024 bytes, which is not too long", &finding))?;
+        client.send(format!("{longest}x\n").as_bytes());
+        expect_error(trial, &mut client).map_err(|finding| about("after a line of 1,025 bytes", &finding))?;
+        ask(trial, &mut client, "LEN next", "4").map_err(|finding| about("after the line too long", &finding))?;
+    }
+    trial.twice(|patience| {
+        let mut server = trial.start()?;
+        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        client.send("x".repeat(2 * LONGEST).as_bytes());
+        let error = client.line(patience);
+        let (early, waited) = match error {
+            Got::Line(_) => (error, false),
+            Got::Nothing(..) if patience < trial.terms.limit => {
+                client.send(b"\n");
+                let end_sent = Instant::now();
+                let late = client.line(trial.terms.limit);
+                if end_sent.elapsed() > Silence::SOON {
+                    return Ok(Silence::Longer);
+                }
+                (late, true)
+            }
+            _ => (error, false),
+        };
+        judge_error(&early).map_err(|finding| about("after 2,048 bytes without a newline", &finding))?;
+        if waited {
+            return Ok(Silence::UntilThen(Finding::falls(
+                "2,048 bytes without a newline were not refused until the newline came; then they were at once",
+            )));
+        }
+        // More of the line, which has been refused already.
+        client.send(&[&vec![b'x'; 50_000][..], b"\nLEN after\n"].concat());
+        expect_line(trial, &mut client, "5")
+            .map_err(|finding| about("after the rest of that line, its end, and \"LEN after\"", &finding))?;
+        Ok(Silence::No(Finding::holds(
+            "1,024 bytes were taken and 1,025 refused, an endless line before its end, and the next line was a command",
+        )))
+    })
+}
+
+fn joined_commands(trial: &Trial<'_>) -> Judged {
+    trial.twice(|patience| {
+        let mut server = trial.start()?;
+        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        client.send(b"LEN one\nUPPER two\nLEN thr");
+        let first = client.line(patience);
+        let waited = matches!(first, Got::Nothing(..)) && patience < trial.terms.limit;
+        client.note("says the rest");
+        client.send(b"ee\n");
+        let rest_sent = Instant::now();
+        if waited {
+            expect_line(trial, &mut client, "3")?;
+            if rest_sent.elapsed() > Silence::SOON {
+                return Ok(Silence::Longer);
+            }
+            return Ok(Silence::UntilThen(Finding::falls(
+                "sent two commands and half of a third, and no answer came until the other half did; then it came at once",
+            )));
+        }
+        match &first {
+            Got::Line(line) if line == b"3\n" => {}
+            Got::Line(line) => return Err(Finding::falls(difference(b"3\n", line))),
+            other => return Err(Finding::falls(format!("expected \"3\\n\", got {}", Trial::describe(other)))),
+        }
+        expect_line(trial, &mut client, "TWO")?;
+        expect_line(trial, &mut client, "5")?;
+        Ok(Silence::No(Finding::holds("the answers to two commands came without waiting for the other half of a third")))
+    })
+}
+
+/// One write of a few hundred bytes is one segment, and a client that waits gets all of it with one read. So an answer in
+/// pieces was written in pieces. The reverse isn't certain: pieces may meet on their way. Hence many rounds, and a server
+/// that is faulty has to be lucky in all but two of them.
+fn one_write(trial: &Trial<'_>) -> Judged {
+    const ROUNDS: usize = 500;
+    const COMMANDS: usize = 32;
+    const ENOUGH: usize = 3;
+    let mut server = trial.start()?;
+    let client = server.connect("client 1").map_err(Finding::falls)?;
+    client.note(format!("sends {COMMANDS} commands in one packet, up to {ROUNDS} times"));
+    let mut in_pieces = 0;
+    for round in 1..=ROUNDS {
+        let text = |command: usize| format!("r{round} c{command}");
+        // Less than one line may have, so that any server has room for them.
+        let commands: String = (0..COMMANDS).map(|command| format!("UPPER {}\n", text(command))).collect();
+        let expected: String = (0..COMMANDS).map(|command| text(command).to_uppercase() + "\n").collect();
+        let _ = client.stream().write_all(commands.as_bytes());
+        let mut got = Vec::new();
+        let mut first = 0;
+        while got.len() < expected.len() {
+            let piece = read_once(trial, &client).map_err(|other| {
+                let so_far = if got.is_empty() { String::new() } else { format!("{}, then ", Payload::new(&got)) };
+                let missing = Trial::describe(&other);
+                Finding::falls(format!("expected {}, got {so_far}{missing}", Payload::new(expected.as_bytes())))
+            })?;
+            got.extend_from_slice(&piece);
+            first = if first == 0 { piece.len() } else { first };
+        }
+        if got != expected.as_bytes() {
+            return Ok(Finding::falls(difference(expected.as_bytes(), &got)));
+        }
+        if first == got.len() {
+            continue;
+        }
+        client.note(format!("gets the answers of round {round} in pieces: at first {first} of {} bytes", got.len()));
+        in_pieces += 1;
+        if in_pieces == ENOUGH {
+            return Ok(Finding::falls(format!(
+                "sent {COMMANDS} commands in one packet, and at first got {}, {first} of {} bytes: they weren't answered \
+                 with one write. (Seen {in_pieces} times in {round} rounds.)",
+                Payload::new(&got[..first]),
+                got.len()
+            )));
+        }
+    }
+    client.note(format!("has got all the answers, each round's in one piece but {in_pieces}"));
+    Ok(Finding::holds(format!("in {ROUNDS} rounds, {COMMANDS} commands in one packet were answered in one piece")))
+}
+
+/// What one read gets. At first it looks without waiting: a client that has to be woken is late for the first of two
+/// pieces, and finds both.
+fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Got> {
+    const EAGER: Duration = Duration::from_millis(1);
+    let mut buffer = vec![0; 4096];
+    let limit = trial.terms.limit;
+    let mut stream = client.stream();
+    let _ = stream.set_read_timeout(Some(limit));
+    let _ = stream.set_nonblocking(true);
+    let start = Instant::now();
+    let mut waits = false;
+    loop {
+        let read = stream.read(&mut buffer);
+        match read {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if waits {
+                    return Err(Got::Nothing(Vec::new(), limit));
+                }
+                if start.elapsed() > EAGER {
+                    waits = stream.set_nonblocking(false).is_ok();
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ended => {
+                let _ = stream.set_nonblocking(false);
+                return match ended {
+                    Ok(0) => Err(Got::End(Vec::new())),
+                    Ok(count) => {
+                        buffer.truncate(count);
+                        Ok(buffer)
+                    }
+                    Err(_) => Err(Got::Reset(Vec::new())),
+                };
+            }
+        }
+    }
+}
+
+fn leaving(trial: &Trial<'_>) -> Judged {
+    // Little enough for the kernels to take it all, even if the server reads none of it.
+    const MORE: usize = 3000;
+    let mut server = trial.start()?;
+    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    client.send(format!("UPPER one\nQUIT\n{}", "LEN late\n".repeat(MORE)).as_bytes());
+    expect_line(trial, &mut client, "ONE")?;
+    expect_line(trial, &mut client, "bye")?;
+    expect_end(trial, &mut client).map_err(|finding| about("after the bye", &finding))?;
+    client.leave();
+
+    let mut next = server.connect("client 2").map_err(Finding::falls)?;
+    next.send(b"LEN whole\nLEN ha");
+    next.half_close();
+    expect_line(trial, &mut next, "5")?;
+    expect_end(trial, &mut next)
+        .map_err(|finding| about("the client sent \"LEN ha\", without a newline, and ended its side", &finding))?;
+    Ok(Finding::holds("QUIT was answered with bye and the end, and half a command with the end alone"))
+}
+
+/// Gives a command of any bytes, and expects this answer.
+fn give(trial: &Trial<'_>, client: &mut Client, command: &[u8], answer: &[u8]) -> Result<(), Finding> {
+    let command = [command, b"\n"].concat();
+    let expected = [answer, b"\n"].concat();
+    client.send(&command);
+    let wrong = match &client.line(trial.terms.limit) {
+        Got::Line(line) if *line == expected => return Ok(()),
+        Got::Line(line) => difference(&expected, line),
+        other => format!("expected \"{}\", got {}", escape(&expected), Trial::describe(other)),
+    };
+    Err(Finding::falls(format!("after {}:\n{wrong}", Payload::new(&command))))
+}
+
+/// Expects a line that begins with `error: `.
+fn expect_error(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
+    judge_error(&client.line(trial.terms.limit))
+}
+
+fn judge_error(got: &Got) -> Result<(), Finding> {
+    match got {
+        Got::Line(line) if line.starts_with(b"error: ") => Ok(()),
+        other => Err(Finding::falls(format!("expected a line \"error: …\", got {}", Trial::describe(other)))),
+    }
+}
+
+/// A finding that says when it happened.
+fn about(when: &str, finding: &Finding) -> Finding {
+    Finding { verdict: finding.verdict, evidence: format!("{when}:\n{}", finding.evidence) }
+}

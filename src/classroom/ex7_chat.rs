@@ -1,0 +1,625 @@
+//! The chat room.
+
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::ex6_closing::{GRACE, ask_to_stop, expect_bye, on_signal, unreachable, when};
+use super::kit::{ask, difference, expect_end, expect_line};
+use super::{Check, Exercise};
+use crate::lab::client::{Client, Got};
+use crate::lab::recording::{Recorder, escape, group};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, itself};
+
+/// The longest that a check goes on with a server that is slow, and not yet wrong.
+const TOO_LONG: Duration = Duration::from_secs(60);
+
+/// The longest line, in bytes, its end not counted.
+const LONGEST_LINE: usize = 1024;
+
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "capstone",
+    title: "The chat room",
+    folder: "chapters/capstone/exercise",
+    checks: &[
+        Check {
+            probe: Probe {
+                does: "Two members join, say something to each other, ask who is there, and one leaves",
+                remedy: "This is what the room is for; the other checks ask whether it stays so among bad clients",
+                examine: room_talks,
+                ..on_tcp("room-talks")
+            },
+            points: 2,
+            page: "05_bufread_lines.html#the-server-of-this-step",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                does: "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
+                remedy: "A client that was told what is wrong can do better; one that hears nothing waits",
+                examine: room_rules,
+                ..on_tcp("room-rules")
+            },
+            points: 2,
+            page: "04_partial_read_write.html#why",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                does: "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
+                remedy: "TCP carries bytes and knows no commands; where a read ends, a command need not",
+                examine: chopped_commands,
+                ..on_tcp("chopped-commands")
+            },
+            points: 3,
+            page: "04_partial_read_write.html#the-pitfall",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                does: "Sends a line of 1024 bytes, then one without end; it must be told so, and the others go on",
+                remedy: "A line without a limit takes all memory, and a reset can destroy the answer to it",
+                examine: long_line,
+                ..on_tcp("long-line-told")
+            },
+            points: 2,
+            page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                does: "One member resets its connection, one ends it inside a command; the others must hear of it",
+                remedy: "Few clients say goodbye; a name that is never given back is taken for ever",
+                examine: vanished_members,
+                ..on_tcp("vanished-members")
+            },
+            points: 2,
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                does: "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
+                remedy: "A room in which one silent client holds up the others is none",
+                examine: crowded_room,
+                ..on_tcp("crowded-room")
+            },
+            points: 1,
+            page: "03_thread_per_conn.html#predict-then-run",
+            starter_falls: false,
+        },
+        Check {
+            probe: Probe {
+                does: "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
+                remedy: "Accepting one client can fail, and that says nothing about the next",
+                needs: Needs::CommandOnLinux,
+                examine: more_than_chairs,
+                ..on_tcp("more-than-chairs")
+            },
+            points: 1,
+            page: "03_thread_per_conn.html#one-failed-accept-ends-the-server",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                does: "One member never reads while another says up to 8 MiB; all others must hear all, in order",
+                remedy: "One client that is asleep must not silence all those who are awake",
+                examine: slow_reader,
+                ..on_tcp("slow-reader")
+            },
+            points: 3,
+            page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                does: "One member never reads; when more than 1000 lines would wait for it, it must be put out",
+                remedy: "What waits for a client that never reads has to be kept somewhere, and memory ends",
+                examine: slow_reader_out,
+                ..on_tcp("slow-reader-out")
+            },
+            points: 2,
+            page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
+            starter_falls: true,
+        },
+        Check {
+            probe: Probe {
+                does: "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
+                remedy: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
+                examine: room_closes,
+                ..on_signal("room-closes")
+            },
+            points: 2,
+            page: "06_graceful_shutdown.html#why",
+            starter_falls: true,
+        },
+    ],
+};
+
+/// A check that starts the server and talks to it. What it does is still to be said.
+///
+/// Each starts a room of its own: in one that went on, the names of the check before could still be taken.
+const fn on_tcp(name: &'static str) -> Probe {
+    Probe { needs: Needs::Command, ..on_signal(name) }
+}
+
+/// A client that has joined under this name.
+fn member(trial: &Trial<'_>, server: &mut Running, name: &str) -> Result<Client, Finding> {
+    let mut client = server.connect(name).map_err(unreachable)?;
+    join(trial, &mut client, name)?;
+    Ok(client)
+}
+
+fn join(trial: &Trial<'_>, client: &mut Client, name: &str) -> Result<(), Finding> {
+    ask(trial, client, &format!("join {name}"), &format!("welcome {name}"))
+}
+
+/// A client says something, and each of these hears it.
+fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut Client)]) -> Result<(), Finding> {
+    for (name, client) in members.iter_mut() {
+        if *name == speaker {
+            client.send(format!("say {text}\n").as_bytes());
+        }
+    }
+    for (name, client) in members {
+        let heard = expect_line(trial, client, &format!("{speaker}: {text}"));
+        heard.map_err(|finding| when(&format!("{speaker} said something, and {name}"), &finding))?;
+    }
+    Ok(())
+}
+
+fn room_talks(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut alice = member(trial, &mut server, "alice")?;
+    let mut bob = member(trial, &mut server, "bob")?;
+    expect_line(trial, &mut alice, "* bob joined")?;
+    say(trial, "alice", "hello", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
+    say(trial, "bob", "hi there", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
+    ask(trial, &mut bob, "who", "here: alice, bob")?;
+    ask(trial, &mut bob, "leave", "bye").map_err(|finding| when("bob left", &finding))?;
+    expect_end(trial, &mut bob).map_err(|finding| when("bob left and was told bye", &finding))?;
+    expect_line(trial, &mut alice, "* bob left")?;
+    ask(trial, &mut alice, "who", "here: alice")?;
+    Ok(Finding::holds("two members joined, talked, asked who was there, and one left"))
+}
+
+fn room_rules(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut alice = member(trial, &mut server, "alice")?;
+    let mut client = server.connect("client 2").map_err(unreachable)?;
+    for (command, answer) in [
+        ("say hello", "error: join first"),
+        ("who", "error: join first"),
+        ("join", "error: bad name"),
+        ("join two words", "error: bad name"),
+        ("join seventeenletters1", "error: bad name"),
+        ("join b-o-b", "error: bad name"),
+        ("join alice", "error: name taken"),
+        ("join sixteenletters16", "welcome sixteenletters16"),
+        ("join bob", "error: already joined"),
+        ("dance", "error: unknown command"),
+        ("who", "here: alice, sixteenletters16"),
+    ] {
+        ask(trial, &mut client, command, answer).map_err(|finding| when(&format!("to \"{command}\""), &finding))?;
+    }
+    expect_line(trial, &mut alice, "* sixteenletters16 joined")
+        .map_err(|finding| when("of all that only one thing concerned the others", &finding))?;
+    Ok(Finding::holds("each mistake was answered by its error, and the client could go on"))
+}
+
+fn chopped_commands(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut alice = server.connect("alice").map_err(unreachable)?;
+    for (index, byte) in b"join alice".iter().enumerate() {
+        alice.send(&[*byte]);
+        // The first byte gets the most time to be mistaken for a command; each of the others a little.
+        let patience = Duration::from_millis(if index == 0 { 500 } else { 10 });
+        if alice.comes_within(patience) {
+            return Ok(Finding::falls(format!(
+                "sent \"{}\" of \"join alice\\n\" and got {} before the command was complete",
+                &"join alice"[..=index],
+                Trial::describe(&alice.line(patience))
+            )));
+        }
+    }
+    alice.send(b"\n");
+    expect_line(trial, &mut alice, "welcome alice")?;
+    // One packet, and the last command is not all there.
+    alice.send(b"say one\nsay two\r\nwho\r\nsay \xff\xfe caf\xe9\nsay las");
+    let several = |finding| when("several commands came in one packet", &finding);
+    for answer in ["alice: one", "alice: two", "here: alice"] {
+        expect_line(trial, &mut alice, answer).map_err(several)?;
+    }
+    match alice.line(trial.terms.limit) {
+        Got::Line(line) if line == b"alice: \xff\xfe caf\xe9\n" => {}
+        Got::Line(line) => return Err(Finding::falls(difference(b"alice: \xff\xfe caf\xe9\n", &line))),
+        other => {
+            let other = Trial::describe(&other);
+            return Err(Finding::falls(format!("said something that is not UTF-8, and got {other}")));
+        }
+    }
+    ask(trial, &mut alice, "t", "alice: last").map_err(several)?;
+    Ok(Finding::holds("a command in eleven pieces was one, and five in one packet were five"))
+}
+
+fn long_line(trial: &Trial<'_>) -> Judged {
+    const MOST: usize = 16 * 1024 * 1024;
+    let mut server = trial.start()?;
+    let mut alice = member(trial, &mut server, "alice")?;
+    let mut bob = member(trial, &mut server, "bob")?;
+    expect_line(trial, &mut alice, "* bob joined")?;
+    let longest = "x".repeat(LONGEST_LINE - "say ".len());
+    say(trial, "bob", &longest, &mut [("bob", &mut bob), ("alice", &mut alice)])
+        .map_err(|finding| when("a line of 1024 bytes is not too long", &finding))?;
+
+    let (sent, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut sender =
+        bob.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+    bob.note("sends \"xxxx…\" without a newline, and reads all the time");
+    let sending = thread::spawn({
+        let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
+        move || {
+            while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
+                match sender.write(&[b'x'; 16 * 1024]) {
+                    Ok(count) => _ = sent.fetch_add(count, SeqCst),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // Refused or stuck: either shows at the reading side.
+                    Err(_) => break,
+                }
+            }
+            // The answer may still be on its way to a client that has said everything.
+            let _ = sender.shutdown(Shutdown::Write);
+        }
+    });
+    // While bytes are still being taken, silence is not yet the answer. It is when that takes a minute.
+    let began = Instant::now();
+    let told = loop {
+        let before = sent.load(SeqCst);
+        match bob.line(trial.terms.limit) {
+            Got::Nothing(..) if (before + 1..MOST).contains(&sent.load(SeqCst)) && began.elapsed() < TOO_LONG => {}
+            told => break told,
+        }
+    };
+    enough.store(true, SeqCst);
+    let ended = match &told {
+        Got::Line(line) if line == b"error: line too long\n" => Some(bob.line(trial.terms.limit)),
+        _ => None,
+    };
+    drop(bob.stream().shutdown(Shutdown::Both));
+    let _ = sending.join();
+    let sent = group(sent.load(SeqCst));
+    match (told, ended) {
+        // A reset that came behind the answer did no harm here. Which of the two a client sees is chance.
+        (_, Some(Got::End(rest) | Got::Reset(rest))) if rest.is_empty() => {}
+        (_, Some(other)) => {
+            let other = Trial::describe(&other);
+            return Err(Finding::falls(format!("after \"error: line too long\\n\" expected the end, got {other}")));
+        }
+        (Got::Line(line), None) => return Err(Finding::falls(difference(b"error: line too long\n", &line))),
+        (other, None) => {
+            let other = Trial::describe(&other);
+            return Err(Finding::falls(format!(
+                "{sent} bytes without a newline were sent, and instead of \"error: line too long\\n\" came {other}"
+            )));
+        }
+    }
+    expect_line(trial, &mut alice, "* bob left")
+        .map_err(|finding| when("bob was disconnected, and alice", &finding))?;
+    say(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
+    Ok(Finding::holds(format!("after {sent} bytes without a newline the client was told, and the others that it left")))
+}
+
+fn vanished_members(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut alice = member(trial, &mut server, "alice")?;
+    let bob = member(trial, &mut server, "bob")?;
+    expect_line(trial, &mut alice, "* bob joined")?;
+    let mut carol = member(trial, &mut server, "carol")?;
+    expect_line(trial, &mut alice, "* carol joined")?;
+    bob.reset();
+    for (name, member) in [("alice", &mut alice), ("carol", &mut carol)] {
+        expect_line(trial, member, "* bob left")
+            .map_err(|finding| when(&format!("bob reset its connection, and {name}"), &finding))?;
+    }
+    carol.send(b"say hal");
+    carol.leave();
+    expect_line(trial, &mut alice, "* carol left")
+        .map_err(|finding| when("carol ended her connection in the middle of a command, and alice", &finding))?;
+    let _bob = member(trial, &mut server, "bob").map_err(|finding| when("bob came back", &finding))?;
+    expect_line(trial, &mut alice, "* bob joined")?;
+    ask(trial, &mut alice, "who", "here: alice, bob")?;
+    Ok(Finding::holds("the others heard that they left, and the name was free again"))
+}
+
+fn crowded_room(trial: &Trial<'_>) -> Judged {
+    const GUESTS: usize = 20;
+    const MEMBERS: usize = 40;
+    let quiet = Recorder::new();
+    let mut server = trial.start()?;
+    let mut connect = |name: &str| server.connect_with(name, &quiet, None).map_err(unreachable);
+    let mut guests = Vec::new();
+    for number in 1..=GUESTS {
+        guests.push(connect(&format!("guest {number}"))?);
+    }
+    trial.recorder.note("guests", format!("{GUESTS} connect, and say nothing"));
+    let names: Vec<String> = (1..=MEMBERS).map(|number| format!("m{number:02}")).collect();
+    let mut members = Vec::new();
+    for name in &names {
+        let mut member = connect(name)?;
+        join(trial, &mut member, name).map_err(|finding| {
+            when(&format!("{GUESTS} silent guests, {} members, and {name} joins", members.len()), &finding)
+        })?;
+        members.push(member);
+    }
+    trial.recorder.note("members", format!("{MEMBERS} have joined, and each says hello"));
+    for member in &mut members {
+        member.send(b"say hello\n");
+    }
+    let all: BTreeSet<String> = names.iter().map(|name| format!("{name}: hello\n")).collect();
+    for (name, member) in names.iter().zip(&mut members) {
+        let mut missing: BTreeSet<&[u8]> = all.iter().map(String::as_bytes).collect();
+        let mut news = 0;
+        while let Some(next) = missing.first().copied() {
+            match member.quiet_line(trial.terms.limit) {
+                Got::Line(line) if missing.remove(line.as_slice()) => {}
+                Got::Line(line) if line.starts_with(b"* ") && news < FLOOD => news += 1,
+                Got::Line(line) => {
+                    let line = escape(&line);
+                    return Err(Finding::falls(format!("each said hello once, and {name} heard \"{line}\"")));
+                }
+                other => {
+                    let (next, other) = (escape(next), Trial::describe(&other));
+                    return Err(Finding::falls(format!("{name} did not hear \"{next}\", but got {other}")));
+                }
+            }
+        }
+    }
+    drop(guests);
+    Ok(Finding::holds(format!("beside {GUESTS} silent guests {MEMBERS} members heard {MEMBERS} hellos each")))
+}
+
+fn more_than_chairs(trial: &Trial<'_>) -> Judged {
+    const DESCRIPTORS: usize = 64;
+    const CLIENTS: usize = 100;
+    let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
+    let mut alice = member(trial, &mut server, "alice")?;
+    itself(&server)?;
+    let quiet = Recorder::new();
+    let mut crowd = Vec::new();
+    // The kernel connects those who are not accepted as well, as many as its queue holds.
+    while crowd.len() < CLIENTS {
+        match Client::connect(server.addr(), "client", &quiet, Duration::from_millis(500)) {
+            Ok(client) => crowd.push(client),
+            Err(_) => break,
+        }
+    }
+    trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
+    // The server has no event to announce here. What ends this wait early is its end.
+    let ended = server.process().and_then(|process| process.exits_within(Duration::from_millis(500)));
+    if ended.is_some() {
+        return Ok(Finding::falls(format!(
+            "with {DESCRIPTORS} descriptors and {} clients, {}",
+            crowd.len(),
+            server.obituary().unwrap_or_default()
+        )));
+    }
+    let with_crowd =
+        |finding: Finding| when(&format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients"), &finding);
+    say(trial, "alice", "so many", &mut [("alice", &mut alice)]).map_err(with_crowd)?;
+    drop(crowd);
+    trial.recorder.note("clients", "all leave");
+    // One that turns clients away while it is full may not know yet that the others have left, and is asked again.
+    let began = Instant::now();
+    loop {
+        let mut bob = server.connect("bob").map_err(unreachable)?;
+        bob.send(b"join bob\n");
+        match bob.line(trial.terms.limit) {
+            Got::Line(line) if line == b"welcome bob\n" => break,
+            Got::End(_) | Got::Reset(_) if began.elapsed() < trial.terms.limit => {}
+            other => {
+                let other = Trial::describe(&other);
+                return Err(with_crowd(Finding::falls(format!(
+                    "when they had left, the next one joined and got {other}"
+                ))));
+            }
+        }
+    }
+    expect_line(trial, &mut alice, "* bob joined")?;
+    Ok(Finding::holds(format!(
+        "with {DESCRIPTORS} descriptors and {CLIENTS} clients it went on, and let the next one in when they had left"
+    )))
+}
+
+/// How many lines are said before anybody reads: far fewer than may wait for a member who reads.
+const BATCH: usize = 50;
+
+/// What is said about a member who doesn't read is long, so that it fills the kernel's buffers soon.
+fn speech(number: usize) -> String {
+    format!("{number:06} {}", "x".repeat(980))
+}
+
+/// Says the next batch. That it couldn't shows at the next read.
+fn say_batch(speaker: &Client, from: usize) {
+    let batch: String = (from..from + BATCH).map(|number| format!("say {}\n", speech(number))).collect();
+    let _ = speaker.stream().write_all(batch.as_bytes());
+}
+
+/// A member with a small buffer for what it receives, who never reads again.
+fn not_reading(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Finding> {
+    let mut sam = server.connect_with("sam", trial.recorder, Some(4096)).map_err(unreachable)?;
+    join(trial, &mut sam, "sam")?;
+    sam.note("reads nothing from now on");
+    Ok(sam)
+}
+
+fn slow_reader(trial: &Trial<'_>) -> Judged {
+    const LINES: usize = 8500;
+    let mut server = trial.start()?;
+    let _sam = not_reading(trial, &mut server)?;
+    let mut tom = member(trial, &mut server, "tom")?;
+    let mut uma = member(trial, &mut server, "uma")?;
+    expect_line(trial, &mut tom, "* uma joined")?;
+    tom.note(format!("says line after line, {BATCH} at once, and reads them with uma"));
+    let began = Instant::now();
+    let mut said = 0;
+    let mut sam_left = false;
+    while said < LINES {
+        if began.elapsed() > TOO_LONG {
+            return Ok(Finding::skipped(format!("too slow to be judged: {said} lines in {} s", TOO_LONG.as_secs())));
+        }
+        // Once sam is out, one more batch tells whether everybody else is all right.
+        let last = sam_left;
+        say_batch(&tom, said);
+        for (name, member) in [("tom", &mut tom), ("uma", &mut uma)] {
+            for number in said..said + BATCH {
+                sam_left |= hear(trial, name, member, &format!("tom: {}\n", speech(number)))
+                    .map_err(|finding| when("while sam did not read", &finding))?;
+            }
+        }
+        said += BATCH;
+        if last {
+            break;
+        }
+    }
+    let fate = if sam_left { "it was put out" } else { "it held up nobody" };
+    trial.recorder.note("tom and uma", format!("hear all of {} lines; as for sam, {fate}", group(said)));
+    Ok(Finding::holds(format!("one member did not read, the others heard all of {} lines; {fate}", group(said))))
+}
+
+/// Expects a line, and before it at most the news that sam has left. Returns whether they came.
+fn hear(trial: &Trial<'_>, name: &str, member: &mut Client, expected: &str) -> Result<bool, Finding> {
+    let mut sam_left = false;
+    loop {
+        match member.quiet_line(trial.terms.limit) {
+            Got::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
+            Got::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
+            Got::Line(line) => {
+                return Err(when(
+                    &format!("{name} missed something"),
+                    &Finding::falls(difference(expected.as_bytes(), &line)),
+                ));
+            }
+            other => {
+                // The line's number says how far it came; the rest of it is the same all over.
+                let (expected, other) = (&expected[..expected.len().min(16)], Trial::describe(&other));
+                member.note(format!("waits for \"{expected}…\" and gets {other}"));
+                return Err(Finding::falls(format!("{name} waited for \"{expected}…\" and got {other}")));
+            }
+        }
+    }
+}
+
+fn slow_reader_out(trial: &Trial<'_>) -> Judged {
+    // 1 MiB may wait in the server; the kernel keeps as much as it likes besides, on Linux 4 MiB and more.
+    const LINES: usize = 16_000;
+    let mut server = trial.start()?;
+    let _sam = not_reading(trial, &mut server)?;
+    let mut tom = member(trial, &mut server, "tom")?;
+    tom.note(format!("says line after line, {BATCH} at once, and asks who is there"));
+    for said in (BATCH..=LINES).step_by(BATCH) {
+        say_batch(&tom, said);
+        let here = sam_is_here(trial, &mut tom);
+        if !here.map_err(|finding| when(&format!("after {} lines", group(said)), &finding))? {
+            tom.note(format!("finds sam gone after {} lines", group(said)));
+            return Ok(Finding::holds(format!("after {} lines the member who did not read was out", group(said))));
+        }
+    }
+    // Its threads may need a while to leave, on a machine that is busy with others.
+    let gone = wait_until(trial.terms.limit, || match sam_is_here(trial, &mut tom) {
+        Ok(true) => None,
+        Ok(false) => Some(Ok(())),
+        Err(finding) => Some(Err(finding)),
+    });
+    let said = group(LINES);
+    if let Some(gone) = gone {
+        return gone.map(|()| Finding::holds(format!("soon after {said} lines the member who did not read was out")));
+    }
+    tom.note(format!("still finds sam there after {said} lines"));
+    Ok(Finding::falls(format!(
+        "{} s after {said} lines of a thousand bytes the member who never read any was still in the room: all that \
+         waits for it is kept somewhere",
+        trial.terms.limit.as_secs(),
+    )))
+}
+
+/// What tom is told when it asks who is there. All that was said before is read first.
+fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Result<bool, Finding> {
+    let _ = tom.stream().write_all(b"who\n");
+    for _ in 0..FLOOD {
+        match tom.quiet_line(trial.terms.limit) {
+            Got::Line(line) if line == b"here: tom\n" => return Ok(false),
+            Got::Line(line) if line == b"here: sam, tom\n" => return Ok(true),
+            Got::Line(line) if line.starts_with(b"here: ") => {
+                return Err(Finding::falls(difference(b"here: sam, tom\n", &line)));
+            }
+            Got::Line(_) => {}
+            other => {
+                let other = Trial::describe(&other);
+                tom.note(format!("asks who is there and gets {other}"));
+                return Err(Finding::falls(format!(
+                    "one member did not read, and the other one asked who is there and got {other}"
+                )));
+            }
+        }
+    }
+    Err(flooded("tom"))
+}
+
+/// More lines than any member is owed at once. Who gets so many is flooded, and must not be read for ever.
+const FLOOD: usize = 10_000;
+
+fn flooded(name: &str) -> Finding {
+    Finding::falls(format!("{name} was flooded: {} lines that nobody said", group(FLOOD)))
+}
+
+/// Expects this line. Before it others may leave, as they do when a room closes.
+fn expect_among_farewells(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Result<(), Finding> {
+    for _ in 0..FLOOD {
+        match client.line(trial.terms.limit) {
+            Got::Line(line) if line == format!("{expected}\n").as_bytes() => return Ok(()),
+            Got::Line(line) if line.starts_with(b"* ") => {}
+            Got::Line(line) => return Err(Finding::falls(difference(format!("{expected}\n").as_bytes(), &line))),
+            other => {
+                let other = Trial::describe(&other);
+                return Err(Finding::falls(format!("expected \"{expected}\\n\", got {other}")));
+            }
+        }
+    }
+    Err(flooded("a member"))
+}
+
+fn room_closes(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut alice = member(trial, &mut server, "alice")?;
+    let mut bob = member(trial, &mut server, "bob")?;
+    expect_line(trial, &mut alice, "* bob joined")?;
+    // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
+    bob.send(b"who\nsay hal");
+    expect_line(trial, &mut bob, "here: alice, bob")?;
+    ask_to_stop(trial, &mut server)?;
+    expect_bye(trial, &mut alice).map_err(|finding| when("alice was idle at the signal", &finding))?;
+    bob.send(b"f\n");
+    let half = |finding| when("bob was in the middle of a command at the signal, and finished it", &finding);
+    expect_among_farewells(trial, &mut bob, "bob: half").map_err(half)?;
+    expect_among_farewells(trial, &mut bob, "bye").map_err(half)?;
+    expect_end(trial, &mut bob).map_err(half)?;
+    drop((alice, bob));
+    let limit = trial.terms.limit.max(2 * GRACE);
+    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+        return Ok(Finding::falls(format!("all had left, and the process still ran {} s later", limit.as_secs())));
+    };
+    trial.recorder.note("server", format!("ends with {status}"));
+    if !status.success() {
+        return Ok(Finding::falls(format!("the process ended with {status} instead of status 0")));
+    }
+    let addr = server.addr();
+    let mut next = trial.start_at(&addr.to_string(), addr)?;
+    member(trial, &mut next, "alice").map_err(|finding| when("started again at once", &finding))?;
+    Ok(Finding::holds(format!("what was begun was finished, all heard bye, it ended with {status} and could reopen")))
+}

@@ -1,0 +1,60 @@
+//! What the checks share: saying a line, and showing where an answer differs.
+
+use crate::lab::client::{Client, Got};
+use crate::lab::recording::escape;
+use crate::lab::server::Running;
+use crate::probes::{Finding, Trial};
+
+/// Sends a line and expects this one as its answer.
+pub(super) fn ask(trial: &Trial<'_>, client: &mut Client, line: &str, expected: &str) -> Result<(), Finding> {
+    client.send(format!("{line}\n").as_bytes());
+    expect_line(trial, client, expected)
+}
+
+/// Expects this line to come next, its end not counted.
+pub(super) fn expect_line(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Result<(), Finding> {
+    let expected = format!("{expected}\n").into_bytes();
+    match client.line(trial.terms.limit) {
+        Got::Line(line) if line == expected => Ok(()),
+        Got::Line(line) => Err(Finding::falls(difference(&expected, &line))),
+        other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Trial::describe(&other)))),
+    }
+}
+
+/// Expects the end of the stream, and nothing before it.
+pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
+    match client.line(trial.terms.limit) {
+        Got::End(rest) if rest.is_empty() => Ok(()),
+        other => Err(Finding::falls(format!("expected the end of the connection, got {}", Trial::describe(&other)))),
+    }
+}
+
+/// A finding that says when it was made.
+pub(super) fn about(when: &str, finding: &Finding) -> Finding {
+    // What was expected and what came stand one above the other, so they begin a line.
+    let gap = if finding.evidence.contains('\n') { "\n" } else { " " };
+    Finding { verdict: finding.verdict, evidence: format!("{when}:{gap}{}", finding.evidence) }
+}
+
+/// A finding that says how the server's process ended, if it has: that explains more than the end of a connection.
+pub(super) fn with_obituary(server: &mut Running, finding: Finding) -> Finding {
+    let Some(obituary) = server.obituary() else { return finding };
+    let gap = if finding.evidence.contains('\n') { "\n" } else { "; " };
+    Finding { evidence: format!("{}{gap}{obituary}", finding.evidence), ..finding }
+}
+
+/// What was expected and what came, one above the other, with a caret at the first byte that differs.
+pub(super) fn difference(expected: &[u8], got: &[u8]) -> String {
+    const SHOWN: usize = 56;
+    let same = expected.iter().zip(got).take_while(|(one, other)| one == other).count();
+    // Of long texts, the part around the difference.
+    let from = same.saturating_sub(SHOWN / 2);
+    let part = |bytes: &[u8]| {
+        let part = &bytes[from.min(bytes.len())..bytes.len().min(from + SHOWN)];
+        let (before, after) = (if from > 0 { "…" } else { "" }, if bytes.len() > from + SHOWN { "…" } else { "" });
+        format!("\"{before}{}{after}\"", escape(part))
+    };
+    let before = escape(&expected[from..same]).chars().count() + 1 + usize::from(from > 0);
+    let (expected, got) = (part(expected), part(got));
+    format!("expected {expected}\n     got {got}\n         {:before$}^ byte {same}", "")
+}

@@ -1,0 +1,55 @@
+//! The classroom: exercises, and the checks that grade them.
+//!
+//! A check is a probe for the protocol of its exercise. It drives the server over TCP, so a solution in any language
+//! counts, and a student who changes a test file changes nothing.
+
+mod ex1_door;
+mod ex2_tickets;
+mod ex3_seats;
+mod ex4_parcels;
+mod ex5_switchboard;
+mod ex6_closing;
+mod ex7_chat;
+mod kit;
+
+use crate::probes::Probe;
+
+/// One broken server that is to be mended.
+pub struct Exercise {
+    /// `01` to `06`, or `capstone`.
+    pub id: &'static str,
+    /// What it is called.
+    pub title: &'static str,
+    /// Where it stands, from the root of the repository.
+    pub folder: &'static str,
+    /// What its server has to withstand, in the order in which a student should go about it.
+    pub checks: &'static [Check],
+}
+
+/// One thing that the server of an exercise has to do.
+pub struct Check {
+    /// How it is examined. The probe's remedy says why this matters, and leaves how to do it to the student.
+    pub probe: Probe,
+    /// What it counts.
+    pub points: u32,
+    /// Where in the book it is explained: a page and its anchor, such as `04_partial_read_write.html#why`.
+    pub page: &'static str,
+    /// Whether the starter falls into it, so that there is something to mend.
+    pub starter_falls: bool,
+}
+
+/// All exercises, in the order of the chapters, the capstone last.
+pub static ALL: &[Exercise] = &[
+    ex1_door::EXERCISE,
+    ex2_tickets::EXERCISE,
+    ex3_seats::EXERCISE,
+    ex4_parcels::EXERCISE,
+    ex5_switchboard::EXERCISE,
+    ex6_closing::EXERCISE,
+    ex7_chat::EXERCISE,
+];
+
+/// The exercise with this name: `4`, `04` or `capstone`.
+pub fn find(name: &str) -> Option<&'static Exercise> {
+    ALL.iter().find(|exercise| exercise.id == name || exercise.id.strip_prefix('0') == Some(name))
+}
