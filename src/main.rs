@@ -9,15 +9,16 @@ use anstream::{eprintln, print, println};
 use anyhow::{Context, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
+use tcp_pitfalls::check::{self, CheckArguments, ResetArguments};
 use tcp_pitfalls::demo::report;
 use tcp_pitfalls::examination::{self, FirstLine, Job};
 use tcp_pitfalls::go::GoServers;
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
-use tcp_pitfalls::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD};
+use tcp_pitfalls::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD, progress};
 use tcp_pitfalls::staircase::{self, STEPS, Staircase};
 use tcp_pitfalls::steps::Step;
 
@@ -50,6 +51,8 @@ enum Command {
         #[arg(value_parser = probe_names())]
         name: String,
     },
+    Check(CheckArguments),
+    Reset(ResetArguments),
     /// Measure the speed of a server of your own beside that of step 6 (Linux only)
     ///
     /// The same as `cargo duel --only 'step 6' --only yours -- COMMAND`, which has more options. The first time, it
@@ -117,10 +120,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         None => show_staircase(arguments.go, arguments.json).unwrap_or_else(|error| report(Err(error))),
-        Some(Command::Probe(arguments)) => examine(&arguments).unwrap_or_else(|why| {
-            eprintln!("{BAD}error:{BAD:#} {why}");
-            ExitCode::from(2)
-        }),
+        Some(Command::Probe(arguments)) => examine(&arguments).unwrap_or_else(unable),
         Some(Command::List) => {
             list();
             ExitCode::SUCCESS
@@ -129,18 +129,17 @@ fn main() -> ExitCode {
             probes::find(&name).into_iter().for_each(explain);
             ExitCode::SUCCESS
         }
+        Some(Command::Check(arguments)) => check::check(&arguments).unwrap_or_else(unable),
+        Some(Command::Reset(arguments)) => check::reset(&arguments).unwrap_or_else(unable),
         Some(Command::Bench { quick, command }) => report(bench(quick, &command)),
         Some(Command::Step(step)) => report(step.run()),
     }
 }
 
-fn progress(length: usize, message: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(length as u64).with_message(message);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {pos}/{len} ({elapsed})") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(250));
-    bar
+/// The status of a command that could not do what it was asked to.
+fn unable(why: impl std::fmt::Display) -> ExitCode {
+    eprintln!("{BAD}error:{BAD:#} {why:#}");
+    ExitCode::from(2)
 }
 
 fn show_staircase(go: bool, json: bool) -> anyhow::Result<ExitCode> {
@@ -275,16 +274,8 @@ const PROBES_AT_ONCE: usize = 4;
 
 fn target(arguments: &ProbeArguments) -> Result<Target, String> {
     let Some(addr) = &arguments.addr else {
-        let command = &arguments.command;
-        let has = |placeholder| command.iter().any(|argument| argument.contains(placeholder));
-        if !has("{addr}") && !has("{port}") {
-            return Err(
-                "the command does not say where the server's address belongs. Write {addr} there, or {host} and \
-                        {port}, as in: tcp-pitfalls probe -- python3 my_server.py {addr}"
-                    .into(),
-            );
-        }
-        return Ok(Target::Command(command.clone()));
+        return Target::command(&arguments.command)
+            .map_err(|why| format!("{why}, as in: tcp-pitfalls probe -- python3 my_server.py {{addr}}"));
     };
     let loopback = |port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
     // Also what servers print: a port, or an address that stands for every interface.

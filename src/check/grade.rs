@@ -1,0 +1,111 @@
+//! Examining the servers of exercises.
+
+use crate::classroom::{Check, Exercise};
+use crate::examination::{self, Job};
+use crate::lab::recording::{Recorder, Recording};
+use crate::lab::server::Target;
+use crate::probes::{Finding, Terms, Verdict};
+use crate::screen;
+
+/// How many checks run side by side. Most of them wait most of the time.
+const AT_ONCE: usize = 8;
+
+/// What was found out about one exercise.
+pub(super) struct Graded {
+    /// The exercise.
+    pub(super) exercise: &'static Exercise,
+    /// Why no check could be run, if so: it does not compile, or nobody could connect. Every check falls then.
+    pub(super) problem: Option<String>,
+    /// Each of its checks.
+    pub(super) checks: Vec<Checked>,
+}
+
+/// What was found out by one check.
+pub(super) struct Checked {
+    pub(super) check: &'static Check,
+    pub(super) finding: Finding,
+    pub(super) recording: Recording,
+}
+
+impl Checked {
+    /// The points it earns.
+    pub(super) fn points(&self) -> u32 {
+        if self.finding.verdict == Verdict::Holds { self.check.points } else { 0 }
+    }
+}
+
+impl Graded {
+    fn hopeless(exercise: &'static Exercise, problem: String) -> Self {
+        let falls = |check| Checked { check, finding: Finding::falls(&*problem), recording: Recording::default() };
+        let checks = exercise.checks.iter().map(falls).collect();
+        Graded { exercise, problem: Some(problem), checks }
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        self.checks.iter().filter(|checked| checked.finding.verdict == verdict).count()
+    }
+
+    pub(super) fn holds(&self) -> usize {
+        self.count(Verdict::Holds)
+    }
+
+    pub(super) fn falls(&self) -> usize {
+        self.count(Verdict::Falls)
+    }
+
+    pub(super) fn skipped(&self) -> usize {
+        self.count(Verdict::Skipped)
+    }
+
+    /// Whether there is nothing left to mend. What this system can't examine is not held against the student.
+    pub(super) fn is_done(&self) -> bool {
+        self.problem.is_none() && self.falls() == 0 && self.holds() > 0
+    }
+
+    pub(super) fn points(&self) -> u32 {
+        self.checks.iter().map(Checked::points).sum()
+    }
+
+    pub(super) fn of(&self) -> u32 {
+        of(self.exercise)
+    }
+}
+
+/// What all checks of an exercise count together.
+pub(super) fn of(exercise: &Exercise) -> u32 {
+    exercise.checks.iter().map(|check| check.points).sum()
+}
+
+/// Runs every check of each exercise on its server, or says in each why there is none.
+pub(super) fn grade(servers: &[(&'static Exercise, Result<Target, String>)]) -> Vec<Graded> {
+    let terms = Terms::default();
+    // A server that never listens is said to do so once, and not by each check after 10 s.
+    let reached: Vec<Result<&Target, String>> = servers
+        .iter()
+        .map(|(_, target)| target.as_ref().map_err(Clone::clone).and_then(|target| reach(target).map(|()| target)))
+        .collect();
+    let mut jobs = Vec::new();
+    for ((exercise, _), target) in servers.iter().zip(&reached) {
+        if let Ok(target) = target {
+            jobs.extend(exercise.checks.iter().map(|check| Job { probe: &check.probe, target, terms: &terms }));
+        }
+    }
+    let bar = screen::progress(jobs.len(), "checking");
+    let mut found = examination::run_recorded(&jobs, AT_ONCE, || bar.inc(1)).into_iter();
+    bar.finish_and_clear();
+    let graded = |((exercise, _), target): (&(&'static Exercise, _), &Result<_, String>)| {
+        if let Err(problem) = target {
+            return Graded::hopeless(exercise, problem.clone());
+        }
+        let checked = exercise.checks.iter().zip(&mut found);
+        let checks = checked.map(|(check, (finding, recording))| Checked { check, finding, recording }).collect();
+        Graded { exercise, problem: None, checks }
+    };
+    servers.iter().zip(&reached).map(graded).collect()
+}
+
+/// Starts the server, and connects once.
+fn reach(target: &Target) -> Result<(), String> {
+    let mut server = target.start(&Recorder::new(), None)?;
+    server.connect("a client").map(drop)
+}
