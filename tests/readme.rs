@@ -68,6 +68,8 @@ fn run(command: &str) {
         "cargo run -- bench --quick -- python3 my_server.py {addr}" => {}
         // Compiles mdBook and opens a window. `.ci/run` builds the book.
         "cargo book --open" => {}
+        // `tests/classroom.rs` does all this in a copy. Here it is the reader's progress.
+        _ if command.starts_with("cargo run -- check ") => {}
         _ if command.starts_with("git diff --no-index ") => {
             for file in command.split_whitespace().skip(3) {
                 assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{command}");

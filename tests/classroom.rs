@@ -1,0 +1,591 @@
+//! The classroom: that its exercises keep what they promise, and that `check` and `reset` serve a student as they should.
+
+mod common;
+
+use std::collections::HashSet;
+use std::env;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tcp_pitfalls::classroom::{self, Check, Exercise};
+use tcp_pitfalls::examination::{self, Job};
+use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::probes::{Terms, Verdict};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
+
+/// The exercise that the runner is tried with.
+const ID: &str = "04";
+
+/// Servers for it in other languages.
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/classroom/parcels.py");
+const GO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/classroom/parcels.go");
+
+/// How long compiling may take on a busy machine.
+const COMPILING: Duration = Duration::from_secs(300);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn exercise() -> &'static Exercise {
+    classroom::find(ID).expect("there is this exercise")
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn solutions(exercise: &Exercise) -> PathBuf {
+    root().join("chapters/solutions").join(exercise.id)
+}
+
+// What each exercise has to have.
+
+#[test]
+fn points_and_names_are_as_agreed() {
+    let mut names = HashSet::new();
+    for exercise in classroom::ALL {
+        let points: u32 = exercise.checks.iter().map(|check| check.points).sum();
+        assert_eq!(points, if exercise.id == "capstone" { 20 } else { 10 }, "{}", exercise.id);
+        let falls = exercise.checks.iter().filter(|check| check.starter_falls).count();
+        assert!(falls >= 2, "{}: something is to be mended", exercise.id);
+        for Check { probe, .. } in exercise.checks {
+            assert!(names.insert(probe.name), "{} is the name of two checks", probe.name);
+            let kebab =
+                |part: &str| !part.is_empty() && part.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
+            assert!(probe.name.split('-').all(kebab), "{} is in kebab-case", probe.name);
+        }
+    }
+}
+
+#[test]
+fn every_exercise_has_a_task_three_hints_and_a_table_of_its_checks() {
+    for exercise in classroom::ALL {
+        let readme = read(root().join(exercise.folder).join("README.md"));
+        let section = |heading: &str| {
+            let (_, rest) =
+                readme.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{}: {heading}", exercise.id));
+            rest.split("\n## ").next().unwrap_or_default()
+        };
+        assert!(readme.starts_with("# Exercise ") || exercise.id == "capstone", "{}", exercise.id);
+        let checks = section("Checks");
+        for Check { probe, points, .. } in exercise.checks {
+            let row = checks.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{}`", probe.name)));
+            let row = row.unwrap_or_else(|| panic!("{}: the table names {}", exercise.id, probe.name));
+            let last = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
+            assert_eq!(last.trim(), points.to_string(), "{row}");
+        }
+        let rows = checks.lines().filter(|line| line.starts_with("| `")).count();
+        assert_eq!(rows, exercise.checks.len(), "{}: the table names no other checks", exercise.id);
+        let hints = section("Hints");
+        assert_eq!(hints.matches("<details>").count(), 3, "{}", exercise.id);
+        for number in 1..=3 {
+            assert!(hints.contains(&format!("<summary>Hint {number}</summary>")), "{}: hint {number}", exercise.id);
+        }
+    }
+}
+
+#[test]
+fn every_check_is_told_of_in_the_book() {
+    for Check { probe, page, .. } in classroom::ALL.iter().flat_map(|exercise| exercise.checks) {
+        let (page, anchor) = page.split_once('#').unwrap_or_else(|| panic!("{}: a page and an anchor", probe.name));
+        let path = root().join("book/src").join(page.replace(".html", ".md"));
+        let text = read(path);
+        let slug = |heading: &str| {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            heading.chars().filter(|it| it.is_alphanumeric() || "-_".contains(*it)).collect::<String>()
+        };
+        let found = text.lines().filter(|line| line.starts_with('#')).any(|heading| slug(heading) == anchor);
+        assert!(found, "{}: {page} has no heading #{anchor}", probe.name);
+    }
+}
+
+#[test]
+fn starters_tell_what_to_achieve() {
+    for exercise in classroom::ALL {
+        assert!(read(solutions(exercise).join("starter.rs")).contains("TODO"), "{}", exercise.id);
+    }
+}
+
+/// In a student's copy this is not so, and need not be.
+#[test]
+#[ignore = "a student's exercises differ from the starters"]
+fn every_exercise_is_its_starter() {
+    for exercise in classroom::ALL {
+        let (mine, starter) = (root().join(exercise.folder).join("main.rs"), solutions(exercise).join("starter.rs"));
+        assert!(read(&mine) == read(&starter), "{} differs from {}", mine.display(), starter.display());
+    }
+}
+
+/// Where the solutions, starters and wrong servers are, built.
+fn servers() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--package", "solutions", "--package", "exercises", "--bins"])
+            .current_dir(root())
+            .output()
+            .expect("cargo starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains("warning: "), "they compile without warnings:\n{said}");
+        Path::new(PROGRAM).with_file_name("").join("../debug")
+    })
+}
+
+/// A server of `solutions`: it and what it falls into.
+struct Case {
+    exercise: &'static Exercise,
+    target: Target,
+    name: String,
+    falls: Box<dyn Fn(&Check) -> bool>,
+}
+
+impl Case {
+    fn new(
+        exercise: &'static Exercise,
+        kind: &str,
+        options: &[&str],
+        falls: impl Fn(&Check) -> bool + 'static,
+    ) -> Self {
+        let program = format!("{kind}_{}", exercise.id);
+        let path = servers().join(&program).with_extension(env::consts::EXE_EXTENSION);
+        let command = [path.to_str().unwrap()].into_iter().chain(options.iter().copied()).chain(["{addr}"]);
+        let target = Target::Command(command.map(str::to_owned).collect());
+        Case { exercise, target, name: format!("{program} {}", options.join(" ")), falls: Box::new(falls) }
+    }
+}
+
+/// Runs all checks of each case, and expects that it falls into those it is meant to fall into and into no other.
+fn expect_cases(cases: &[Case]) {
+    let terms = Terms::default();
+    let pairs: Vec<(&Case, &'static Check)> =
+        cases.iter().flat_map(|case| case.exercise.checks.iter().map(move |check| (case, check))).collect();
+    let jobs: Vec<Job<'_>> =
+        pairs.iter().map(|(case, check)| Job { probe: &check.probe, target: &case.target, terms: &terms }).collect();
+    let mut surprises = Vec::new();
+    for ((case, check), finding) in pairs.iter().zip(examination::run(&jobs, 8, || ())) {
+        let expected = if (case.falls)(check) { Verdict::Falls } else { Verdict::Holds };
+        let excused = finding.verdict == Verdict::Skipped && !cfg!(target_os = "linux");
+        if finding.verdict != expected && !excused {
+            surprises.push(format!(
+                "{} {} {}: {}",
+                case.name,
+                finding.verdict.word(),
+                check.probe.name,
+                finding.evidence
+            ));
+        }
+    }
+    assert!(surprises.is_empty(), "\n{}", surprises.join("\n"));
+}
+
+#[test]
+#[ignore = "compiles all exercises and examines each several times"]
+fn every_solution_holds() {
+    expect_cases(&classroom::ALL.iter().map(|it| Case::new(it, "solution", &[], |_| false)).collect::<Vec<_>>());
+}
+
+#[test]
+#[ignore = "compiles all exercises and examines each several times"]
+fn every_starter_falls_into_just_what_it_is_meant_to() {
+    let starter = |exercise| Case::new(exercise, "starter", &[], |check: &Check| check.starter_falls);
+    expect_cases(&classroom::ALL.iter().map(starter).collect::<Vec<_>>());
+}
+
+#[test]
+#[ignore = "compiles all exercises and examines each several times"]
+fn every_check_has_a_server_that_fails_just_it() {
+    let mut cases = Vec::new();
+    for exercise in classroom::ALL {
+        for Check { probe, .. } in exercise.checks {
+            let only = |check: &Check| check.probe.name == probe.name;
+            cases.push(Case::new(exercise, "wrong", &["--check", probe.name], only));
+        }
+    }
+    expect_cases(&cases);
+}
+
+// The runner, driven as a person drives it.
+
+/// A fresh copy of the repository. Removed when dropped.
+struct Copy {
+    root: PathBuf,
+}
+
+impl Copy {
+    fn new(name: &str) -> Self {
+        let copy = Copy { root: env::temp_dir().join(format!("tcp-pitfalls-{name}-{}", std::process::id())) };
+        copy_folder(root(), &copy.root).expect("the repository can be copied");
+        for exercise in classroom::ALL {
+            fs::copy(solutions(exercise).join("starter.rs"), copy.root.join(exercise.folder).join("main.rs")).unwrap();
+        }
+        let _ = fs::remove_file(copy.root.join(".tcp-pitfalls-progress.json"));
+        copy
+    }
+
+    fn file(&self) -> PathBuf {
+        self.root.join(exercise().folder).join("main.rs")
+    }
+
+    fn solve(&self) {
+        fs::copy(solutions(exercise()).join("main.rs"), self.file()).expect("the solution can be pasted in");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(&self.root).env("LC_ALL", "C.UTF-8");
+        // A student has set none of these.
+        for variable in ["CARGO_TARGET_DIR", "CARGO", "RUSTFLAGS", "WT_SESSION"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// Runs the program to its end. What it prints has to fit the screen.
+    #[track_caller]
+    fn run(&self, arguments: &[&str], input: &str) -> Said {
+        let mut command = self.command(arguments);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        child.stdin.take().unwrap().write_all(input.as_bytes()).expect("it takes the input");
+        let said = Said::from(child.wait_with_output().expect("it ends"));
+        // A command to type is one line, whatever the student's own part of it is.
+        for line in said.out.lines().filter(|line| !line.ends_with("{addr}")) {
+            assert!(line.chars().count() <= 80, "{arguments:?}: this line is too long for the screen: {line}");
+        }
+        said
+    }
+
+    #[track_caller]
+    fn expect(&self, arguments: &[&str], status: i32, parts: &[&str]) -> Said {
+        let said = self.run(arguments, "");
+        assert_eq!(said.status, Some(status), "{arguments:?}\n{}{}", said.out, said.err);
+        for part in parts {
+            assert!(said.out.contains(part), "{arguments:?} says {part:?}:\n{}{}", said.out, said.err);
+        }
+        said
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match entry.file_type()? {
+            _ if name == "target" || name == ".git" => {}
+            kind if kind.is_dir() => copy_folder(&entry.path(), &to.join(name))?,
+            kind if kind.is_file() => drop(fs::copy(entry.path(), to.join(name))?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct Said {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Said { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+#[test]
+#[ignore = "compiles an exercise several times"]
+fn a_student_works_through_an_exercise() {
+    let copy = Copy::new("student");
+    copy.expect(&["check"], 0, &["The parcel office", "not begun", "0 of ", "Next: 01", "cargo run -- check 01"]);
+
+    // As it was given. The short name means the same.
+    let fallen = exercise().checks.iter().filter(|check| check.starter_falls);
+    let names: Vec<&str> = fallen.map(|check| check.probe.name).collect();
+    let said = copy.expect(&["check", "4"], 1, &names);
+    for part in ["✓ holds", "✗ falls", "client 1  sends", "expected", "^ byte", "Why it matters: "] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+    for part in ["In the book: book/src/04_partial_read_write.md", "cargo run -- check 04 --hint"] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+    copy.expect(&["check"], 0, &["✗ begun", "Next: 01"]);
+
+    // A typing error.
+    let starter = read(copy.file());
+    fs::write(copy.file(), format!("{starter}\nfn half(")).unwrap();
+    let said = copy.expect(&["check", ID], 1, &["it does not compile"]);
+    assert!(said.err.contains("error: ") && said.err.contains("main.rs:"), "cargo says why: {}", said.err);
+
+    // A server that ends at once.
+    fs::write(copy.file(), "fn main() { panic!(\"the window is shut\") }").unwrap();
+    copy.expect(&["check", ID], 1, &["process has ended", "the window is shut"]);
+
+    // Stuck.
+    for number in 1..=3 {
+        copy.expect(&["check", ID, "--hint"], 0, &[&format!("hint {number} of 3")]);
+    }
+    copy.expect(&["check", ID, "--hint"], 0, &["hint 3 of 3", "the last one"]);
+    copy.expect(&["check"], 0, &["3 hints"]);
+
+    copy.solve();
+    copy.expect(&["check", ID], 0, &["Every check holds: 10 of 10 points"]);
+    copy.expect(&["check"], 0, &["✓ done", "10 of 10 points", "10 of 80 points"]);
+
+    // From the beginning.
+    let said = copy.run(&["reset", ID], "n\n");
+    assert!(said.out.contains("Nothing was changed"), "{}", said.out);
+    assert_eq!(read(copy.file()), read(solutions(exercise()).join("main.rs")));
+    copy.expect(&["reset", ID, "--yes"], 0, &["main.rs.backup"]);
+    assert_eq!(read(copy.file()), read(solutions(exercise()).join("starter.rs")));
+    assert_eq!(read(copy.file().with_file_name("main.rs.backup")), read(solutions(exercise()).join("main.rs")));
+    copy.expect(&["check"], 0, &["0 of 80 points"]);
+    copy.expect(&["reset", ID, "--yes"], 0, &["is as it was at the beginning"]);
+}
+
+#[test]
+fn a_garbled_progress_file_is_said_to_be_so() {
+    let copy = Copy::new("garbled");
+    fs::write(copy.root.join(".tcp-pitfalls-progress.json"), "{").unwrap();
+    let said = copy.run(&["check"], "");
+    assert_eq!(said.status, Some(2), "{}", said.out);
+    assert!(said.err.starts_with("error: your progress in ") && said.err.contains("Delete that file"), "{}", said.err);
+}
+
+#[test]
+fn without_unicode_and_colour_the_words_remain() {
+    let copy = Copy::new("plain");
+    let done = r#"{"exercises": {"04": {"checked": {"points": 10, "done": true}}}}"#;
+    fs::write(copy.root.join(".tcp-pitfalls-progress.json"), done).unwrap();
+    let out = copy.command(&["check"]).env("LC_ALL", "C").output().unwrap().stdout;
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.is_ascii() && !out.contains('\x1b') && out.contains("+ done"), "{out}");
+}
+
+#[test]
+fn wrong_usage_says_what_to_do() {
+    for (arguments, said) in [
+        (&["check", "8"][..], "capstone"),
+        (&["check", "--hint"], "[EXERCISE]"),
+        (&["check", "--watch"], "[EXERCISE]"),
+        (&["check", ID, "--", "my_server"], "Write {addr} there"),
+        (&["check", ID, "--", "no-such-program-here", "{addr}"], "cannot start \"no-such-program-here\""),
+        (&["reset"], "<EXERCISE>"),
+    ] {
+        let (code, out, err) = common::run(PROGRAM, arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {out}{err}");
+        assert!(err.contains(said), "{arguments:?}: {err}");
+    }
+}
+
+/// The program, checking again whenever a file is saved. Ended when dropped.
+struct Watching {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watching {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Watching { child, lines }
+    }
+
+    #[track_caller]
+    fn says(&self, part: &str) {
+        let mut said = String::new();
+        loop {
+            let Ok(line) = self.lines.recv_timeout(COMPILING) else { panic!("it never said {part:?}:\n{said}") };
+            if line.contains(part) {
+                return;
+            }
+            said += &(line + "\n");
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "compiles an exercise several times"]
+fn a_save_is_noticed() {
+    let copy = Copy::new("watch");
+    for options in [&["--watch"][..], &["--watch", "--poll"]] {
+        fs::copy(solutions(exercise()).join("starter.rs"), copy.file()).unwrap();
+        let watching = Watching::start(copy.command(&[&["check", ID], options].concat()));
+        watching.says("✗ falls");
+        watching.says("Waiting for you to save");
+        fs::write(copy.file(), "fn main(").unwrap();
+        watching.says("it does not compile");
+        watching.says("Waiting for you to save");
+        // As many editors save: a new file in the place of the old one.
+        let new = copy.file().with_extension("new");
+        fs::copy(solutions(exercise()).join("main.rs"), &new).unwrap();
+        fs::rename(&new, copy.file()).unwrap();
+        watching.says("Every check holds");
+        watching.says("Waiting for you to save");
+    }
+}
+
+/// How many points the result in this JSON file has, of how many, and what fell.
+fn result(file: &Path) -> (u64, u64, Vec<String>) {
+    let result: Value = serde_json::from_str(&read(file)).expect("the result is JSON");
+    let checks = result["exercises"].as_array().unwrap().iter().flat_map(|it| it["checks"].as_array().unwrap());
+    let falls = checks.filter(|check| check["verdict"] == "falls").map(|it| it["name"].as_str().unwrap().to_owned());
+    (result["points"].as_u64().unwrap(), result["of"].as_u64().unwrap(), falls.collect())
+}
+
+#[test]
+#[ignore = "compiles all exercises, and examines each"]
+fn a_teacher_gets_grades() {
+    let copy = Copy::new("teacher");
+    copy.solve();
+    // One that does not compile keeps nobody from a grade for the others.
+    fs::write(copy.root.join(classroom::ALL[0].folder).join("main.rs"), "fn main(").unwrap();
+    copy.expect(
+        &["check", "--all", "--json", "grades.json", "--junit", "grades.xml"],
+        1,
+        &["it does not compile", "10 of 10 points", " of 80 points"],
+    );
+    let (points, of, falls) = result(&copy.root.join("grades.json"));
+    assert_eq!(of, 80);
+    let (mut expected_points, mut expected_falls) = (0, Vec::new());
+    for (index, exercise) in classroom::ALL.iter().enumerate() {
+        for check in exercise.checks {
+            if exercise.id == ID || index > 0 && !check.starter_falls {
+                expected_points += u64::from(check.points);
+            } else {
+                expected_falls.push(check.probe.name);
+            }
+        }
+    }
+    assert_eq!((points, falls), (expected_points, expected_falls.iter().map(|&name| name.to_owned()).collect()));
+    let xml = read(copy.root.join("grades.xml"));
+    for exercise in classroom::ALL {
+        assert!(xml.contains(&format!("<testsuite name=\"{} {}\"", exercise.id, exercise.title)), "{xml}");
+    }
+    assert_eq!(xml.matches("<failure ").count() + xml.matches("<error ").count(), expected_falls.len());
+    if let Some(python) = python() {
+        let parse = "import sys, xml.etree.ElementTree as it; print(len(it.parse(sys.argv[1]).findall('.//testcase')))";
+        let file = copy.root.join("grades.xml");
+        let parsed = Command::new(python).args(["-c", parse]).arg(file).output().unwrap();
+        let checks: usize = classroom::ALL.iter().map(|exercise| exercise.checks.len()).sum();
+        assert_eq!(String::from_utf8_lossy(&parsed.stdout).trim(), checks.to_string());
+    }
+}
+
+fn python() -> Option<&'static str> {
+    let works = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = ["python3", "python"].into_iter().find(works);
+    if found.is_none() {
+        println!("skipped: python is not installed");
+    }
+    found
+}
+
+/// Checks a good server and a naive one, started by this command.
+fn expect_language(name: &str, command: &[&str]) {
+    let copy = Copy::new(name);
+    let check = ["check", ID, "--json", "result.json", "--"];
+    copy.expect(&[&check, command, &["{addr}"]].concat(), 0, &["Every check holds"]);
+    assert_eq!(result(&copy.root.join("result.json")), (10, 10, Vec::new()));
+    copy.expect(&[&check, command, &["--naive", "{addr}"]].concat(), 1, &["header-in-pieces", "Check again"]);
+    let (points, _, falls) = result(&copy.root.join("result.json"));
+    assert!(points < 10 && falls.iter().any(|name| name == "joined-parcels"), "{falls:?}");
+}
+
+#[test]
+#[ignore = "examines two servers, of which one is silent where it should not be"]
+fn a_python_server_is_checked_as_well() {
+    if let Some(python) = python() {
+        expect_language("python", &[python, PYTHON]);
+    }
+}
+
+#[test]
+#[ignore = "examines two servers, of which one is silent where it should not be"]
+fn a_go_server_is_checked_as_well() {
+    let program = env::temp_dir().join(format!("tcp-pitfalls-parcels-{}", std::process::id()));
+    let program = program.with_extension(env::consts::EXE_EXTENSION);
+    match Command::new("go").args(["build", "-o"]).arg(&program).arg(GO).output() {
+        Err(_) => println!("skipped: go is not installed"),
+        Ok(built) => {
+            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+            expect_language("go", &[program.to_str().unwrap()]);
+            let _ = fs::remove_file(program);
+        }
+    }
+}
+
+/// Says which misbehaviour `misbehaving_server` shall show. It is this program itself, started by the runner.
+const MISBEHAVIOUR: &str = "TCP_PITFALLS_MISBEHAVIOUR";
+
+/// Not a test: the server of the next one. Without the variable it does nothing.
+#[test]
+fn misbehaving_server() {
+    let Ok(misbehaviour) = env::var(MISBEHAVIOUR) else { return };
+    let addr = env::args().next_back().expect("the address is the last argument");
+    let serve: fn(TcpStream) -> io::Result<()> = match misbehaviour.as_str() {
+        "never-listens" => loop {
+            thread::park();
+        },
+        "ends-at-once" => {
+            eprintln!("I have nothing to say to {addr}");
+            std::process::exit(101);
+        }
+        "hangs" => |stream| io::copy(&mut &stream, &mut io::sink()).map(drop),
+        "floods" => |mut stream| loop {
+            stream.write_all(&[b'x'; 4096])?;
+        },
+        other => panic!("no such misbehaviour: {other}"),
+    };
+    for stream in TcpListener::bind(&addr).expect("the address is free").incoming() {
+        thread::spawn(move || serve(stream.expect("a client is accepted")));
+    }
+}
+
+#[test]
+#[ignore = "waits for servers that are silent"]
+fn a_misbehaving_server_gets_a_sentence() {
+    let copy = Copy::new("misbehaving");
+    let me = env::current_exe().unwrap();
+    let me = me.to_str().unwrap();
+    for (misbehaviour, said) in [
+        ("never-listens", "refused for 10 s"),
+        ("ends-at-once", "I have nothing to say to"),
+        ("hangs", "nothing for 10 s"),
+        ("floods", "xxxx"),
+    ] {
+        let mut command =
+            copy.command(&["check", ID, "--", me, "--exact", "misbehaving_server", "--nocapture", "{addr}"]);
+        let said_all = Said::from(command.env(MISBEHAVIOUR, misbehaviour).output().unwrap());
+        assert_eq!(said_all.status, Some(1), "{misbehaviour}: {}{}", said_all.out, said_all.err);
+        assert!(said_all.out.contains(said), "{misbehaviour}: {}", said_all.out);
+    }
+}
