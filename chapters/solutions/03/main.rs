@@ -24,7 +24,9 @@ fn main() -> Result<()> {
         let stream = match listener.accept() {
             Ok((stream, _guest)) => stream,
             Err(error) => {
+                // Out of descriptors, say: that passes when a guest leaves.
                 eprintln!("cannot let a guest in, going on: {error}");
+                thread::sleep(Duration::from_millis(100));
                 continue;
             }
         };
