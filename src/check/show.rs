@@ -142,19 +142,26 @@ fn one(workshop: &Workshop, checked: &Checked) -> String {
 }
 
 /// Evidence. What was expected and what came stand one above the other, with a caret below, so they are not wrapped.
+/// Where both stand in one sentence, all of it has to be shown, or what came would be cut away.
 fn lines(evidence: &str) -> String {
     let width = screen::width() - 4;
-    let line = |line: &str| {
-        let compared = ["expected", "got", "^"].iter().any(|start| line.trim_start().starts_with(start));
-        if !compared || !evidence.contains('\n') {
-            return screen::paragraph(line, 4);
+    let starts = |line: Option<&str>, word| line.is_some_and(|line| line.trim_start().starts_with(word));
+    let mut rest = evidence.lines().peekable();
+    let mut next = || {
+        let line = rest.next()?;
+        let below = rest.peek().copied();
+        let compared = starts(Some(line), "got")
+            || starts(Some(line), "^")
+            || starts(Some(line), "expected") && starts(below, "got");
+        if !compared {
+            return Some(screen::paragraph(line, 4));
         }
-        match line.char_indices().nth(width) {
+        Some(match line.char_indices().nth(width) {
             None => format!("    {line}\n"),
             Some(_) => format!("    {}…\n", line.chars().take(width - 1).collect::<String>()),
-        }
+        })
     };
-    evidence.lines().map(line).collect()
+    std::iter::from_fn(&mut next).collect()
 }
 
 /// All exercises on a line each: what a teacher wants to see of a student.
