@@ -12,6 +12,7 @@ use crate::probes::{Finding, Verdict};
 use crate::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD};
 
 /// How many lines of a timeline are shown from its beginning and from its end, where the answer is that fell short.
+/// What the check itself did, such as sending a signal, is shown as well.
 const HEAD: usize = 3;
 const TAIL: usize = 6;
 
@@ -131,7 +132,7 @@ fn one(workshop: &Workshop, checked: &Checked) -> String {
     }
     text.push_str(&screen::paragraph(&sentence(probe.does), 4));
     text.push('\n');
-    text.push_str(&timeline::draw_ends(recording, screen::width(), HEAD, TAIL));
+    text.push_str(&timeline::draw_ends(recording, screen::width(), HEAD, TAIL, "check"));
     text.push('\n');
     text.push_str(&lines(evidence));
     text.push('\n');

@@ -13,6 +13,7 @@ const TAIL: usize = 6;
 const CALLS_DRAWN: usize = 4;
 
 /// What is drawn of a recording, one thing after the other.
+#[derive(Clone, Copy)]
 pub(super) enum Line<'a> {
     /// An event.
     Event(&'a Event),
@@ -57,9 +58,10 @@ pub fn draw(recording: &Recording, width: usize) -> String {
     draw_behind(recording, &lines(recording), width, Some(since_start))
 }
 
-/// The same, of a long recording only so many lines from its beginning and from its end.
-pub fn draw_ends(recording: &Recording, width: usize, head: usize, tail: usize) -> String {
-    draw_behind(recording, &ends(recording, head, tail), width, Some(since_start))
+/// The same, of a long recording only so many lines from its beginning and from its end, and between them what `always`
+/// did: the rest can't be understood without it.
+pub fn draw_ends(recording: &Recording, width: usize, head: usize, tail: usize, always: &str) -> String {
+    draw_behind(recording, &ends(recording, head, tail, Some(always)), width, Some(since_start))
 }
 
 /// The same without the times, which are others in each run.
@@ -93,15 +95,24 @@ fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
 
 /// What is drawn of a recording. Long ones keep their beginning and their end.
 pub(super) fn lines(recording: &Recording) -> Vec<Line<'_>> {
-    ends(recording, HEAD, TAIL)
+    ends(recording, HEAD, TAIL, None)
 }
 
-fn ends(recording: &Recording, head: usize, tail: usize) -> Vec<Line<'_>> {
+fn ends<'a>(recording: &'a Recording, head: usize, tail: usize, always: Option<&str>) -> Vec<Line<'a>> {
     let mut lines = fold(&recording.events);
-    let left_out = lines.len().saturating_sub(head + tail);
     // A small gap would hide more than it saves.
-    if left_out > 3 {
-        lines.splice(head..lines.len() - tail, [Line::LeftOut(left_out)]);
+    if lines.len().saturating_sub(head + tail) > 3 {
+        let end = lines.split_off(lines.len() - tail);
+        let middle = lines.split_off(head);
+        let shown = |line: &Line<'_>| matches!(line, Line::Event(event) if always == Some(event.who.as_str()));
+        for run in middle.chunk_by(|one, next| shown(one) == shown(next)) {
+            match run {
+                [line, ..] if shown(line) => lines.extend(run.iter().copied()),
+                [line] => lines.push(*line),
+                _ => lines.push(Line::LeftOut(run.len())),
+            }
+        }
+        lines.extend(end);
     }
     if recording.left_out > 0 {
         lines.push(Line::NotRecorded(recording.left_out));
