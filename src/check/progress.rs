@@ -86,6 +86,13 @@ impl Progress {
         self.of(exercise).and_then(|standing| standing.checked.as_ref()).is_some_and(|checked| checked.done)
     }
 
+    /// The first exercise after this one that isn't done, and if there is none, the first before it.
+    pub(super) fn next_after(&self, done: &Exercise) -> Option<&'static Exercise> {
+        let behind = classroom::ALL.iter().position(|exercise| exercise.id == done.id).map_or(0, |index| index + 1);
+        let (before, after) = classroom::ALL.split_at(behind);
+        after.iter().chain(before).find(|exercise| !self.is_done(exercise))
+    }
+
     /// The first exercise that isn't done.
     pub(super) fn next(&self) -> Option<&'static Exercise> {
         classroom::ALL.iter().find(|exercise| !self.is_done(exercise))

@@ -85,7 +85,12 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, command: &[String], p
     if graded.is_done() {
         let all = if skipped == 0 { "Every check holds".into() } else { format!("{holds} checks held, none fell") };
         let _ = writeln!(text, "\n{GOOD}{all}: {score}.{GOOD:#}\n");
-        text.push_str(&match progress.next() {
+        // A teacher may have taken it away.
+        let solution = workshop.solution(graded.exercise).join("main.rs");
+        if solution.is_file() {
+            let _ = writeln!(text, "  {:SECOND$}{}\n", "Compare with", workshop.shown(&solution));
+        }
+        text.push_str(&match progress.next_after(graded.exercise) {
             Some(next) => begin("Next", next),
             None => format!("{GOOD}All exercises are done.{GOOD:#}\n"),
         });

@@ -55,7 +55,12 @@ impl Workshop {
 
     /// What the student's file was at the beginning.
     pub(super) fn starter(&self, exercise: &Exercise) -> PathBuf {
-        self.root.join("chapters/solutions").join(exercise.id).join("starter.rs")
+        self.solution(exercise).join("starter.rs")
+    }
+
+    /// The folder with a solution.
+    pub(super) fn solution(&self, exercise: &Exercise) -> PathBuf {
+        self.root.join("chapters/solutions").join(exercise.id)
     }
 
     /// A name for a copy of the student's file that no other copy has.
