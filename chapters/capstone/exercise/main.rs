@@ -1,4 +1,6 @@
 //! The capstone: a chat room. Its task is in README.md, beside this file.
+//!
+//! `cargo run -- check capstone` says how far you are.
 
 use std::collections::BTreeMap;
 use std::env;

@@ -1,4 +1,6 @@
 //! Exercise 6: a till. Its task is in README.md, beside this file.
+//!
+//! `cargo run -- check 06` says how far you are.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
