@@ -340,6 +340,17 @@ fn a_student_works_through_an_exercise() {
     fs::write(copy.file(), "fn main() { panic!(\"the window is shut\") }").unwrap();
     copy.expect(&["check", ID], 1, &["process has ended", "the window is shut"]);
 
+    // A long sentence about it is shown in whole, for what came is at its end.
+    let impatient = r#"fn main() {
+        let listener = std::net::TcpListener::bind(std::env::args().last().unwrap()).unwrap();
+        for stream in listener.incoming() { let _ = std::io::Read::read(&mut stream.unwrap(), &mut [0; 9]); }
+    }"#;
+    fs::write(copy.file(), impatient).unwrap();
+    let said = copy.expect(&["check", ID], 1, &[]);
+    let words = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let whole = ["the end of the connection", "a reset of the connection"].map(|got| format!("bytes), got {got}"));
+    assert!(whole.iter().any(|whole| words.contains(whole)), "{}", said.out);
+
     // Stuck.
     for number in 1..=3 {
         copy.expect(&["check", ID, "--hint"], 0, &[&format!("hint {number} of 3")]);
@@ -348,7 +359,8 @@ fn a_student_works_through_an_exercise() {
     copy.expect(&["check"], 0, &["3 hints"]);
 
     copy.solve();
-    copy.expect(&["check", ID], 0, &["Every check holds: 10 of 10 points"]);
+    let compare = "Compare with    chapters/solutions/04/main.rs";
+    copy.expect(&["check", ID], 0, &["Every check holds: 10 of 10 points", compare, "Next: 05"]);
     copy.expect(&["check"], 0, &["✓ done", "10 of 10 points", "10 of 80 points"]);
 
     // From the beginning.

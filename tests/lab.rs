@@ -107,6 +107,20 @@ fn a_long_recording_keeps_its_beginning_and_its_end() {
     assert_eq!(lines[13], "… 81 more events");
 }
 
+#[test]
+fn what_a_check_did_itself_is_never_left_out_of_its_story() {
+    let recorder = Recorder::new();
+    for number in 0..100 {
+        let who = if number == 50 { "check" } else { "client 1" };
+        recorder.note(who, format!("does {number}"));
+    }
+    let drawn = timeline::draw_ends(&recorder.recording(), 80, 3, 6, "check");
+    let text = anstream::adapter::strip_str(&drawn).to_string();
+    let lines: Vec<&str> = text.lines().map(|line| line[11..].trim()).collect();
+    assert_eq!(lines[3..6], ["… 47 more events", "check     does 50", "… 43 more events"]);
+    assert_eq!(lines.len(), 12);
+}
+
 /// A recording with one of everything, drawn twice in one figure.
 fn figure_of_everything() -> String {
     let recorder = Recorder::new();

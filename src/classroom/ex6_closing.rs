@@ -213,7 +213,7 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
         let moment = if refused_after < 1.0 {
             format!("new clients were refused {refused_after:.1} s after the signal, and then the rest of a command")
         } else {
-            format!("new clients still got in for {refused_after:.1} s after the signal, and then the rest of a command")
+            format!("new clients got in for {refused_after:.1} s after the signal, and then the rest of a command")
         };
         when(&moment, &finding)
     })?;
