@@ -81,7 +81,9 @@ fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
     let addr = SocketAddr::new(ip, port);
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // The standard library sets this by itself, socket2 doesn't: without it, no restart for a minute after each greeting.
-    if cfg!(not(windows)) && !wrong("opens-again") {
+    // As where only the shorthand has a listener that is made by hand.
+    let forgotten = wrong("opens-again") && ip.is_unspecified();
+    if cfg!(not(windows)) && !forgotten {
         socket.set_reuse_address(true)?;
     }
     // Systems differ in what they take an IPv6 listener to mean.
