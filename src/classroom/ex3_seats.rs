@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
@@ -11,7 +12,7 @@ use crate::lab::client::{Client, Got};
 use crate::lab::recording::{Payload, Recorder, What, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "03",
@@ -45,7 +46,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
         Check {
             probe: Probe {
                 name: "lingering-seventh",
-                does: "Guests who were told busy stay at the door; others must still be told so, and be seated when one leaves",
+                does: "Guests who were told busy stay at the door; others must still be told so at once, and be seated when one leaves",
                 remedy: "The one thread that lets people in must never wait for one of them",
                 examine: lingering_seventh,
                 ..PLAIN
@@ -175,25 +176,50 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Result<
 }
 
 fn lingering_seventh(trial: &Trial<'_>) -> Judged {
+    // So many that a counter which gives each a second, one after the other, is found waiting for them.
     const LINGERING: usize = 4;
-    let mut counter = trial.start()?;
-    let mut guests = fill(trial, &mut counter)?;
-    let mut lingering = Vec::new();
-    for number in 1..=LINGERING {
-        let mut guest = counter.connect(&format!("lingering guest {number}")).map_err(Finding::falls)?;
-        expect_line(trial, &mut guest, "busy").map_err(|finding| {
-            about(&format!("guest {number} came, others stay at the door"), &with_obituary(&mut counter, finding))
-        })?;
-        guest.note("stays at the door");
-        lingering.push(guest);
-    }
-    if let Some(guest) = guests.pop() {
-        guest.leave();
-    }
-    let when = "after a guest had left, while others who were told busy stay at the door";
-    let mut next = sit_down(trial, &mut counter, "next guest", when)?;
-    served(trial, &mut next, "tea")?;
-    Ok(Finding::holds(format!("{LINGERING} guests who were told busy stayed at the door, and the next was seated")))
+    trial.twice(|patience| {
+        let mut counter = trial.start()?;
+        let mut guests = fill(trial, &mut counter)?;
+        let mut come = |number: usize| counter.connect(&format!("lingering guest {number}")).map_err(Finding::falls);
+        let mut lingering = (1..LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>()?;
+        let mut last = come(LINGERING)?;
+        let told = last.line(patience);
+        if matches!(told, Got::Nothing(..)) && patience < trial.terms.limit {
+            lingering.into_iter().for_each(Client::leave);
+            let left = Instant::now();
+            expect_line(trial, &mut last, "busy").map_err(|finding| with_obituary(&mut counter, finding))?;
+            if left.elapsed() > Silence::SOON {
+                return Ok(Silence::Longer);
+            }
+            return Ok(Silence::UntilThen(Finding::falls(format!(
+                "guest {LINGERING} at the door was told nothing until the {} before it had left; then it was told busy at \
+                 once",
+                LINGERING - 1
+            ))));
+        }
+        let at_the_door = |got: &Got| match got {
+            Got::Line(line) if line == b"busy\n" => Ok(()),
+            other => Err(Finding::falls(format!(
+                "{LINGERING} guests came and stay at the door: expected \"busy\\n\", got {}",
+                Trial::describe(other)
+            ))),
+        };
+        at_the_door(&told).map_err(|finding| with_obituary(&mut counter, finding))?;
+        for guest in &mut lingering {
+            at_the_door(&guest.line(trial.terms.limit)).map_err(|finding| with_obituary(&mut counter, finding))?;
+        }
+        last.note("stays at the door, as do those before it");
+        if let Some(guest) = guests.pop() {
+            guest.leave();
+        }
+        let when = "after a guest had left, while others who were told busy stay at the door";
+        let mut next = sit_down(trial, &mut counter, "next guest", when)?;
+        served(trial, &mut next, "tea")?;
+        Ok(Silence::No(Finding::holds(format!(
+            "{LINGERING} guests who were told busy stayed at the door, and the next was seated"
+        ))))
+    })
 }
 
 fn reset_gives_seat_back(trial: &Trial<'_>) -> Judged {
