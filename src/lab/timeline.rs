@@ -60,8 +60,14 @@ pub fn draw(recording: &Recording, width: usize) -> String {
 
 /// The same, of a long recording only so many lines from its beginning and from its end, and between them what `always`
 /// did: the rest can't be understood without it.
+///
+/// Its end is not that everybody leaves when all is over: that would take the place of what went wrong just before.
 pub fn draw_ends(recording: &Recording, width: usize, head: usize, tail: usize, always: &str) -> String {
-    draw_behind(recording, &ends(recording, head, tail, Some(always)), width, Some(since_start))
+    let mut lines = fold(&recording.events);
+    while lines.len() > head + tail && matches!(lines.last(), Some(Line::Event(event)) if event.what == What::Leaves) {
+        lines.pop();
+    }
+    draw_behind(recording, &ends(recording, lines, head, tail, Some(always)), width, Some(since_start))
 }
 
 /// The same without the times, which are others in each run.
@@ -95,11 +101,16 @@ fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
 
 /// What is drawn of a recording. Long ones keep their beginning and their end.
 pub(super) fn lines(recording: &Recording) -> Vec<Line<'_>> {
-    ends(recording, HEAD, TAIL, None)
+    ends(recording, fold(&recording.events), HEAD, TAIL, None)
 }
 
-fn ends<'a>(recording: &'a Recording, head: usize, tail: usize, always: Option<&str>) -> Vec<Line<'a>> {
-    let mut lines = fold(&recording.events);
+fn ends<'a>(
+    recording: &Recording,
+    mut lines: Vec<Line<'a>>,
+    head: usize,
+    tail: usize,
+    always: Option<&str>,
+) -> Vec<Line<'a>> {
     // A small gap would hide more than it saves.
     if lines.len().saturating_sub(head + tail) > 3 {
         let end = lines.split_off(lines.len() - tail);
