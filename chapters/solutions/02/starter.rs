@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// How long one customer may take to say a name.
+// TODO: when you use it, delete the next line, or the compiler will wonder what it is for.
 #[expect(dead_code, reason = "nobody keeps to it yet")]
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
