@@ -341,7 +341,9 @@ fn leaving(trial: &Trial<'_>) -> Judged {
     let mut next = server.connect("client 2").map_err(Finding::falls)?;
     next.send(b"LEN whole\nLEN ha");
     next.half_close();
-    expect_line(trial, &mut next, "5")?;
+    expect_line(trial, &mut next, "5").map_err(|finding| {
+        about("the client sent \"LEN whole\", a newline and \"LEN ha\", and ended its side", &finding)
+    })?;
     expect_end(trial, &mut next)
         .map_err(|finding| about("the client sent \"LEN ha\", without a newline, and ended its side", &finding))?;
     Ok(Finding::holds("QUIT was answered with bye and the end, and half a command with the end alone"))

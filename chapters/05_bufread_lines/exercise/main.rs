@@ -39,7 +39,7 @@ fn serve(mut stream: &TcpStream) -> io::Result<()> {
     // TODO: A line is bytes, at most 1024 of them, and ends with `\n` or `\r\n`. This one is text, and as long as the
     // client likes.
     let mut line = String::new();
-    // TODO: What the client had no time to finish is not a command.
+    // TODO: At the end of the stream, what has no newline is no command: don't carry it out, and don't answer it.
     while reader.read_line(&mut line)? > 0 {
         let command = line.strip_suffix('\n').unwrap_or(&line);
         // TODO: Commands that come together are answered together, with one write. Yet no answer may wait while the
