@@ -341,10 +341,10 @@ fn a_student_works_through_an_exercise() {
     copy.expect(&["check", ID], 1, &["process has ended", "the window is shut"]);
 
     // A long sentence about it is shown in whole, for what came is at its end.
-    let impatient = r#"fn main() {
+    let impatient = r"fn main() {
         let listener = std::net::TcpListener::bind(std::env::args().last().unwrap()).unwrap();
         for stream in listener.incoming() { let _ = std::io::Read::read(&mut stream.unwrap(), &mut [0; 9]); }
-    }"#;
+    }";
     fs::write(copy.file(), impatient).unwrap();
     let said = copy.expect(&["check", ID], 1, &[]);
     let words = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
