@@ -118,6 +118,9 @@ fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     }
     if refuses {
         trial.recorder.note("new client", "is refused");
+        // One that has closed its listener because it ends closes its connections as well. Met in between, it would
+        // reset the client instead of telling it the end: the same fault, told otherwise.
+        server.process().and_then(|process| process.exits_within(Duration::from_millis(300)));
     }
     if !can_go_on(trial, &mut client) {
         return Ok(Finding::falls(format!(
