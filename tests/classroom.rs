@@ -45,8 +45,12 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn solutions(exercise: &Exercise) -> PathBuf {
-    root().join("chapters/solutions").join(exercise.id)
+fn solution_of(exercise: &Exercise) -> PathBuf {
+    root().join(format!("chapters/solutions/src/bin/solution_{}.rs", exercise.id))
+}
+
+fn starter_of(exercise: &Exercise) -> PathBuf {
+    root().join(format!("tests/classroom/src/bin/starter_{}.rs", exercise.id))
 }
 
 // What each exercise has to have.
@@ -113,7 +117,7 @@ fn every_check_is_told_of_in_the_book() {
 #[test]
 fn starters_tell_what_to_achieve() {
     for exercise in classroom::ALL {
-        assert!(read(solutions(exercise).join("starter.rs")).contains("TODO"), "{}", exercise.id);
+        assert!(read(starter_of(exercise)).contains("TODO"), "{}", exercise.id);
     }
 }
 
@@ -122,7 +126,7 @@ fn starters_tell_what_to_achieve() {
 #[ignore = "a student's exercises differ from the starters"]
 fn every_exercise_is_its_starter() {
     for exercise in classroom::ALL {
-        let (mine, starter) = (root().join(exercise.folder).join("main.rs"), solutions(exercise).join("starter.rs"));
+        let (mine, starter) = (root().join(exercise.folder).join("main.rs"), starter_of(exercise));
         assert!(read(&mine) == read(&starter), "{} differs from {}", mine.display(), starter.display());
     }
 }
@@ -132,7 +136,16 @@ fn servers() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let output = Command::new(env!("CARGO"))
-            .args(["build", "--package", "solutions", "--package", "exercises", "--bins"])
+            .args([
+                "build",
+                "--package",
+                "solutions",
+                "--package",
+                "classroom-servers",
+                "--package",
+                "exercises",
+                "--bins",
+            ])
             .current_dir(root())
             .output()
             .expect("cargo starts");
@@ -143,7 +156,7 @@ fn servers() -> &'static Path {
     })
 }
 
-/// A server of `solutions`: it and what it falls into.
+/// A server of these: it and what it falls into.
 struct Case {
     exercise: &'static Exercise,
     target: Target,
@@ -228,7 +241,7 @@ impl Copy {
         let copy = Copy { root: env::temp_dir().join(format!("tcp-pitfalls-{name}-{}", std::process::id())) };
         copy_folder(root(), &copy.root).expect("the repository can be copied");
         for exercise in classroom::ALL {
-            fs::copy(solutions(exercise).join("starter.rs"), copy.root.join(exercise.folder).join("main.rs")).unwrap();
+            fs::copy(starter_of(exercise), copy.root.join(exercise.folder).join("main.rs")).unwrap();
         }
         let _ = fs::remove_file(copy.root.join(".tcp-pitfalls-progress.json"));
         copy
@@ -239,7 +252,7 @@ impl Copy {
     }
 
     fn solve(&self) {
-        fs::copy(solutions(exercise()).join("main.rs"), self.file()).expect("the solution can be pasted in");
+        fs::copy(solution_of(exercise()), self.file()).expect("the solution can be pasted in");
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -359,17 +372,17 @@ fn a_student_works_through_an_exercise() {
     copy.expect(&["check"], 0, &["3 hints"]);
 
     copy.solve();
-    let compare = "Compare with    chapters/solutions/04/main.rs";
+    let compare = "Compare with    chapters/solutions/src/bin/solution_04.rs";
     copy.expect(&["check", ID], 0, &["Every check holds: 10 of 10 points", compare, "Next: 05"]);
     copy.expect(&["check"], 0, &["✓ done", "10 of 10 points", "10 of 80 points"]);
 
     // From the beginning.
     let said = copy.run(&["reset", ID], "n\n");
     assert!(said.out.contains("Nothing was changed"), "{}", said.out);
-    assert_eq!(read(copy.file()), read(solutions(exercise()).join("main.rs")));
+    assert_eq!(read(copy.file()), read(solution_of(exercise())));
     copy.expect(&["reset", ID, "--yes"], 0, &["main.rs.backup"]);
-    assert_eq!(read(copy.file()), read(solutions(exercise()).join("starter.rs")));
-    assert_eq!(read(copy.file().with_file_name("main.rs.backup")), read(solutions(exercise()).join("main.rs")));
+    assert_eq!(read(copy.file()), read(starter_of(exercise())));
+    assert_eq!(read(copy.file().with_file_name("main.rs.backup")), read(solution_of(exercise())));
     copy.expect(&["check"], 0, &["0 of 80 points"]);
     copy.expect(&["reset", ID, "--yes"], 0, &["is as it was at the beginning"]);
 }
@@ -449,7 +462,7 @@ impl Drop for Watching {
 fn a_save_is_noticed() {
     let copy = Copy::new("watch");
     for options in [&["--watch"][..], &["--watch", "--poll"]] {
-        fs::copy(solutions(exercise()).join("starter.rs"), copy.file()).unwrap();
+        fs::copy(starter_of(exercise()), copy.file()).unwrap();
         let watching = Watching::start(copy.command(&[&["check", ID], options].concat()));
         watching.says("✗ falls");
         watching.says("Waiting for you to save");
@@ -458,7 +471,7 @@ fn a_save_is_noticed() {
         watching.says("Waiting for you to save");
         // As many editors save: a new file in the place of the old one.
         let new = copy.file().with_extension("new");
-        fs::copy(solutions(exercise()).join("main.rs"), &new).unwrap();
+        fs::copy(solution_of(exercise()), &new).unwrap();
         fs::rename(&new, copy.file()).unwrap();
         watching.says("Every check holds");
         watching.says("Waiting for you to save");

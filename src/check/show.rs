@@ -86,7 +86,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, command: &[String], p
         let all = if skipped == 0 { "Every check holds".into() } else { format!("{holds} checks held, none fell") };
         let _ = writeln!(text, "\n{GOOD}{all}: {score}.{GOOD:#}\n");
         // A teacher may have taken it away.
-        let solution = workshop.solution(graded.exercise).join("main.rs");
+        let solution = workshop.solution(graded.exercise);
         if solution.is_file() {
             let _ = writeln!(text, "  {:SECOND$}{}\n", "Compare with", workshop.shown(&solution));
         }

@@ -55,12 +55,12 @@ impl Workshop {
 
     /// What the student's file was at the beginning.
     pub(super) fn starter(&self, exercise: &Exercise) -> PathBuf {
-        self.solution(exercise).join("starter.rs")
+        self.root.join(format!("tests/classroom/src/bin/starter_{}.rs", exercise.id))
     }
 
-    /// The folder with a solution.
+    /// A solution.
     pub(super) fn solution(&self, exercise: &Exercise) -> PathBuf {
-        self.root.join("chapters/solutions").join(exercise.id)
+        self.root.join(format!("chapters/solutions/src/bin/solution_{}.rs", exercise.id))
     }
 
     /// A name for a copy of the student's file that no other copy has.

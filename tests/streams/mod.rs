@@ -2,7 +2,7 @@
 //! anywhere in between, it does what an obvious implementation does.
 //!
 //! A property takes its stream from a source of bytes. `tests/properties.rs` gives it random ones, and the targets in
-//! `fuzz/` those that a fuzzer made up to reach new code.
+//! `tools/fuzz/` those that a fuzzer made up to reach new code.
 
 // Each program that includes this uses a part of it.
 #![allow(dead_code, missing_docs, unreachable_pub)]

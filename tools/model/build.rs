@@ -72,7 +72,7 @@ const MISTAKES: &[(&str, &[(&str, &str)])] = &[
 ];
 
 fn main() {
-    let chapter = Path::new("../chapters/06_graceful_shutdown");
+    let chapter = Path::new("../../chapters/06_graceful_shutdown");
     let read = |name: &str| {
         let path = chapter.join(name);
         println!("cargo::rerun-if-changed={}", path.display());

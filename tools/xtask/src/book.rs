@@ -26,7 +26,7 @@ impl Book {
     /// The book that lies beside this program's source.
     pub fn here() -> Self {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Book { root: here.parent().unwrap_or(here).to_owned() }
+        Book { root: here.ancestors().nth(2).unwrap_or(here).to_owned() }
     }
 
     /// The folder with `book.toml`.

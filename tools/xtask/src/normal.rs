@@ -198,7 +198,7 @@ mod tests {
 
     /// A recording of this repository.
     fn recorded(name: &str) -> String {
-        let path = format!("{}/../book/recorded/{name}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../../book/recorded/{name}", env!("CARGO_MANIFEST_DIR"));
         fs::read_to_string(path).expect("it is recorded")
     }
 

@@ -18,7 +18,7 @@ pub mod net;
 pub mod sync;
 pub mod time;
 
-#[path = "../../chapters/06_graceful_shutdown/connections.rs"]
+#[path = "../../../chapters/06_graceful_shutdown/connections.rs"]
 pub mod connections;
 
 /// The pitfall's wait group.

@@ -5,7 +5,7 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/streams/mod.rs"]
+#[path = "../../../tests/streams/mod.rs"]
 mod streams;
 
 fuzz_target!(|bytes: &[u8]| {
