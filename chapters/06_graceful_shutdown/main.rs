@@ -93,17 +93,18 @@ fn count_before(recorder: &Recorder) -> Played {
     let (_client, accepted) = connected_pair().map_err(|error| error.to_string())?;
     let connections = Connections::new(10);
     let gate = Arc::new(Barrier::new(2));
-    let seat = connections.enter(accepted);
+    let (stream, seat) = connections.enter(accepted);
     let thread = thread::spawn({
         let (gate, recorder) = (Arc::clone(&gate), recorder.clone());
         move || {
             gate.wait();
             recorder.note("connection", "starts, and ends");
+            drop(stream);
             drop(seat);
         }
     });
     recorder.note("server", "has counted the connection, started its thread, and stops");
-    connections.stop();
+    connections.close();
     let finished = connections.wait_until(Instant::now());
     recorder.note("server", format!("sees that {finished} connections have ended, and waits on"));
     gate.wait();
