@@ -166,7 +166,7 @@ fn a_client_that_never_pauses_is_ended_between_two_lines() {
 fn an_answer_that_is_not_read_yet_survives_a_line_after_the_stop() {
     use tcp_pitfalls::lab::kernel::unread;
 
-    const LINE: usize = 60_000;
+    const LINE: usize = 30_000;
     for _ in 0..5 {
         let Started { server, addr, serving } = start(&[]);
         let mut client = Peer::connect(addr);
@@ -403,17 +403,21 @@ mod signals {
     #[cfg(target_os = "linux")]
     fn it_stops_with_hardly_a_descriptor_left() {
         // About eight are left for clients. One more, one less: each leaves accept in another state.
-        for clients in 6..=12 {
-            let mut server = Server::start_short_of(PROGRAM, &["--grace=1"], Some(16));
-            let connect = |_| {
-                let mut client = server.connect();
+        let start = |clients| {
+            let server = Server::start_short_of(PROGRAM, &["--grace=1"], Some(16));
+            let clients: Vec<_> = (0..clients).map(|_| server.connect()).collect();
+            (server, clients)
+        };
+        let mut started: Vec<_> = (6..=13).map(start).collect();
+        for (server, clients) in &mut started {
+            for client in clients {
                 client.send("whole\nhal");
-                client
-            };
-            let _clients: Vec<_> = (0..clients).map(connect).collect();
+            }
             server.signal(Signal::TERM);
+        }
+        for (server, clients) in &mut started {
             let (status, said) = server.wait();
-            assert!(status.success(), "with {clients} clients: {status}: {said}");
+            assert!(status.success(), "with {} clients: {status}: {said}", clients.len());
         }
     }
 
