@@ -177,7 +177,8 @@ fn an_answer_that_is_not_read_yet_survives_a_line_after_the_stop() {
         wait_until_refused(addr);
         client.send("one more\n");
         assert_eq!(client.line().len(), "echo: ".len() + LINE);
-        client.expect_end();
+        // Who was faster, this line or the news of the stop, is chance. That the answer is whole is not.
+        assert!(["", "echo: one more\n"].contains(&&*client.rest()));
         drop(client);
         assert_eq!(serving.join().unwrap().cut, 0);
     }

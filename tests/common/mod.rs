@@ -119,9 +119,15 @@ impl Peer {
 
     #[track_caller]
     pub fn expect_end(&mut self) {
+        assert_eq!(self.rest(), "", "nothing comes before the end");
+    }
+
+    /// All that comes until the end.
+    #[track_caller]
+    pub fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         self.reader.read_to_end(&mut rest).expect("the connection ends, and isn't reset");
-        assert_eq!(String::from_utf8_lossy(&rest), "", "nothing comes before the end");
+        String::from_utf8_lossy(&rest).into_owned()
     }
 
     /// Whether nothing has come, not even the end. Does not wait.
