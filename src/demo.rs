@@ -16,13 +16,13 @@ use anyhow::Context;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::lab::figure::{self, Run};
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
-use crate::lab::timeline;
 use crate::probes::{self, Finding, Terms, Verdict};
-use crate::screen::{self, BAD, BOLD, GOOD};
+use crate::show::figure::{self, Run};
+use crate::show::screen::{self, BAD, BOLD, GOOD};
+use crate::show::timeline;
 use crate::steps::{Serve, Step};
 
 /// How long a demonstration waits for what a pitfall owes. Strangers are given `server::LIMIT`.

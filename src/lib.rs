@@ -63,6 +63,6 @@ pub mod examination;
 pub mod go;
 pub mod lab;
 pub mod probes;
-pub mod screen;
+pub mod show;
 pub mod staircase;
 pub mod steps;

@@ -18,7 +18,7 @@ use tcp_pitfalls::go::GoServers;
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
-use tcp_pitfalls::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD, progress};
+use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD, progress};
 use tcp_pitfalls::staircase::{self, STEPS, Staircase};
 use tcp_pitfalls::steps::Step;
 

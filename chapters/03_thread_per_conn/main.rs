@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
-use tcp_pitfalls::lab::client::Got;
+use tcp_pitfalls::lab::client::Reply;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::LIMIT;
 use tcp_pitfalls::probes::Finding;
@@ -61,7 +61,7 @@ fn out_of_threads(options: &[&str], recorder: &Recorder) -> Played {
         };
         // It says nothing: to close with a line unread would be a reset, which is chapter 4's.
         match client.line(LIMIT) {
-            Got::End(part) | Got::Reset(part) if part.is_empty() => {}
+            Reply::End(part) | Reply::Reset(part) if part.is_empty() => {}
             other => return Err(format!("{name} got {other:?}, though there was no thread for it")),
         }
         if let Some(obituary) = server.obituary() {

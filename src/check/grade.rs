@@ -5,7 +5,7 @@ use crate::examination::{self, Job};
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::Target;
 use crate::probes::{Finding, Terms, Verdict};
-use crate::screen;
+use crate::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
 const AT_ONCE: usize = 8;

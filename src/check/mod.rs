@@ -26,7 +26,7 @@ use crate::classroom::{self, Exercise};
 use crate::lab::process;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Target;
-use crate::screen::{BOLD, COMMAND, DIM};
+use crate::show::screen::{BOLD, COMMAND, DIM};
 
 /// Show the exercises, or examine what you made of one
 ///

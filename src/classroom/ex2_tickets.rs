@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::kit::{about, expect_end, expect_line, with_obituary};
 use super::{Check, Exercise};
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -260,7 +260,7 @@ fn arrive(window: &mut Running, name: &str) -> Result<Client, Finding> {
 fn expect_ticket(trial: &Trial<'_>, customer: &mut Client, name: &str) -> Result<(), Finding> {
     let got = customer.line(trial.terms.limit);
     let number = match &got {
-        Got::Line(line) => std::str::from_utf8(line).ok().and_then(|line| {
+        Reply::Line(line) => std::str::from_utf8(line).ok().and_then(|line| {
             line.strip_prefix("ticket ")?.strip_suffix(&format!(" for {name}\n"))?.parse::<u32>().ok()
         }),
         _ => None,

@@ -8,8 +8,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::kit::{about, ask, difference, expect_line, with_obituary};
 use super::{Check, Exercise};
-use crate::lab::client::{Client, Got};
-use crate::lab::recording::{Payload, Recorder, What, escape};
+use crate::lab::client::{Client, Reply};
+use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
@@ -148,21 +148,21 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Result<
         Ok(stream)
     };
     let stream = come().map_err(|error| Finding::falls(format!("a guest could not come: {error}")))?;
-    trial.recorder.record(name, What::Connects);
-    trial.recorder.record(name, What::Sends(Payload::new(ORDER)));
+    trial.recorder.record(name, Action::Connects);
+    trial.recorder.record(name, Action::Sends(Payload::new(ORDER)));
     let mut got = Vec::new();
     let end = stream.take(MOST).read_to_end(&mut got).map_err(|error| error.kind());
     if !got.is_empty() {
-        trial.recorder.record(name, What::Receives(Payload::new(&got)));
+        trial.recorder.record(name, Action::Receives(Payload::new(&got)));
     }
     let (seen, then) = match end {
-        Ok(_) => (What::SeesEnd, "the end of the connection"),
+        Ok(_) => (Action::SeesEnd, "the end of the connection"),
         Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            (What::HearsNothing { for_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }, "nothing more")
+            (Action::HearsNothing { for_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }, "nothing more")
         }
-        Err(_) => (What::SeesReset, "a reset of the connection"),
+        Err(_) => (Action::SeesReset, "a reset of the connection"),
     };
-    let ended = seen == What::SeesEnd;
+    let ended = seen == Action::SeesEnd;
     trial.recorder.record(name, seen);
     match (got == EXPECTED, ended) {
         (true, true) => Ok(()),
@@ -185,7 +185,7 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         let mut lingering = (1..LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>()?;
         let mut last = come(LINGERING)?;
         let told = last.line(patience);
-        if matches!(told, Got::Nothing(..)) && patience < trial.terms.limit {
+        if matches!(told, Reply::Nothing(..)) && patience < trial.terms.limit {
             lingering.into_iter().for_each(Client::leave);
             let left = Instant::now();
             expect_line(trial, &mut last, "busy").map_err(|finding| with_obituary(&mut counter, finding))?;
@@ -198,8 +198,8 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
                 LINGERING - 1
             ))));
         }
-        let at_the_door = |got: &Got| match got {
-            Got::Line(line) if line == b"busy\n" => Ok(()),
+        let at_the_door = |got: &Reply| match got {
+            Reply::Line(line) if line == b"busy\n" => Ok(()),
             other => Err(Finding::falls(format!(
                 "{LINGERING} guests came and stay at the door: expected \"busy\\n\", got {}",
                 Trial::describe(other)
@@ -235,7 +235,7 @@ fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
     give_back(trial, "had ordered fire", |_number, mut guest| {
         guest.send(b"fire\n");
         match guest.line(trial.terms.limit) {
-            Got::End(rest) | Got::Reset(rest) if rest.is_empty() => Ok(()),
+            Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
             other => Err(Finding::falls(format!(
                 "a guest ordered fire, expected the end of the connection, and got {}",
                 Trial::describe(&other)
@@ -279,8 +279,8 @@ fn fill(trial: &Trial<'_>, counter: &mut Running) -> Result<Vec<Client>, Finding
         let number = seated.len() + 1;
         let mut guest = counter.connect(&format!("guest {number}")).map_err(Finding::falls)?;
         match guest.line(trial.terms.limit) {
-            Got::Line(line) if line == b"seated\n" => seated.push(guest),
-            Got::Line(line) if line == b"busy\n" => {
+            Reply::Line(line) if line == b"seated\n" => seated.push(guest),
+            Reply::Line(line) if line == b"busy\n" => {
                 guest.leave();
                 return Ok(seated);
             }
@@ -306,8 +306,8 @@ fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) ->
             Err(why) => return Some(Err(Finding::falls(format!("{when}: {why}")))),
         };
         match guest.line(trial.terms.limit) {
-            Got::Line(line) if line == b"seated\n" => Some(Ok(guest)),
-            Got::Line(line) if line == b"busy\n" => {
+            Reply::Line(line) if line == b"seated\n" => Some(Ok(guest)),
+            Reply::Line(line) if line == b"busy\n" => {
                 told_busy += 1;
                 guest.leave();
                 None

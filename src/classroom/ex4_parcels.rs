@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::kit::difference;
 use super::{Check, Exercise};
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
-use crate::lab::recording::{Payload, What, escape, group};
+use crate::lab::recording::{Action, Payload, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Finding, Judged, Needs, Probe, Trial};
@@ -185,7 +185,9 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
     };
     let mut sender =
         office.client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
-    office.client.note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", group(LARGEST)));
+    office
+        .client
+        .note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", with_thousands(LARGEST)));
     let sending = thread::spawn(move || {
         // An error means that the server doesn't take them, which shows at the reading side.
         let _ = (0..PARCELS).try_for_each(|number| sender.write_all(&parcel(&contents(number))));
@@ -199,7 +201,7 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
     judged?;
     Ok(Finding::holds(format!(
         "{PARCELS} parcels of {} bytes came back whole, to a client that read late",
-        group(LARGEST)
+        with_thousands(LARGEST)
     )))
 }
 
@@ -210,7 +212,7 @@ fn oversize_refused(trial: &Trial<'_>) -> Judged {
         office.client.send(&header(announced));
         office
             .expect_refusal("error: too large")
-            .map_err(|finding| about(&format!("a header announced {} bytes", group(announced)), &finding))?;
+            .map_err(|finding| about(&format!("a header announced {} bytes", with_thousands(announced)), &finding))?;
         office.expect_end()?;
     }
     Ok(Finding::holds("parcels of 1 MiB and a byte and of 4 GiB were refused as soon as their headers had come"))
@@ -224,7 +226,10 @@ fn refusal_arrives(trial: &Trial<'_>) -> Judged {
     office.client.send(&[&header(2 * LARGEST)[..], &vec![b'x'; SENT]].concat());
     office.expect_refusal("error: too large")?;
     office.expect_end().map_err(|finding| about("after the refusal", &finding))?;
-    Ok(Finding::holds(format!("the refusal came, and then the end, though {} bytes more had been sent", group(SENT))))
+    Ok(Finding::holds(format!(
+        "the refusal came, and then the end, though {} bytes more had been sent",
+        with_thousands(SENT)
+    )))
 }
 
 fn cut_off_parcel(trial: &Trial<'_>) -> Judged {
@@ -324,8 +329,8 @@ impl<'a> Office<'a> {
     fn expect_end(&self) -> Result<(), Finding> {
         let mut got = Vec::new();
         match self.read(&mut got, 1, self.trial.terms.limit) {
-            Err(Got::End(_)) => {
-                self.trial.recorder.record("client 1", What::SeesEnd);
+            Err(Reply::End(_)) => {
+                self.trial.recorder.record("client 1", Action::SeesEnd);
                 Ok(())
             }
             Err(other) => {
@@ -339,7 +344,7 @@ impl<'a> Office<'a> {
     }
 
     /// Appends `count` bytes to `got`, or as many as come before something else.
-    fn read(&self, got: &mut Vec<u8>, count: usize, patience: Duration) -> Result<(), Got> {
+    fn read(&self, got: &mut Vec<u8>, count: usize, patience: Duration) -> Result<(), Reply> {
         let mut buffer = [0; 16 * 1024];
         let wanted = got.len() + count;
         let deadline = Instant::now() + patience;
@@ -349,15 +354,15 @@ impl<'a> Office<'a> {
             let _ = self.client.stream().set_read_timeout(Some(left.max(Duration::from_millis(1))));
             let most = buffer.len().min(wanted - got.len());
             match self.client.stream().read(&mut buffer[..most]) {
-                Ok(0) => return Err(Got::End(Vec::new())),
+                Ok(0) => return Err(Reply::End(Vec::new())),
                 Ok(count) => got.extend_from_slice(&buffer[..count]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if left.is_zero() {
-                        return Err(Got::Nothing(Vec::new(), patience));
+                        return Err(Reply::Nothing(Vec::new(), patience));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(Got::Reset(Vec::new())),
+                Err(_) => return Err(Reply::Reset(Vec::new())),
             }
         }
         Ok(())
@@ -365,18 +370,18 @@ impl<'a> Office<'a> {
 
     fn write_down(&self, got: &[u8]) {
         if !got.is_empty() {
-            self.trial.recorder.record("client 1", What::Receives(Payload::new(got)));
+            self.trial.recorder.record("client 1", Action::Receives(Payload::new(got)));
         }
     }
 
     /// Writes down what came instead, and says it as part of a sentence.
-    fn fate(&self, got: &[u8], other: &Got) -> String {
+    fn fate(&self, got: &[u8], other: &Reply) -> String {
         let what = match other {
-            Got::End(_) => What::SeesEnd,
-            Got::Nothing(_, patience) => {
-                What::HearsNothing { for_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX) }
+            Reply::End(_) => Action::SeesEnd,
+            Reply::Nothing(_, patience) => {
+                Action::HearsNothing { for_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX) }
             }
-            _ => What::SeesReset,
+            _ => Action::SeesReset,
         };
         self.trial.recorder.record("client 1", what);
         let fate = Trial::describe(other);
@@ -394,7 +399,7 @@ fn shown(bytes: &[u8]) -> String {
         _ => format!(" \"{}{more}\"", escape(&contents[..contents.len().min(MOST)])),
     };
     let unit = if bytes.len() == 1 { "byte" } else { "bytes" };
-    format!("[{}]{text} ({} {unit})", in_hex(header), group(bytes.len()))
+    format!("[{}]{text} ({} {unit})", in_hex(header), with_thousands(bytes.len()))
 }
 
 fn in_hex(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::kit::{ask, difference, expect_end, expect_line};
 use super::{Check, Exercise};
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, escape};
 use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
 
@@ -182,8 +182,8 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
         client.send("x".repeat(2 * LONGEST).as_bytes());
         let error = client.line(patience);
         let (early, waited) = match error {
-            Got::Line(_) => (error, false),
-            Got::Nothing(..) if patience < trial.terms.limit => {
+            Reply::Line(_) => (error, false),
+            Reply::Nothing(..) if patience < trial.terms.limit => {
                 client.send(b"\n");
                 let end_sent = Instant::now();
                 let late = client.line(trial.terms.limit);
@@ -216,7 +216,7 @@ fn joined_commands(trial: &Trial<'_>) -> Judged {
         let mut client = server.connect("client 1").map_err(Finding::falls)?;
         client.send(b"LEN one\nUPPER two\nLEN thr");
         let first = client.line(patience);
-        let waited = matches!(first, Got::Nothing(..)) && patience < trial.terms.limit;
+        let waited = matches!(first, Reply::Nothing(..)) && patience < trial.terms.limit;
         client.note("says the rest");
         client.send(b"ee\n");
         let rest_sent = Instant::now();
@@ -230,8 +230,8 @@ fn joined_commands(trial: &Trial<'_>) -> Judged {
             )));
         }
         match &first {
-            Got::Line(line) if line == b"3\n" => {}
-            Got::Line(line) => return Err(Finding::falls(difference(b"3\n", line))),
+            Reply::Line(line) if line == b"3\n" => {}
+            Reply::Line(line) => return Err(Finding::falls(difference(b"3\n", line))),
             other => return Err(Finding::falls(format!("expected \"3\\n\", got {}", Trial::describe(other)))),
         }
         expect_line(trial, &mut client, "TWO")?;
@@ -291,7 +291,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
 
 /// What one read gets. At first it looks without waiting: a client that has to be woken is late for the first of two
 /// pieces, and finds both.
-fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Got> {
+fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Reply> {
     const EAGER: Duration = Duration::from_millis(1);
     let mut buffer = vec![0; 4096];
     let limit = trial.terms.limit;
@@ -305,7 +305,7 @@ fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Got> {
         match read {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if waits {
-                    return Err(Got::Nothing(Vec::new(), limit));
+                    return Err(Reply::Nothing(Vec::new(), limit));
                 }
                 if start.elapsed() > EAGER {
                     waits = stream.set_nonblocking(false).is_ok();
@@ -315,12 +315,12 @@ fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Got> {
             ended => {
                 let _ = stream.set_nonblocking(false);
                 return match ended {
-                    Ok(0) => Err(Got::End(Vec::new())),
+                    Ok(0) => Err(Reply::End(Vec::new())),
                     Ok(count) => {
                         buffer.truncate(count);
                         Ok(buffer)
                     }
-                    Err(_) => Err(Got::Reset(Vec::new())),
+                    Err(_) => Err(Reply::Reset(Vec::new())),
                 };
             }
         }
@@ -355,8 +355,8 @@ fn give(trial: &Trial<'_>, client: &mut Client, command: &[u8], answer: &[u8]) -
     let expected = [answer, b"\n"].concat();
     client.send(&command);
     let wrong = match &client.line(trial.terms.limit) {
-        Got::Line(line) if *line == expected => return Ok(()),
-        Got::Line(line) => difference(&expected, line),
+        Reply::Line(line) if *line == expected => return Ok(()),
+        Reply::Line(line) => difference(&expected, line),
         other => format!("expected \"{}\", got {}", escape(&expected), Trial::describe(other)),
     };
     Err(Finding::falls(format!("after {}:\n{wrong}", Payload::new(&command))))
@@ -367,9 +367,9 @@ fn expect_error(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
     judge_error(&client.line(trial.terms.limit))
 }
 
-fn judge_error(got: &Got) -> Result<(), Finding> {
+fn judge_error(got: &Reply) -> Result<(), Finding> {
     match got {
-        Got::Line(line) if line.starts_with(b"error: ") => Ok(()),
+        Reply::Line(line) if line.starts_with(b"error: ") => Ok(()),
         other => Err(Finding::falls(format!("expected a line \"error: …\", got {}", Trial::describe(other)))),
     }
 }

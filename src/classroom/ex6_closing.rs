@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::kit::{ask, difference, expect_line};
 use super::{Check, Exercise};
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, itself};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, require_no_wrapper};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -131,7 +131,7 @@ pub(super) fn when(circumstances: &str, finding: &Finding) -> Finding {
 
 /// Sends SIGTERM to the process that listens.
 pub(super) fn ask_to_stop(trial: &Trial<'_>, server: &mut Running) -> Result<(), Finding> {
-    itself(server)?;
+    require_no_wrapper(server)?;
     trial.recorder.note("check", "sends SIGTERM to the server");
     match server.process().map(|process| process.ask_to_stop()) {
         Some(true) => Ok(()),
@@ -158,7 +158,7 @@ fn refuses_within(trial: &Trial<'_>, server: &Running, limit: Duration, mut abor
 pub(super) fn expect_bye(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
     expect_line(trial, client, "bye")?;
     match client.line(trial.terms.limit) {
-        Got::End(rest) | Got::Reset(rest) if rest.is_empty() => Ok(()),
+        Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
         other => Err(Finding::falls(format!(
             "after \"bye\\n\" expected the end of the connection, got {}",
             Trial::describe(&other)
@@ -276,13 +276,13 @@ fn talk(trial: &Trial<'_>) -> Result<Option<Finding>, Finding> {
         // Nobody takes it any more? The next read tells why.
         let _ = client.stream().write_all(b"sell 1\n");
         match client.quiet_line(trial.terms.limit) {
-            Got::Line(line) if line == b"sold 1\n" => after += 1,
-            Got::Line(line) if line == b"bye\n" => {
+            Reply::Line(line) if line == b"sold 1\n" => after += 1,
+            Reply::Line(line) if line == b"bye\n" => {
                 client.note(format!("hears bye after {after} more answers"));
                 return Ok(Some(Finding::holds("a client that sends one command after another heard bye in between")));
             }
-            Got::Line(line) => return Err(Finding::falls(difference(b"bye\n", &line))),
-            Got::Reset(rest) if rest.is_empty() => return Ok(None),
+            Reply::Line(line) => return Err(Finding::falls(difference(b"bye\n", &line))),
+            Reply::Reset(rest) if rest.is_empty() => return Ok(None),
             other => {
                 let other = Trial::describe(&other);
                 client.note(format!("gets {after} more answers, then {other}"));

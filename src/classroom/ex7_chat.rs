@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use super::ex6_closing::{GRACE, ask_to_stop, expect_bye, on_signal, unreachable, when};
 use super::kit::{ask, difference, expect_end, expect_line};
 use super::{Check, Exercise};
-use crate::lab::client::{Client, Got};
-use crate::lab::recording::{Recorder, escape, group};
+use crate::lab::client::{Client, Reply};
+use crate::lab::recording::{Recorder, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, itself};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, require_no_wrapper};
 
 /// The longest that a check goes on with a server that is slow, and not yet wrong.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -237,8 +237,8 @@ fn chopped_commands(trial: &Trial<'_>) -> Judged {
         expect_line(trial, &mut alice, answer).map_err(several)?;
     }
     match alice.line(trial.terms.limit) {
-        Got::Line(line) if line == b"alice: \xff\xfe caf\xe9\n" => {}
-        Got::Line(line) => return Err(Finding::falls(difference(b"alice: \xff\xfe caf\xe9\n", &line))),
+        Reply::Line(line) if line == b"alice: \xff\xfe caf\xe9\n" => {}
+        Reply::Line(line) => return Err(Finding::falls(difference(b"alice: \xff\xfe caf\xe9\n", &line))),
         other => {
             let other = Trial::describe(&other);
             return Err(Finding::falls(format!("said something that is not UTF-8, and got {other}")));
@@ -282,26 +282,26 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     let told = loop {
         let before = sent.load(SeqCst);
         match bob.line(trial.terms.limit) {
-            Got::Nothing(..) if (before + 1..MOST).contains(&sent.load(SeqCst)) && began.elapsed() < TOO_LONG => {}
+            Reply::Nothing(..) if (before + 1..MOST).contains(&sent.load(SeqCst)) && began.elapsed() < TOO_LONG => {}
             told => break told,
         }
     };
     enough.store(true, SeqCst);
     let ended = match &told {
-        Got::Line(line) if line == b"error: line too long\n" => Some(bob.line(trial.terms.limit)),
+        Reply::Line(line) if line == b"error: line too long\n" => Some(bob.line(trial.terms.limit)),
         _ => None,
     };
     drop(bob.stream().shutdown(Shutdown::Both));
     let _ = sending.join();
-    let sent = group(sent.load(SeqCst));
+    let sent = with_thousands(sent.load(SeqCst));
     match (told, ended) {
         // A reset that came behind the answer did no harm here. Which of the two a client sees is chance.
-        (_, Some(Got::End(rest) | Got::Reset(rest))) if rest.is_empty() => {}
+        (_, Some(Reply::End(rest) | Reply::Reset(rest))) if rest.is_empty() => {}
         (_, Some(other)) => {
             let other = Trial::describe(&other);
             return Err(Finding::falls(format!("after \"error: line too long\\n\" expected the end, got {other}")));
         }
-        (Got::Line(line), None) => return Err(Finding::falls(difference(b"error: line too long\n", &line))),
+        (Reply::Line(line), None) => return Err(Finding::falls(difference(b"error: line too long\n", &line))),
         (other, None) => {
             let other = Trial::describe(&other);
             return Err(Finding::falls(format!(
@@ -369,9 +369,9 @@ fn crowded_room(trial: &Trial<'_>) -> Judged {
         let mut news = 0;
         while let Some(next) = missing.first().copied() {
             match member.quiet_line(trial.terms.limit) {
-                Got::Line(line) if missing.remove(line.as_slice()) => {}
-                Got::Line(line) if line.starts_with(b"* ") && news < FLOOD => news += 1,
-                Got::Line(line) => {
+                Reply::Line(line) if missing.remove(line.as_slice()) => {}
+                Reply::Line(line) if line.starts_with(b"* ") && news < FLOOD => news += 1,
+                Reply::Line(line) => {
                     let line = escape(&line);
                     return Err(Finding::falls(format!("each said hello once, and {name} heard \"{line}\"")));
                 }
@@ -391,7 +391,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     const CLIENTS: usize = 100;
     let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
     let mut alice = member(trial, &mut server, "alice")?;
-    itself(&server)?;
+    require_no_wrapper(&server)?;
     let quiet = Recorder::new();
     let mut crowd = Vec::new();
     // The kernel connects those who are not accepted as well, as many as its queue holds.
@@ -422,8 +422,8 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
         let mut bob = server.connect("bob").map_err(unreachable)?;
         bob.send(b"join bob\n");
         match bob.line(trial.terms.limit) {
-            Got::Line(line) if line == b"welcome bob\n" => break,
-            Got::End(_) | Got::Reset(_) if began.elapsed() < trial.terms.limit => {}
+            Reply::Line(line) if line == b"welcome bob\n" => break,
+            Reply::End(_) | Reply::Reset(_) if began.elapsed() < trial.terms.limit => {}
             other => {
                 let other = Trial::describe(&other);
                 return Err(with_crowd(Finding::falls(format!(
@@ -490,8 +490,11 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
         }
     }
     let fate = if sam_left { "it was put out" } else { "it held up nobody" };
-    trial.recorder.note("tom and uma", format!("hear all of {} lines; as for sam, {fate}", group(said)));
-    Ok(Finding::holds(format!("one member did not read, the others heard all of {} lines; {fate}", group(said))))
+    trial.recorder.note("tom and uma", format!("hear all of {} lines; as for sam, {fate}", with_thousands(said)));
+    Ok(Finding::holds(format!(
+        "one member did not read, the others heard all of {} lines; {fate}",
+        with_thousands(said)
+    )))
 }
 
 /// Expects a line, and before it at most the news that sam has left. Returns whether they came.
@@ -499,9 +502,9 @@ fn hear(trial: &Trial<'_>, name: &str, member: &mut Client, expected: &str) -> R
     let mut sam_left = false;
     loop {
         match member.quiet_line(trial.terms.limit) {
-            Got::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
-            Got::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
-            Got::Line(line) => {
+            Reply::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
+            Reply::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
+            Reply::Line(line) => {
                 return Err(when(
                     &format!("{name} missed something"),
                     &Finding::falls(difference(expected.as_bytes(), &line)),
@@ -527,9 +530,12 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
     for said in (BATCH..=LINES).step_by(BATCH) {
         say_batch(&tom, said);
         let here = sam_is_here(trial, &mut tom);
-        if !here.map_err(|finding| when(&format!("after {} lines", group(said)), &finding))? {
-            tom.note(format!("finds sam gone after {} lines", group(said)));
-            return Ok(Finding::holds(format!("after {} lines the member who did not read was out", group(said))));
+        if !here.map_err(|finding| when(&format!("after {} lines", with_thousands(said)), &finding))? {
+            tom.note(format!("finds sam gone after {} lines", with_thousands(said)));
+            return Ok(Finding::holds(format!(
+                "after {} lines the member who did not read was out",
+                with_thousands(said)
+            )));
         }
     }
     // Its threads may need a while to leave, on a machine that is busy with others.
@@ -538,7 +544,7 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
         Ok(false) => Some(Ok(())),
         Err(finding) => Some(Err(finding)),
     });
-    let said = group(LINES);
+    let said = with_thousands(LINES);
     if let Some(gone) = gone {
         return gone.map(|()| Finding::holds(format!("soon after {said} lines the member who did not read was out")));
     }
@@ -555,12 +561,12 @@ fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Result<bool, Finding> {
     let _ = tom.stream().write_all(b"who\n");
     for _ in 0..FLOOD {
         match tom.quiet_line(trial.terms.limit) {
-            Got::Line(line) if line == b"here: tom\n" => return Ok(false),
-            Got::Line(line) if line == b"here: sam, tom\n" => return Ok(true),
-            Got::Line(line) if line.starts_with(b"here: ") => {
+            Reply::Line(line) if line == b"here: tom\n" => return Ok(false),
+            Reply::Line(line) if line == b"here: sam, tom\n" => return Ok(true),
+            Reply::Line(line) if line.starts_with(b"here: ") => {
                 return Err(Finding::falls(difference(b"here: sam, tom\n", &line)));
             }
-            Got::Line(_) => {}
+            Reply::Line(_) => {}
             other => {
                 let other = Trial::describe(&other);
                 tom.note(format!("asks who is there and gets {other}"));
@@ -577,16 +583,16 @@ fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Result<bool, Finding> {
 const FLOOD: usize = 10_000;
 
 fn flooded(name: &str) -> Finding {
-    Finding::falls(format!("{name} was flooded: {} lines that nobody said", group(FLOOD)))
+    Finding::falls(format!("{name} was flooded: {} lines that nobody said", with_thousands(FLOOD)))
 }
 
 /// Expects this line. Before it others may leave, as they do when a room closes.
 fn expect_among_farewells(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Result<(), Finding> {
     for _ in 0..FLOOD {
         match client.line(trial.terms.limit) {
-            Got::Line(line) if line == format!("{expected}\n").as_bytes() => return Ok(()),
-            Got::Line(line) if line.starts_with(b"* ") => {}
-            Got::Line(line) => return Err(Finding::falls(difference(format!("{expected}\n").as_bytes(), &line))),
+            Reply::Line(line) if line == format!("{expected}\n").as_bytes() => return Ok(()),
+            Reply::Line(line) if line.starts_with(b"* ") => {}
+            Reply::Line(line) => return Err(Finding::falls(difference(format!("{expected}\n").as_bytes(), &line))),
             other => {
                 let other = Trial::describe(&other);
                 return Err(Finding::falls(format!("expected \"{expected}\\n\", got {other}")));

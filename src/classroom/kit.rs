@@ -1,6 +1,6 @@
 //! What the checks share: saying a line, and showing where an answer differs.
 
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::probes::{Finding, Trial};
@@ -15,8 +15,8 @@ pub(super) fn ask(trial: &Trial<'_>, client: &mut Client, line: &str, expected: 
 pub(super) fn expect_line(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Result<(), Finding> {
     let expected = format!("{expected}\n").into_bytes();
     match client.line(trial.terms.limit) {
-        Got::Line(line) if line == expected => Ok(()),
-        Got::Line(line) => Err(Finding::falls(difference(&expected, &line))),
+        Reply::Line(line) if line == expected => Ok(()),
+        Reply::Line(line) => Err(Finding::falls(difference(&expected, &line))),
         other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Trial::describe(&other)))),
     }
 }
@@ -24,7 +24,7 @@ pub(super) fn expect_line(trial: &Trial<'_>, client: &mut Client, expected: &str
 /// Expects the end of the stream, and nothing before it.
 pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
     match client.line(trial.terms.limit) {
-        Got::End(rest) if rest.is_empty() => Ok(()),
+        Reply::End(rest) if rest.is_empty() => Ok(()),
         other => Err(Finding::falls(format!("expected the end of the connection, got {}", Trial::describe(&other)))),
     }
 }

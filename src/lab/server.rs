@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::port::{self, Port};
 use super::process::Process;
-use super::recording::{Payload, Recorder, What};
+use super::recording::{Action, Payload, Recorder};
 use super::wait::wait_until;
 
 /// How long anything that a server owes may take.
@@ -177,7 +177,7 @@ impl Running {
             Some(Err(error)) => error.to_string(),
             None => format!("refused for {} s", LIMIT.as_secs()),
         };
-        recorder.record(name, What::CannotConnect { why: error.clone() });
+        recorder.record(name, Action::CannotConnect { why: error.clone() });
         Err(match self.obituary() {
             Some(obituary) => format!("{name} could not connect: {obituary}"),
             None => format!("{name} could not connect to {addr}: {error}"),
@@ -250,9 +250,9 @@ impl<S: Read> Read for Recorded<S> {
         self.recorder.record(
             "server",
             match &result {
-                Ok(0) => What::ReadEnd,
-                Ok(count) => What::Read(Payload::new(&buffer[..*count])),
-                Err(error) => What::Failed { call: "read", error: error.to_string() },
+                Ok(0) => Action::ReadEnd,
+                Ok(count) => Action::Read(Payload::new(&buffer[..*count])),
+                Err(error) => Action::Failed { call: "read", error: error.to_string() },
             },
         );
         result
@@ -264,8 +264,8 @@ impl<S: Write> Write for Recorded<S> {
         let began = Instant::now();
         let result = self.inner.write(bytes);
         let what = match &result {
-            Ok(count) => What::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
-            Err(error) => What::Failed { call: "write", error: error.to_string() },
+            Ok(count) => Action::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
+            Err(error) => Action::Failed { call: "write", error: error.to_string() },
         };
         self.recorder.record_since(began, "server", what);
         result

@@ -7,9 +7,9 @@ use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::trial::{Trial, itself, unreachable};
+use super::trial::{Trial, require_no_wrapper, unreachable};
 use super::{Finding, Judged, Needs, Probe};
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -75,7 +75,7 @@ fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Findin
     // In one write: with the answer to the first line it is sure that the server has the half line as well.
     client.send(b"whole\nhal");
     trial.expect_echo(&mut client, b"whole")?;
-    itself(server)?;
+    require_no_wrapper(server)?;
     Ok(client)
 }
 
@@ -141,9 +141,9 @@ fn can_go_on(trial: &Trial<'_>, client: &mut Client) -> bool {
     client.send(b"f\n");
     loop {
         match client.line(trial.terms.limit) {
-            Got::End(_) | Got::Reset(_) => return false,
+            Reply::End(_) | Reply::Reset(_) => return false,
             // A server that takes half a line for a whole one has answered that, and may have ended since.
-            Got::Line(answer) if answer != trial.answer_to(b"half") => {}
+            Reply::Line(answer) if answer != trial.answer_to(b"half") => {}
             _ => return true,
         }
     }
@@ -257,7 +257,7 @@ fn clean_exit(trial: &Trial<'_>) -> Judged {
         trial.ask(&mut client, "hello")?;
         client.leave();
     }
-    itself(&server)?;
+    require_no_wrapper(&server)?;
     ask_to_stop(trial, &mut server)?;
     let Some(status) = exits(&mut server, trial.terms.grace) else {
         return Ok(Finding::falls(format!(

@@ -14,7 +14,7 @@ mod trial;
 
 use serde::Serialize;
 
-pub(crate) use self::trial::{Silence, itself};
+pub(crate) use self::trial::{Silence, require_no_wrapper};
 pub use self::trial::{Terms, Trial};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Target;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Finding;
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
-use crate::lab::recording::{Payload, Recorder, What, escape};
+use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
 
 /// What was agreed with the server under examination.
@@ -75,10 +75,10 @@ impl<'a> Trial<'a> {
     }
 
     /// Expects that what came is the echo of this line.
-    pub(crate) fn judge_echo(&self, line: &[u8], got: &Got) -> Result<(), Finding> {
+    pub(crate) fn judge_echo(&self, line: &[u8], got: &Reply) -> Result<(), Finding> {
         let expected = self.answer_to(line);
         match got {
-            Got::Line(answer) if *answer == expected => Ok(()),
+            Reply::Line(answer) if *answer == expected => Ok(()),
             other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(other)))),
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Trial<'a> {
     /// Expects that nothing more comes, and then the end of the stream.
     pub(crate) fn expect_end(&self, client: &mut Client) -> Result<(), Finding> {
         match client.line(self.terms.limit) {
-            Got::End(rest) if rest.is_empty() => Ok(()),
+            Reply::End(rest) if rest.is_empty() => Ok(()),
             other => Err(Finding::falls(format!(
                 "expected the end of the connection after the answer, got {}",
                 Self::describe(&other)
@@ -95,15 +95,15 @@ impl<'a> Trial<'a> {
     }
 
     /// What came instead of what was expected, as part of a sentence.
-    pub(crate) fn describe(got: &Got) -> String {
+    pub(crate) fn describe(got: &Reply) -> String {
         let after =
             |rest: &[u8]| if rest.is_empty() { String::new() } else { format!("{}, then ", Payload::new(rest)) };
         match got {
-            Got::Line(line) => Payload::new(line).to_string(),
-            Got::End(rest) => format!("{}the end of the connection", after(rest)),
-            Got::Reset(rest) => format!("{}a reset of the connection", after(rest)),
-            Got::Nothing(rest, patience) => format!("{}nothing for {} s", after(rest), patience.as_secs_f32()),
-            Got::Flood => "a flood of bytes without a newline".into(),
+            Reply::Line(line) => Payload::new(line).to_string(),
+            Reply::End(rest) => format!("{}the end of the connection", after(rest)),
+            Reply::Reset(rest) => format!("{}a reset of the connection", after(rest)),
+            Reply::Nothing(rest, patience) => format!("{}nothing for {} s", after(rest), patience.as_secs_f32()),
+            Reply::Flood => "a flood of bytes without a newline".into(),
         }
     }
 
@@ -130,7 +130,7 @@ impl<'a> Trial<'a> {
 
     /// Writes down something that the kernel shows.
     pub(crate) fn kernel(&self, text: impl Into<String>) {
-        self.recorder.record("kernel", What::Note { text: text.into() });
+        self.recorder.record("kernel", Action::Note { text: text.into() });
     }
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn too_slow(answers: usize) -> Finding {
 
 /// On Linux, makes sure that the process that was started is the one that listens: limits, signals and numbers in /proc
 /// are those of that process alone.
-pub(crate) fn itself(server: &Running) -> Result<(), Finding> {
+pub(crate) fn require_no_wrapper(server: &Running) -> Result<(), Finding> {
     match server.id().map(|id| kernel::listens(id, server.addr())) {
         Some(Some(false)) => Err(Finding::skipped(
             "the program that listens is not the one that was started: start it without a wrapper, or let that exec it",
