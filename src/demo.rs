@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{eprintln, print, println};
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -21,7 +21,7 @@ use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
 use crate::probes::{self, Finding, Terms, Verdict};
 use crate::show::figure::{self, Run};
-use crate::show::screen::{self, BAD, BOLD, GOOD};
+use crate::show::screen::{self, BAD, BOLD, GOOD, report};
 use crate::show::timeline;
 use crate::steps::{Serve, Step};
 
@@ -50,7 +50,7 @@ pub struct Scene {
 }
 
 /// What a scene came to: a finding, or why it could not be played, which shows nothing of pitfall or cure.
-pub type Played = Result<Finding, String>;
+pub type Played = Result<Finding>;
 
 /// One run of a scene.
 struct Take {
@@ -187,17 +187,6 @@ where
         Err(error) => error.exit(),
         Ok(Arguments { action: Some(Action::Serve(serve)), .. }) => report(step(serve).run()),
         Ok(Arguments { action: None, show }) => demonstrate(name, demonstration(), &show),
-    }
-}
-
-/// Prints an error as one sentence; the status says whether there was one.
-pub fn report(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{BAD}error:{BAD:#} {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -340,7 +329,7 @@ fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
     let ids: Vec<String> = sides.iter().map(|(side, _)| format!("figure-{chapter}-{name}-{side}")).collect();
     let finding = |(_, seen): &(&str, &Seen)| match &seen.played {
         Ok(finding) => finding.clone(),
-        Err(why) => Finding::skipped(format!("could not be shown: {why}")),
+        Err(why) => Finding::skipped(format!("could not be shown: {why:#}")),
     };
     let findings: Vec<Finding> = sides.iter().map(finding).collect();
     let run = |index: usize| {
@@ -354,8 +343,8 @@ fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
 /// One run, as it is told on a screen of this width.
 fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, width: usize) -> String {
     let (word, style, evidence) = match &seen.played {
-        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence),
-        Err(why) => ("could not be shown", BAD, why),
+        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence.clone()),
+        Err(why) => ("could not be shown", BAD, format!("{why:#}")),
     };
     let mut text = String::new();
     let indent = "  : ".len() + which.len();
@@ -366,7 +355,7 @@ fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, wi
     }
     text.push_str(&timeline(&seen.recording, width));
     let indent = "  → : ".chars().count() + word.chars().count();
-    let mut lines = screen::wrap(evidence, width.saturating_sub(indent)).into_iter();
+    let mut lines = screen::wrap(&evidence, width.saturating_sub(indent)).into_iter();
     let _ = writeln!(text, "  → {style}{word}{style:#}: {}", lines.next().unwrap_or_default());
     for line in lines {
         let _ = writeln!(text, "{:indent$}{line}", "");

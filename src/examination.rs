@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Result;
+
 use crate::lab::client::{Client, Reply};
 use crate::lab::process;
 use crate::lab::recording::{Payload, Recorder, Recording, escape};
@@ -109,7 +111,7 @@ pub enum FirstLine {
 ///
 /// # Errors
 /// A sentence that says why the server could not be started or reached.
-pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
+pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine> {
     const LINE: &str = "hello";
     // A server that is silent for longer is judged by the probes, each of which waits for the full limit.
     const PATIENCE: Duration = Duration::from_secs(5);

@@ -56,7 +56,6 @@ pub mod chapter_06 {
     pub mod workers;
 }
 
-pub mod check;
 pub mod classroom;
 pub mod demo;
 pub mod examination;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::bail;
 use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
 use tcp_pitfalls::lab::client::{Client, Reply};
 use tcp_pitfalls::lab::kernel;
@@ -61,7 +62,7 @@ fn stuck_behind_silence(recorder: &Recorder) -> Played {
         silent.leave();
         match asking.line(LIMIT) {
             Reply::Line(_) => Ok(Finding::falls("client 2 was answered the moment client 1 left, and not before")),
-            other => Err(format!("client 2 was not answered even after client 1 had left: {other:?}")),
+            other => bail!("client 2 was not answered even after client 1 had left: {other:?}"),
         }
     })
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
 use tcp_pitfalls::lab::client::Reply;
 use tcp_pitfalls::lab::recording::Recorder;
@@ -57,12 +58,12 @@ fn out_of_threads(options: &[&str], recorder: &Recorder) -> Played {
     for name in ["client 1", "client 2"] {
         let mut client = match server.connect(name) {
             Ok(client) => client,
-            Err(why) => return Ok(Finding::falls(why)),
+            Err(why) => return Ok(Finding::falls(why.to_string())),
         };
         // It says nothing: to close with a line unread would be a reset, which is chapter 4's.
         match client.line(LIMIT) {
             Reply::End(part) | Reply::Reset(part) if part.is_empty() => {}
-            other => return Err(format!("{name} got {other:?}, though there was no thread for it")),
+            other => bail!("{name} got {other:?}, though there was no thread for it"),
         }
         if let Some(obituary) = server.obituary() {
             return Ok(Finding::falls(format!("there was no thread for {name}, and {obituary}")));

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use socket2::SockRef;
 use tcp_pitfalls::chapter_02::server::echo_reads;
 use tcp_pitfalls::chapter_04::close::close;
@@ -113,7 +114,7 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
             with_thousands(wanted),
             with_thousands(part.len())
         ))),
-        other => Err(format!("the client got {other:?}")),
+        other => bail!("the client got {other:?}"),
     }
 }
 
@@ -134,7 +135,7 @@ fn frames(
     client.send(&[0, 5]);
     client.send(b"hello");
     client.half_close();
-    client.stream().set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
+    client.stream().set_read_timeout(Some(LIMIT))?;
     Ok(match read_frame(client.stream(), 1024) {
         Ok(Some(answer)) if answer == b"echo: hello" => {
             Finding::holds("the frame came in three parts and was answered")

@@ -90,7 +90,7 @@ fn count_inside(recorder: &Recorder) -> Finding {
 }
 
 fn count_before(recorder: &Recorder) -> Played {
-    let (_client, accepted) = connected_pair().map_err(|error| error.to_string())?;
+    let (_client, accepted) = connected_pair()?;
     let connections = Connections::new(10);
     let gate = Arc::new(Barrier::new(2));
     let seat = connections.enter(accepted);

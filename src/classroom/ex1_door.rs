@@ -3,14 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use super::kit::{about, expect_end, expect_line, with_obituary};
+use super::kit::{expect_end, expect_line};
 use super::{Check, Exercise};
 use crate::lab::client::Client;
 use crate::lab::kernel;
-use crate::lab::port::{self, Port};
 use crate::lab::server::{Running, Target};
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, draw_port, unreachable, with_obituary};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "01",
@@ -116,7 +115,7 @@ fn every_caller(trial: &Trial<'_>) -> Judged {
 
 fn real_port(trial: &Trial<'_>) -> Judged {
     const ANNOUNCES: &str = "listening on ";
-    spelled_by_hand(trial)?;
+    trial.spelled_by_hand()?;
     let mut door = trial.start_at("127.0.0.1:0", (Ipv4Addr::LOCALHOST, 0).into())?;
     // The line may be read in pieces: it is there when its end is.
     let announced = wait_until(trial.terms.limit, || {
@@ -154,7 +153,7 @@ fn real_port(trial: &Trial<'_>) -> Judged {
 }
 
 fn both_families(trial: &Trial<'_>) -> Judged {
-    spelled_by_hand(trial)?;
+    trial.spelled_by_hand()?;
     let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     // Linux: the whole of 127.0.0.0/8 is this machine, and a door that listens on 127.0.0.1 alone isn't found here.
     let ipv4 = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
@@ -164,7 +163,7 @@ fn both_families(trial: &Trial<'_>) -> Judged {
         if host.is_ipv6() && !has_ipv6 {
             continue;
         }
-        let reserved = draw()?;
+        let reserved = draw_port()?;
         let spelling = format!(":{}", reserved.number);
         let mut door = trial.start_at(&spelling, (host, reserved.number).into())?;
         call(trial, &mut door, name)
@@ -176,8 +175,8 @@ fn both_families(trial: &Trial<'_>) -> Judged {
 }
 
 fn bad_address(trial: &Trial<'_>) -> Judged {
-    spelled_by_hand(trial)?;
-    let reserved = draw()?;
+    trial.spelled_by_hand()?;
+    let reserved = draw_port()?;
     let port = reserved.number;
     for (spelling, fault) in [
         (port.to_string(), "no port"),
@@ -201,7 +200,7 @@ fn bad_address(trial: &Trial<'_>) -> Judged {
 }
 
 fn door_taken(trial: &Trial<'_>) -> Judged {
-    let reserved = draw()?;
+    let reserved = draw_port()?;
     let port = reserved.number;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // A process that is just being started beside this one may still have the listener with which the port was tried.
@@ -223,15 +222,15 @@ fn door_taken(trial: &Trial<'_>) -> Judged {
 }
 
 fn opens_again(trial: &Trial<'_>) -> Judged {
-    let reserved = draw()?;
+    let reserved = draw_port()?;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
     let spelling = addr.to_string();
     let mut first = trial.start_at(&spelling, addr)?;
-    let caller = first.connect("caller 1").map_err(Finding::falls)?;
+    let caller = first.connect("caller 1").map_err(unreachable)?;
     opens_twice(trial, first, caller, &spelling)?;
     // There the standard library may have listened, which sets unasked what this needs. Here a listener is made by hand.
     if trial.target.takes_any_address() {
-        let reserved = draw()?;
+        let reserved = draw_port()?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
         let spelling = format!(":{}", reserved.number);
         let mut first = trial.start_at(&spelling, addr)?;
@@ -265,7 +264,7 @@ fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: 
 
 /// Calls, and expects to be greeted by the address of this end, and to see the end of the connection then.
 fn call(trial: &Trial<'_>, door: &mut Running, name: &str) -> Result<(), Finding> {
-    let caller = door.connect(name).map_err(Finding::falls)?;
+    let caller = door.connect(name).map_err(unreachable)?;
     greeted(trial, door, caller)
 }
 
@@ -303,16 +302,4 @@ fn shown(said: &str) -> String {
         Some((end, _)) => format!("{}…", &said[..end]),
         None => said,
     }
-}
-
-fn spelled_by_hand(trial: &Trial<'_>) -> Result<(), Finding> {
-    if trial.target.takes_any_address() {
-        Ok(())
-    } else {
-        Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
-    }
-}
-
-fn draw() -> Result<Port, Finding> {
-    port::draw().map_err(|error| Finding::skipped(error.to_string()))
 }

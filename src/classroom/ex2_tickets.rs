@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kit::{about, expect_end, expect_line, with_obituary};
+use super::kit::{expect_end, expect_line};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, unreachable, with_obituary};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "02",
@@ -156,7 +156,7 @@ fn silent_client(trial: &Trial<'_>) -> Judged {
 fn dripping_client(trial: &Trial<'_>) -> Judged {
     const BETWEEN_LETTERS: Duration = Duration::from_millis(200);
     let mut window = trial.start()?;
-    let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(Finding::falls)?;
+    let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(unreachable)?;
     dripping.send(b"A");
     trial.recorder.note("customer 1", format!("says a letter every {} ms", BETWEEN_LETTERS.as_millis()));
     let mut next = arrive(&mut window, "customer 2")?;
@@ -253,7 +253,7 @@ fn behind_another(
 }
 
 fn arrive(window: &mut Running, name: &str) -> Result<Client, Finding> {
-    window.connect(name).map_err(Finding::falls)
+    window.connect(name).map_err(unreachable)
 }
 
 /// Expects a ticket with this name, whatever its number.

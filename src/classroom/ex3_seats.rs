@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{about, ask, difference, expect_line, with_obituary};
+use super::kit::{ask, difference, expect_line};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial, about, unreachable, with_obituary};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "03",
@@ -181,7 +181,7 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;
-        let mut come = |number: usize| counter.connect(&format!("lingering guest {number}")).map_err(Finding::falls);
+        let mut come = |number: usize| counter.connect(&format!("lingering guest {number}")).map_err(unreachable);
         let mut lingering = (1..LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>()?;
         let mut last = come(LINGERING)?;
         let told = last.line(patience);
@@ -277,7 +277,7 @@ fn fill(trial: &Trial<'_>, counter: &mut Running) -> Result<Vec<Client>, Finding
     let mut seated = Vec::new();
     while seated.len() < MOST {
         let number = seated.len() + 1;
-        let mut guest = counter.connect(&format!("guest {number}")).map_err(Finding::falls)?;
+        let mut guest = counter.connect(&format!("guest {number}")).map_err(unreachable)?;
         match guest.line(trial.terms.limit) {
             Reply::Line(line) if line == b"seated\n" => seated.push(guest),
             Reply::Line(line) if line == b"busy\n" => {

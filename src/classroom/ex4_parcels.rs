@@ -12,7 +12,7 @@ use crate::lab::kernel;
 use crate::lab::recording::{Action, Payload, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "04",
@@ -270,11 +270,6 @@ fn let_it_read(server: &Running, client: &Client) {
     wait_until(patience, || (unread() == Some(0)).then_some(()));
 }
 
-/// A finding that says when it happened.
-fn about(when: &str, finding: &Finding) -> Finding {
-    Finding { verdict: finding.verdict, evidence: format!("{when}:\n{}", finding.evidence) }
-}
-
 /// A client that reads parcels.
 struct Office<'a> {
     trial: &'a Trial<'a>,
@@ -283,7 +278,7 @@ struct Office<'a> {
 
 impl<'a> Office<'a> {
     fn open(trial: &'a Trial<'a>, server: &mut Running, window: Option<usize>) -> Result<Self, Finding> {
-        let client = server.connect_with("client 1", trial.recorder, window).map_err(Finding::falls)?;
+        let client = server.connect_with("client 1", trial.recorder, window).map_err(unreachable)?;
         Ok(Office { trial, client })
     }
 

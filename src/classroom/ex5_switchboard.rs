@@ -7,7 +7,7 @@ use super::kit::{ask, difference, expect_end, expect_line};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, escape};
-use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial, about, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "05",
@@ -123,7 +123,7 @@ const LONGEST: usize = 1024;
 
 fn four_commands(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     ask(trial, &mut client, "UPPER hello world", "HELLO WORLD")?;
     ask(trial, &mut client, "LEN hello world", "11")?;
     for wrong in ["dial 5", "upper hello", "LENGTH x", "", "QUIT now"] {
@@ -138,7 +138,7 @@ fn four_commands(trial: &Trial<'_>) -> Judged {
 
 fn carriage_return(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     let longest = format!("LEN {}\r", "x".repeat(LONGEST - 4));
     for (command, answer) in [("LEN over\r", "4"), ("UPPER over\r", "OVER"), ("LEN o\rver\r", "5"), (&longest, "1020")]
     {
@@ -151,7 +151,7 @@ fn carriage_return(trial: &Trial<'_>) -> Judged {
 
 fn any_bytes(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     for (command, answer) in [
         ("LEN caf\u{e9}".as_bytes(), &b"5"[..]),
         ("UPPER stra\u{df}e".as_bytes(), "STRA\u{df}E".as_bytes()),
@@ -169,7 +169,7 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
     let longest = format!("LEN {}", "x".repeat(LONGEST - 4));
     {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        let mut client = server.connect("client 1").map_err(unreachable)?;
         ask(trial, &mut client, &longest, "1020")
             .map_err(|finding| about("after a line of 1,024 bytes, which is not too long", &finding))?;
         client.send(format!("{longest}x\n").as_bytes());
@@ -178,7 +178,7 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
     }
     trial.twice(|patience| {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        let mut client = server.connect("client 1").map_err(unreachable)?;
         client.send("x".repeat(2 * LONGEST).as_bytes());
         let error = client.line(patience);
         let (early, waited) = match error {
@@ -213,7 +213,7 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
 fn joined_commands(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        let mut client = server.connect("client 1").map_err(unreachable)?;
         client.send(b"LEN one\nUPPER two\nLEN thr");
         let first = client.line(patience);
         let waited = matches!(first, Reply::Nothing(..)) && patience < trial.terms.limit;
@@ -248,7 +248,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
     const COMMANDS: usize = 32;
     const ENOUGH: usize = 3;
     let mut server = trial.start()?;
-    let client = server.connect("client 1").map_err(Finding::falls)?;
+    let client = server.connect("client 1").map_err(unreachable)?;
     client.note(format!("sends {COMMANDS} commands in one packet, up to {ROUNDS} times"));
     let mut in_pieces = 0;
     for round in 1..=ROUNDS {
@@ -331,14 +331,14 @@ fn leaving(trial: &Trial<'_>) -> Judged {
     // Little enough for the kernels to take it all, even if the server reads none of it.
     const MORE: usize = 3000;
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     client.send(format!("UPPER one\nQUIT\n{}", "LEN late\n".repeat(MORE)).as_bytes());
     expect_line(trial, &mut client, "ONE")?;
     expect_line(trial, &mut client, "bye")?;
     expect_end(trial, &mut client).map_err(|finding| about("after the bye", &finding))?;
     client.leave();
 
-    let mut next = server.connect("client 2").map_err(Finding::falls)?;
+    let mut next = server.connect("client 2").map_err(unreachable)?;
     next.send(b"LEN whole\nLEN ha");
     next.half_close();
     expect_line(trial, &mut next, "5").map_err(|finding| {
@@ -372,9 +372,4 @@ fn judge_error(got: &Reply) -> Result<(), Finding> {
         Reply::Line(line) if line.starts_with(b"error: ") => Ok(()),
         other => Err(Finding::falls(format!("expected a line \"error: …\", got {}", Trial::describe(other)))),
     }
-}
-
-/// A finding that says when it happened.
-fn about(when: &str, finding: &Finding) -> Finding {
-    Finding { verdict: finding.verdict, evidence: format!("{when}:\n{}", finding.evidence) }
 }

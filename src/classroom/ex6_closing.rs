@@ -8,8 +8,7 @@ use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::escape;
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, require_no_wrapper};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, refuses_within, unreachable};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -117,42 +116,6 @@ pub(super) const fn on_signal(name: &'static str) -> Probe {
     }
 }
 
-/// For `Running::connect`: a server that nobody can reach has fallen.
-pub(super) fn unreachable(why: String) -> Finding {
-    Finding::falls(why)
-}
-
-/// What a finding was about.
-pub(super) fn when(circumstances: &str, finding: &Finding) -> Finding {
-    // What was expected and what came stand one above the other, and must not be moved apart.
-    let gap = if finding.evidence.contains('\n') { '\n' } else { ' ' };
-    Finding { verdict: finding.verdict, evidence: format!("{circumstances}:{gap}{}", finding.evidence) }
-}
-
-/// Sends SIGTERM to the process that listens.
-pub(super) fn ask_to_stop(trial: &Trial<'_>, server: &mut Running) -> Result<(), Finding> {
-    require_no_wrapper(server)?;
-    trial.recorder.note("check", "sends SIGTERM to the server");
-    match server.process().map(|process| process.ask_to_stop()) {
-        Some(true) => Ok(()),
-        _ => Err(Finding::skipped("the signal could not be sent")),
-    }
-}
-
-/// Whether new clients are refused within `limit`, or `abort` ends the wait.
-fn refuses_within(trial: &Trial<'_>, server: &Running, limit: Duration, mut abort: impl FnMut() -> bool) -> bool {
-    let addr = server.addr();
-    let refused =
-        wait_until(limit, || match Client::connect(addr, "new client", trial.recorder, Duration::from_secs(2)) {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
-            _ => abort().then_some(false),
-        });
-    if refused == Some(true) {
-        trial.recorder.note("new client", "is refused");
-    }
-    refused == Some(true)
-}
-
 /// Expects `bye`, and then the end. A reset in its place counts as well: on a client that was about to send something,
 /// the end may come as one.
 pub(super) fn expect_bye(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
@@ -197,8 +160,8 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
     let asked = Instant::now();
-    ask_to_stop(trial, &mut server)?;
-    if !refuses_within(trial, &server, trial.terms.limit, || client.state() == State::Ended) {
+    trial.ask_to_stop("check", &mut server)?;
+    if !refuses_within(&server, trial.terms.limit, trial.recorder, || client.state() == State::Ended) {
         let kept = client.state() != State::Ended;
         return Ok(Finding::falls(if kept {
             format!("new clients still got in {} s after the signal", trial.terms.limit.as_secs())
@@ -206,6 +169,7 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
             "new clients got in after the signal, until the one in the middle of a command was cut off".into()
         }));
     }
+    trial.recorder.note("new client", "is refused");
     // Nobody is there to refuse anybody? Only the rest of the command tells.
     let refused_after = asked.elapsed().as_secs_f32();
     client.send(b"9\n");
@@ -215,7 +179,7 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
         } else {
             format!("new clients got in for {refused_after:.1} s after the signal, and then the rest of a command")
         };
-        when(&moment, &finding)
+        about(&moment, &finding)
     })?;
     Ok(Finding::holds("after the signal new clients were refused, and the one in the middle of a command stayed"))
 }
@@ -224,13 +188,13 @@ fn command_finishes(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
     let mut idle = idle(trial, &mut server)?;
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("check", &mut server)?;
     // The rest is late on purpose: the server has had the time to send the idle client away.
     idle.comes_within(Duration::from_secs(1));
     client.send(b"9\n");
     let half = "\"sell 1\" was sent before the signal, \"9\\n\" after it";
-    expect_line(trial, &mut client, "sold 19").map_err(|finding| when(half, &finding))?;
-    expect_bye(trial, &mut client).map_err(|finding| when("after the last answer", &finding))?;
+    expect_line(trial, &mut client, "sold 19").map_err(|finding| about(half, &finding))?;
+    expect_bye(trial, &mut client).map_err(|finding| about("after the last answer", &finding))?;
     Ok(Finding::holds("a command that was half sent at the signal was completed and answered, and then came bye"))
 }
 
@@ -238,12 +202,12 @@ fn idle_hears_bye(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut busy = in_progress(trial, &mut server)?;
     let mut idle = idle(trial, &mut server)?;
-    ask_to_stop(trial, &mut server)?;
-    expect_bye(trial, &mut idle).map_err(|finding| when("the client that was idle at the signal", &finding))?;
+    trial.ask_to_stop("check", &mut server)?;
+    expect_bye(trial, &mut idle).map_err(|finding| about("the client that was idle at the signal", &finding))?;
     // Told to go for being idle, or only together with everybody else?
     busy.send(b"9\n");
     expect_line(trial, &mut busy, "sold 19")
-        .map_err(|finding| when("when the idle client had gone, the one in the middle of a command", &finding))?;
+        .map_err(|finding| about("when the idle client had gone, the one in the middle of a command", &finding))?;
     Ok(Finding::holds("the idle client heard bye, and the one in the middle of a command could still finish it"))
 }
 
@@ -268,7 +232,7 @@ fn talk(trial: &Trial<'_>) -> Result<Option<Finding>, Finding> {
     for _ in 0..BEFORE {
         ask(trial, &mut client, "sell 1", "sold 1")?;
     }
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("check", &mut server)?;
     client.note("goes on, one command after the other");
     let asked = Instant::now();
     let mut after = 0;
@@ -304,7 +268,7 @@ fn grace_ends(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
     let asked = Instant::now();
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("check", &mut server)?;
     // It can only be seen later than it was, so what looks early was early.
     if client.ends_within(GRACE.mul_f32(0.8)) {
         return Ok(Finding::falls(format!(
@@ -336,7 +300,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     gone.leave();
     let mut busy = in_progress(trial, &mut server)?;
     let mut idle = idle(trial, &mut server)?;
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("check", &mut server)?;
     idle.comes_within(Duration::from_secs(1));
     // 1 + 20 + 7 + 20 + 19 = 67, the last one after the signal.
     busy.send(b"9\n");

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ex6_closing::{GRACE, ask_to_stop, expect_bye, on_signal, unreachable, when};
+use super::ex6_closing::{GRACE, expect_bye, on_signal};
 use super::kit::{ask, difference, expect_end, expect_line};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Recorder, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, require_no_wrapper};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, require_no_wrapper, unreachable};
 
 /// The longest that a check goes on with a server that is slow, and not yet wrong.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -169,7 +169,7 @@ fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut 
     }
     for (name, client) in members {
         let heard = expect_line(trial, client, &format!("{speaker}: {text}"));
-        heard.map_err(|finding| when(&format!("{speaker} said something, and {name}"), &finding))?;
+        heard.map_err(|finding| about(&format!("{speaker} said something, and {name}"), &finding))?;
     }
     Ok(())
 }
@@ -182,8 +182,8 @@ fn room_talks(trial: &Trial<'_>) -> Judged {
     say(trial, "alice", "hello", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
     say(trial, "bob", "hi there", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
     ask(trial, &mut bob, "who", "here: alice, bob")?;
-    ask(trial, &mut bob, "leave", "bye").map_err(|finding| when("bob left", &finding))?;
-    expect_end(trial, &mut bob).map_err(|finding| when("bob left and was told bye", &finding))?;
+    ask(trial, &mut bob, "leave", "bye").map_err(|finding| about("bob left", &finding))?;
+    expect_end(trial, &mut bob).map_err(|finding| about("bob left and was told bye", &finding))?;
     expect_line(trial, &mut alice, "* bob left")?;
     ask(trial, &mut alice, "who", "here: alice")?;
     Ok(Finding::holds("two members joined, talked, asked who was there, and one left"))
@@ -206,10 +206,10 @@ fn room_rules(trial: &Trial<'_>) -> Judged {
         ("dance", "error: unknown command"),
         ("who", "here: alice, sixteenletters16"),
     ] {
-        ask(trial, &mut client, command, answer).map_err(|finding| when(&format!("to \"{command}\""), &finding))?;
+        ask(trial, &mut client, command, answer).map_err(|finding| about(&format!("to \"{command}\""), &finding))?;
     }
     expect_line(trial, &mut alice, "* sixteenletters16 joined")
-        .map_err(|finding| when("of all that only one thing concerned the others", &finding))?;
+        .map_err(|finding| about("of all that only one thing concerned the others", &finding))?;
     Ok(Finding::holds("each mistake was answered by its error, and the client could go on"))
 }
 
@@ -232,7 +232,7 @@ fn chopped_commands(trial: &Trial<'_>) -> Judged {
     expect_line(trial, &mut alice, "welcome alice")?;
     // One packet, and the last command is not all there.
     alice.send(b"say one\nsay two\r\nwho\r\nsay \xff\xfe caf\xe9\nsay las");
-    let several = |finding| when("several commands came in one packet", &finding);
+    let several = |finding| about("several commands came in one packet", &finding);
     for answer in ["alice: one", "alice: two", "here: alice"] {
         expect_line(trial, &mut alice, answer).map_err(several)?;
     }
@@ -256,7 +256,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     expect_line(trial, &mut alice, "* bob joined")?;
     let longest = "x".repeat(LONGEST_LINE - "say ".len());
     say(trial, "bob", &longest, &mut [("bob", &mut bob), ("alice", &mut alice)])
-        .map_err(|finding| when("a line of 1024 bytes is not too long", &finding))?;
+        .map_err(|finding| about("a line of 1024 bytes is not too long", &finding))?;
 
     let (sent, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut sender =
@@ -310,7 +310,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
         }
     }
     expect_line(trial, &mut alice, "* bob left")
-        .map_err(|finding| when("bob was disconnected, and alice", &finding))?;
+        .map_err(|finding| about("bob was disconnected, and alice", &finding))?;
     say(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
     Ok(Finding::holds(format!("after {sent} bytes without a newline the client was told, and the others that it left")))
 }
@@ -327,13 +327,13 @@ fn vanished_members(trial: &Trial<'_>) -> Judged {
     bob.reset();
     for (name, member) in [("alice", &mut alice), ("carol", &mut carol)] {
         expect_line(trial, member, "* bob left")
-            .map_err(|finding| when(&format!("bob reset its connection, and {name}"), &finding))?;
+            .map_err(|finding| about(&format!("bob reset its connection, and {name}"), &finding))?;
     }
     carol.send(b"say hal");
     carol.leave();
     expect_line(trial, &mut alice, "* carol left")
-        .map_err(|finding| when("carol ended her connection in the middle of a command, and alice", &finding))?;
-    let _bob = member(trial, &mut server, "bob").map_err(|finding| when("bob came back", &finding))?;
+        .map_err(|finding| about("carol ended her connection in the middle of a command, and alice", &finding))?;
+    let _bob = member(trial, &mut server, "bob").map_err(|finding| about("bob came back", &finding))?;
     expect_line(trial, &mut alice, "* bob joined")?;
     ask(trial, &mut alice, "who", "here: alice, bob")?;
     Ok(Finding::holds("the others heard that they left, and the name was free again"))
@@ -355,7 +355,7 @@ fn crowded_room(trial: &Trial<'_>) -> Judged {
     for name in &names {
         let mut member = connect(name)?;
         join(trial, &mut member, name).map_err(|finding| {
-            when(&format!("{GUESTS} silent guests, {} members, and {name} joins", members.len()), &finding)
+            about(&format!("{GUESTS} silent guests, {} members, and {name} joins", members.len()), &finding)
         })?;
         members.push(member);
     }
@@ -412,7 +412,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
         )));
     }
     let with_crowd =
-        |finding: Finding| when(&format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients"), &finding);
+        |finding: Finding| about(&format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients"), &finding);
     say(trial, "alice", "so many", &mut [("alice", &mut alice)]).map_err(with_crowd)?;
     drop(crowd);
     trial.recorder.note("clients", "all leave");
@@ -481,7 +481,7 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
         for (name, member) in [("tom", &mut tom), ("uma", &mut uma)] {
             for number in said..said + BATCH {
                 sam_left |= hear(trial, name, member, &format!("tom: {}\n", speech(number)))
-                    .map_err(|finding| when("while sam did not read", &finding))?;
+                    .map_err(|finding| about("while sam did not read", &finding))?;
             }
         }
         said += BATCH;
@@ -505,7 +505,7 @@ fn hear(trial: &Trial<'_>, name: &str, member: &mut Client, expected: &str) -> R
             Reply::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
             Reply::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
             Reply::Line(line) => {
-                return Err(when(
+                return Err(about(
                     &format!("{name} missed something"),
                     &Finding::falls(difference(expected.as_bytes(), &line)),
                 ));
@@ -530,7 +530,7 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
     for said in (BATCH..=LINES).step_by(BATCH) {
         say_batch(&tom, said);
         let here = sam_is_here(trial, &mut tom);
-        if !here.map_err(|finding| when(&format!("after {} lines", with_thousands(said)), &finding))? {
+        if !here.map_err(|finding| about(&format!("after {} lines", with_thousands(said)), &finding))? {
             tom.note(format!("finds sam gone after {} lines", with_thousands(said)));
             return Ok(Finding::holds(format!(
                 "after {} lines the member who did not read was out",
@@ -610,10 +610,10 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
     // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
     bob.send(b"who\nsay hal");
     expect_line(trial, &mut bob, "here: alice, bob")?;
-    ask_to_stop(trial, &mut server)?;
-    expect_bye(trial, &mut alice).map_err(|finding| when("alice was idle at the signal", &finding))?;
+    trial.ask_to_stop("check", &mut server)?;
+    expect_bye(trial, &mut alice).map_err(|finding| about("alice was idle at the signal", &finding))?;
     bob.send(b"f\n");
-    let half = |finding| when("bob was in the middle of a command at the signal, and finished it", &finding);
+    let half = |finding| about("bob was in the middle of a command at the signal, and finished it", &finding);
     expect_among_farewells(trial, &mut bob, "bob: half").map_err(half)?;
     expect_among_farewells(trial, &mut bob, "bye").map_err(half)?;
     expect_end(trial, &mut bob).map_err(half)?;
@@ -628,6 +628,6 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
     }
     let addr = server.addr();
     let mut next = trial.start_at(&addr.to_string(), addr)?;
-    member(trial, &mut next, "alice").map_err(|finding| when("started again at once", &finding))?;
+    member(trial, &mut next, "alice").map_err(|finding| about("started again at once", &finding))?;
     Ok(Finding::holds(format!("what was begun was finished, all heard bye, it ended with {status} and could reopen")))
 }

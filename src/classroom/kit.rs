@@ -2,7 +2,6 @@
 
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::escape;
-use crate::lab::server::Running;
 use crate::probes::{Finding, Trial};
 
 /// Sends a line and expects this one as its answer.
@@ -27,20 +26,6 @@ pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Result<(), F
         Reply::End(rest) if rest.is_empty() => Ok(()),
         other => Err(Finding::falls(format!("expected the end of the connection, got {}", Trial::describe(&other)))),
     }
-}
-
-/// A finding that says when it was made.
-pub(super) fn about(when: &str, finding: &Finding) -> Finding {
-    // What was expected and what came stand one above the other, so they begin a line.
-    let gap = if finding.evidence.contains('\n') { "\n" } else { " " };
-    Finding { verdict: finding.verdict, evidence: format!("{when}:{gap}{}", finding.evidence) }
-}
-
-/// A finding that says how the server's process ended, if it has: that explains more than the end of a connection.
-pub(super) fn with_obituary(server: &mut Running, finding: Finding) -> Finding {
-    let Some(obituary) = server.obituary() else { return finding };
-    let gap = if finding.evidence.contains('\n') { "\n" } else { "; " };
-    Finding { evidence: format!("{}{gap}{obituary}", finding.evidence), ..finding }
 }
 
 /// What was expected and what came, one above the other, with a caret at the first byte that differs.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::trial::{LONGEST, Silence, Trial, fallen, require_no_wrapper, too_slow, unreachable};
+use super::trial::{LONGEST, Silence, Trial, about, require_no_wrapper, too_slow, unreachable, with_obituary};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
@@ -175,7 +175,9 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
         asked = trial.judge_echo(b"and now?", &got);
         (!turned_away || server.obituary().is_some()).then_some(())
     });
-    asked.map_err(|finding| fallen(&mut server, &format!("after {count} clients had come and left"), &finding))?;
+    asked.map_err(|finding| {
+        about(&format!("after {count} clients had come and left"), &with_obituary(&mut server, finding))
+    })?;
     Ok(Finding::holds(format!(
         "with {DESCRIPTORS} descriptors and {count} clients it went on, used {} ms of processor time in 2 s, and served the \
          next client when they had left",
@@ -257,9 +259,9 @@ fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) ->
             return Err(too_slow(number - 1));
         }
         let mut client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
-        trial
-            .ask(&mut client, "hello")
-            .map_err(|finding| fallen(server, &format!("client {number} of {count}, one after the other"), &finding))?;
+        trial.ask(&mut client, "hello").map_err(|finding| {
+            about(&format!("client {number} of {count}, one after the other"), &with_obituary(server, finding))
+        })?;
     }
     trial.recorder.note("clients", format!("{count} come, ask and leave, one after the other"));
     Ok(())

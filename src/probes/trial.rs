@@ -1,13 +1,16 @@
 //! What the probes share: starting a server, asking it a line, and saying what came back instead.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Finding;
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
+use crate::lab::port::{self, Port};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
+use crate::lab::wait::wait_until;
 
 /// What was agreed with the server under examination.
 #[derive(Clone, Debug)]
@@ -49,12 +52,12 @@ impl<'a> Trial<'a> {
 
     /// Starts the server with at most so many descriptors.
     pub(crate) fn start_short_of(&self, descriptors: Option<usize>) -> Result<Running, Finding> {
-        self.target.start(self.recorder, descriptors).map_err(Finding::skipped)
+        self.target.start(self.recorder, descriptors).map_err(|why| Finding::skipped(format!("{why:#}")))
     }
 
     /// Starts the server with its address spelled like this.
     pub(crate) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Result<Running, Finding> {
-        self.target.start_at(spelling, addr, self.recorder, None).map_err(Finding::skipped)
+        self.target.start_at(spelling, addr, self.recorder, None).map_err(|why| Finding::skipped(format!("{why:#}")))
     }
 
     /// The answer that a line must get.
@@ -128,6 +131,25 @@ impl<'a> Trial<'a> {
         broken.ok_or_else(|| Finding::skipped("it was not examined"))
     }
 
+    /// Expects that the address can be spelled in any way where the server is started.
+    pub(crate) fn spelled_by_hand(&self) -> Result<(), Finding> {
+        if self.target.takes_any_address() {
+            Ok(())
+        } else {
+            Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
+        }
+    }
+
+    /// Sends SIGTERM to the process that listens. `who` is written down as the one who does.
+    pub(crate) fn ask_to_stop(&self, who: &str, server: &mut Running) -> Result<(), Finding> {
+        require_no_wrapper(server)?;
+        self.recorder.note(who, "sends SIGTERM to the server");
+        match server.process().map(|process| process.ask_to_stop()) {
+            Some(true) => Ok(()),
+            _ => Err(Finding::skipped("the signal could not be sent")),
+        }
+    }
+
     /// Writes down something that the kernel shows.
     pub(crate) fn kernel(&self, text: impl Into<String>) {
         self.recorder.record("kernel", Action::Note { text: text.into() });
@@ -176,12 +198,40 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Result<(), Finding> {
 }
 
 /// For `Running::connect`: a server that nobody can reach has fallen.
-pub(crate) fn unreachable(why: String) -> Finding {
-    Finding::falls(why)
+pub(crate) fn unreachable(why: anyhow::Error) -> Finding {
+    Finding::falls(format!("{why:#}"))
 }
 
-/// What a finding was about, and why: the end of the server's process explains more than a closed connection.
-pub(crate) fn fallen(server: &mut Running, when: &str, finding: &Finding) -> Finding {
-    let ended = server.obituary().map(|obituary| format!("; {obituary}")).unwrap_or_default();
-    Finding::falls(format!("{when}: {}{ended}", finding.evidence))
+/// A finding that says what it is about.
+pub(crate) fn about(when: &str, finding: &Finding) -> Finding {
+    // What was expected and what came stand one above the other, so they begin a line.
+    let gap = if finding.evidence.contains('\n') { "\n" } else { " " };
+    Finding { verdict: finding.verdict, evidence: format!("{when}:{gap}{}", finding.evidence) }
+}
+
+/// A finding that says how the server's process ended, if it has: that explains more than the end of a connection.
+pub(crate) fn with_obituary(server: &mut Running, finding: Finding) -> Finding {
+    let Some(obituary) = server.obituary() else { return finding };
+    let gap = if finding.evidence.contains('\n') { "\n" } else { "; " };
+    Finding { evidence: format!("{}{gap}{obituary}", finding.evidence), ..finding }
+}
+
+/// A port for a server that is to be started on one that is known beforehand.
+pub(crate) fn draw_port() -> Result<Port, Finding> {
+    port::draw().map_err(|error| Finding::skipped(error.to_string()))
+}
+
+/// Whether new clients are refused within `limit`, or `abort` ends the wait. What they do goes to `recorder`.
+pub(crate) fn refuses_within(
+    server: &Running,
+    limit: Duration,
+    recorder: &Recorder,
+    mut abort: impl FnMut() -> bool,
+) -> bool {
+    let addr = server.addr();
+    let refused = wait_until(limit, || match Client::connect(addr, "new client", recorder, Duration::from_secs(2)) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(true),
+        _ => abort().then_some(false),
+    });
+    refused == Some(true)
 }
