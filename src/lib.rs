@@ -62,6 +62,7 @@ pub mod examination;
 pub mod go;
 pub mod lab;
 pub mod probes;
+pub mod program;
 pub mod show;
 pub mod staircase;
 pub mod steps;

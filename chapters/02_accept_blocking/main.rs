@@ -4,19 +4,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
+use tcp_pitfalls::demo::{Demonstration, Played, Scene, own_server};
 use tcp_pitfalls::lab::client::{Client, Reply};
 use tcp_pitfalls::lab::kernel;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::{LIMIT, Running};
 use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 2: accept one client after the other, and let none of them end the loop. A silent client still \
                      holds up all behind it, but no longer than the read timeout.";
 
 fn main() -> ExitCode {
-    demo::main("02_accept_blocking", ABOUT, Step::Two, demonstration)
+    program::main("02_accept_blocking", ABOUT, Step::Two, demonstration)
 }
 
 fn demonstration() -> Demonstration {

@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
+use tcp_pitfalls::demo::{Demonstration, Played, Scene, own_server};
 use tcp_pitfalls::lab::client::Reply;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::LIMIT;
 use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 3: a thread for each connection, so that nobody waits for a silent client, and a bound on \
                      everything that a connection takes: threads, stacks, descriptors.";
 
 fn main() -> ExitCode {
-    demo::main("03_thread_per_conn", ABOUT, Step::Three, demonstration)
+    program::main("03_thread_per_conn", ABOUT, Step::Three, demonstration)
 }
 
 fn demonstration() -> Demonstration {

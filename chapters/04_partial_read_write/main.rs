@@ -9,19 +9,20 @@ use tcp_pitfalls::chapter_04::close::close;
 use tcp_pitfalls::chapter_04::frame::{echo_frames, read_frame};
 use tcp_pitfalls::chapter_04::pitfall;
 use tcp_pitfalls::chapter_04::server::echo_lines;
-use tcp_pitfalls::demo::{self, Demonstration, Played, Scene};
+use tcp_pitfalls::demo::{Demonstration, Played, Scene};
 use tcp_pitfalls::lab::client::Reply;
 use tcp_pitfalls::lab::recording::{Action, Event, Recorder, with_thousands};
 use tcp_pitfalls::lab::server::{Connection, LIMIT, Target};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 4: a connection is a stream of bytes. The server finds the messages in it however they are cut, \
                      writes every byte of its answers, and closes so that the last of them arrives.";
 
 fn main() -> ExitCode {
-    demo::main("04_partial_read_write", ABOUT, Step::Four, demonstration)
+    program::main("04_partial_read_write", ABOUT, Step::Four, demonstration)
 }
 
 fn demonstration() -> Demonstration {
