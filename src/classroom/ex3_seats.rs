@@ -6,92 +6,89 @@ use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{ask, difference, expect_line};
+use super::kit::{ask, difference, expect_line, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial, about, unreachable, with_obituary};
+use crate::probes::{Finding, Judged, Needs, Silence, Trial, about, unreachable, with_obituary};
 
+// Each check starts the counter anew, so that every seat is free.
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "03",
     title: "Six seats",
     folder: "chapters/03_thread_per_conn/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "six-and-no-more",
-                does: "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
-                remedy: "A limit protects those who are inside, and is no limit if it can be passed",
-                examine: six_and_no_more,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "six-and-no-more",
+                "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
+                "A limit protects those who are inside, and is no limit if it can be passed",
+                six_and_no_more,
+            ),
             points: 2,
             page: "03_thread_per_conn.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "busy-can-be-read",
-                does: "While all seats are taken, guests come and order at once; each must read busy, and then the end, not a reset",
-                remedy: "A connection closed with bytes unread is reset, and a reset can overtake the last word",
-                examine: busy_can_be_read,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "busy-can-be-read",
+                "While all seats are taken, guests come and order at once; each must read busy, and then the end, not \
+                 a reset",
+                "A connection closed with bytes unread is reset, and a reset can overtake the last word",
+                busy_can_be_read,
+            ),
             points: 2,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "lingering-seventh",
-                does: "Guests who were told busy stay at the door; others must still be told so at once, and be seated when one leaves",
-                remedy: "The one thread that lets people in must never wait for one of them",
-                examine: lingering_seventh,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "lingering-seventh",
+                "Guests who were told busy stay at the door; others must still be told so at once, and be seated when \
+                 one leaves",
+                "The one thread that lets people in must never wait for one of them",
+                lingering_seventh,
+            ),
             points: 2,
             page: "03_thread_per_conn.html#why",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "reset-gives-seat-back",
-                does: "Guests reset their connections in the middle of an order; their seats must be free again",
-                remedy: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
-                examine: reset_gives_seat_back,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "reset-gives-seat-back",
+                "Guests reset their connections in the middle of an order; their seats must be free again",
+                "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
+                reset_gives_seat_back,
+            ),
             points: 2,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "panic-gives-seat-back",
-                does: "Guests order fire, at which the handler panics; their seats must be free again, and the others notice nothing",
-                remedy: "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
-                examine: panic_gives_seat_back,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "panic-gives-seat-back",
+                "Guests order fire, at which the handler panics; their seats must be free again, and the others \
+                 notice nothing",
+                "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
+                panic_gives_seat_back,
+            ),
             points: 2,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
     ],
-};
-
-/// What the checks of this exercise have in common. Each starts the counter anew, so that every seat is free.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 3,
-    does: "",
-    remedy: "",
-    needs: Needs::Command,
-    needs_echo: false,
-    runs_alone: false,
-    examine: six_and_no_more,
 };
 
 /// How many guests can sit at the counter.

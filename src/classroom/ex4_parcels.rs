@@ -5,14 +5,14 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kit::difference;
+use super::kit::{difference, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
 use crate::lab::recording::{Action, Payload, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, unreachable};
+use crate::probes::{Finding, Judged, Needs, Trial, about, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "04",
@@ -20,107 +20,103 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/04_partial_read_write/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "plain-parcels",
-                does: "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come back \
-                       reversed, while the client keeps its side open",
-                remedy: "Contents are bytes, any of them, and none at all is a parcel too",
-                examine: plain_parcels,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "plain-parcels",
+                "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come \
+                 back reversed, while the client keeps its side open",
+                "Contents are bytes, any of them, and none at all is a parcel too",
+                plain_parcels,
+            ),
             points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "header-in-pieces",
-                does: "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
-                remedy: "A read returns what has come, and that may be half a header",
-                examine: header_in_pieces,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "header-in-pieces",
+                "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
+                "A read returns what has come, and that may be half a header",
+                header_in_pieces,
+            ),
             points: 2,
             page: "04_partial_read_write.html#half-a-header",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "joined-parcels",
-                does: "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
-                       its other half has followed",
-                remedy: "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
-                examine: joined_parcels,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "joined-parcels",
+                "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
+                 its other half has followed",
+                "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
+                joined_parcels,
+            ),
             points: 2,
             page: "04_partial_read_write.html#two-messages-in-one-read",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "largest-parcel",
-                does: "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come back",
-                remedy: "A large parcel fits neither one read nor, when its client is slow, one write",
-                examine: largest_parcel,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "largest-parcel",
+                "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come \
+                 back",
+                "A large parcel fits neither one read nor, when its client is slow, one write",
+                largest_parcel,
+            ),
             points: 1,
             page: "04_partial_read_write.html#a-write-that-takes-half",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "oversize-refused",
-                does: "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each must \
-                       be refused at once",
-                remedy: "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
-                examine: oversize_refused,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "oversize-refused",
+                "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each \
+                 must be refused at once",
+                "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
+                oversize_refused,
+            ),
             points: 2,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "refusal-arrives",
-                does: "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and then \
-                       the end, not a reset",
-                remedy: "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
-                examine: refusal_arrives,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "refusal-arrives",
+                "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and \
+                 then the end, not a reset",
+                "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
+                refusal_arrives,
+            ),
             points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "cut-off-parcel",
-                does: "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much had \
-                       come, and the half parcel not be answered",
-                remedy: "An end in the middle of a message is not the end of a conversation, and half a message is no message",
-                examine: cut_off_parcel,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "cut-off-parcel",
+                "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much had \
+                 come, and the half parcel not be answered",
+                "An end in the middle of a message is not the end of a conversation, and half a message is no message",
+                cut_off_parcel,
+            ),
             points: 1,
             page: "04_partial_read_write.html#the-server-of-this-step",
             starter_falls: true,
         },
     ],
-};
-
-/// What the checks of this exercise have in common.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 4,
-    does: "",
-    remedy: "",
-    needs: Needs::Address,
-    needs_echo: false,
-    runs_alone: false,
-    examine: plain_parcels,
 };
 
 /// The largest parcel, in bytes.

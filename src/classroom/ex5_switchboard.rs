@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, difference, expect_end, expect_line};
+use super::kit::{ask, difference, expect_end, expect_line, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, escape};
@@ -15,107 +15,104 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/05_bufread_lines/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "four-commands",
-                does: "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
-                remedy: "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
-                examine: four_commands,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "four-commands",
+                "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
+                "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
+                four_commands,
+            ),
             points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "carriage-return",
-                does: "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other must",
-                remedy: "Half of the world's programs end a line with two bytes, and neither belongs to the text",
-                examine: carriage_return,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "carriage-return",
+                "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other must",
+                "Half of the world's programs end a line with two bytes, and neither belongs to the text",
+                carriage_return,
+            ),
             points: 1,
             page: "05_bufread_lines.html#linux-macos-windows",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "any-bytes",
-                does: "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
-                       change nothing but a to z",
-                remedy: "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
-                examine: any_bytes,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "any-bytes",
+                "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
+                 change nothing but a to z",
+                "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
+                any_bytes,
+            ),
             points: 2,
             page: "05_bufread_lines.html#not-utf8",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "longest-line",
-                does: "Sends a line of 1,024 bytes, one of 1,025, and one without an end; what is too long must be refused \
-                       before it ends, and the line after it be a command again",
-                remedy: "A newline may never come, and until then the line grows in your memory",
-                examine: longest_line,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "longest-line",
+                "Sends a line of 1,024 bytes, one of 1,025, and one without an end; what is too long must be refused \
+                 before it ends, and the line after it be a command again",
+                "A newline may never come, and until then the line grows in your memory",
+                longest_line,
+            ),
             points: 2,
             page: "05_bufread_lines.html#the-pitfall",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "joined-commands",
-                does: "Sends two commands and half of a third in one write; two answers must come before the other half does",
-                remedy: "A client may wait for its answers before it says the rest, and then both wait for ever",
-                examine: joined_commands,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "joined-commands",
+                "Sends two commands and half of a third in one write; two answers must come before the other half does",
+                "A client may wait for its answers before it says the rest, and then both wait for ever",
+                joined_commands,
+            ),
             points: 1,
             page: "05_bufread_lines.html#why",
             starter_falls: false,
         },
         Check {
             probe: Probe {
-                name: "one-write",
-                does: "Sends 32 commands in one packet, again and again; their answers must come in one piece",
-                remedy: "Each write is a system call and a packet, and costs more than the answer in it",
                 // Not for fairness: beside others it would miss more.
                 runs_alone: true,
-                examine: one_write,
-                ..PLAIN
+                ..probe(
+                    5,
+                    Needs::Address,
+                    "one-write",
+                    "Sends 32 commands in one packet, again and again; their answers must come in one piece",
+                    "Each write is a system call and a packet, and costs more than the answer in it",
+                    one_write,
+                )
             },
             points: 2,
             page: "05_bufread_lines.html#why",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "leaving",
-                does: "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye and \
-                       then the end, not a reset, and the half command no answer",
-                remedy: "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
-                examine: leaving,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "leaving",
+                "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye \
+                 and then the end, not a reset, and the half command no answer",
+                "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
+                leaving,
+            ),
             points: 1,
             page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
             starter_falls: true,
         },
     ],
-};
-
-/// What the checks of this exercise have in common.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 5,
-    does: "",
-    remedy: "",
-    needs: Needs::Address,
-    needs_echo: false,
-    runs_alone: false,
-    examine: four_commands,
 };
 
 /// The longest line, in bytes, its end not counted.

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, difference, expect_line};
+use super::kit::{ask, difference, expect_line, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::escape;
 use crate::lab::server::Running;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, refuses_within, unreachable};
+use crate::probes::{Finding, Judged, Needs, Trial, about, refuses_within, unreachable};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -19,102 +19,98 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/06_graceful_shutdown/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "till-sells",
-                chapter: 6,
-                does: "Two clients sell something, and one says what is no command; each must get its answer",
-                remedy: "Closing well is worth nothing if the till doesn't sell",
-                needs: Needs::Address,
-                needs_echo: false,
-                runs_alone: false,
-                examine: till_sells,
-            },
+            probe: probe(
+                6,
+                Needs::Address,
+                "till-sells",
+                "Two clients sell something, and one says what is no command; each must get its answer",
+                "Closing well is worth nothing if the till doesn't sell",
+                till_sells,
+            ),
             points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                does: "Sends SIGTERM with a command half sent; new clients must be refused, and that one kept",
-                remedy: "Whoever is refused goes to another server at once; whoever gets in after the end is lost",
-                examine: door_closes,
-                ..on_signal("door-closes")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "door-closes",
+                "Sends SIGTERM with a command half sent; new clients must be refused, and that one kept",
+                "Whoever is refused goes to another server at once; whoever gets in after the end is lost",
+                door_closes,
+            ),
             points: 2,
             page: "06_graceful_shutdown.html#refuses-after-stop",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends SIGTERM with a command half sent, then its rest; the answer must come, bye, and the end",
-                remedy: "Without the answer the client can't know whether its command was carried out",
-                examine: command_finishes,
-                ..on_signal("command-finishes")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "command-finishes",
+                "Sends SIGTERM with a command half sent, then its rest; the answer must come, bye, and the end",
+                "Without the answer the client can't know whether its command was carried out",
+                command_finishes,
+            ),
             points: 2,
             page: "06_graceful_shutdown.html#the-pitfall",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends SIGTERM while a client is idle; it must hear bye before the grace time is up",
-                remedy: "An idle client has no reason to leave, and a server that waits for it never stops",
-                examine: idle_hears_bye,
-                ..on_signal("idle-hears-bye")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "idle-hears-bye",
+                "Sends SIGTERM while a client is idle; it must hear bye before the grace time is up",
+                "An idle client has no reason to leave, and a server that waits for it never stops",
+                idle_hears_bye,
+            ),
             points: 1,
             page: "06_graceful_shutdown.html#who-is-idle",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends SIGTERM while a client asks without a pause; it must hear bye after one of the answers",
-                remedy: "A client that never pauses would keep a server that waits for a pause",
-                examine: talker_hears_bye,
-                ..on_signal("talker-hears-bye")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "talker-hears-bye",
+                "Sends SIGTERM while a client asks without a pause; it must hear bye after one of the answers",
+                "A client that never pauses would keep a server that waits for a pause",
+                talker_hears_bye,
+            ),
             points: 1,
             page: "06_graceful_shutdown.html#why",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends SIGTERM while a command is never finished; three seconds, and the end with status 0",
-                remedy: "One client that is stuck is enough to keep a server from stopping, until somebody kills it",
-                examine: grace_ends,
-                ..on_signal("grace-ends")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "grace-ends",
+                "Sends SIGTERM while a command is never finished; three seconds, and the end with status 0",
+                "One client that is stuck is enough to keep a server from stopping, until somebody kills it",
+                grace_ends,
+            ),
             points: 1,
             page: "06_graceful_shutdown.html#stuck-client",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sells before the signal and finishes a sale after it; the tally must have them all",
-                remedy: "What is counted before the last client has gone is not the whole",
-                examine: tally_adds_up,
-                ..on_signal("tally-adds-up")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "tally-adds-up",
+                "Sells before the signal and finishes a sale after it; the tally must have them all",
+                "What is counted before the last client has gone is not the whole",
+                tally_adds_up,
+            ),
             points: 2,
             page: "06_graceful_shutdown.html#lost-count",
             starter_falls: true,
         },
     ],
 };
-
-/// A check that sends SIGTERM. What it does is still to be said.
-pub(super) const fn on_signal(name: &'static str) -> Probe {
-    Probe {
-        name,
-        chapter: 6,
-        does: "",
-        remedy: "",
-        needs: Needs::Signals,
-        needs_echo: false,
-        runs_alone: false,
-        examine: |_| Err(Finding::skipped("it was not examined")),
-    }
-}
 
 /// Expects `bye`, and then the end. A reset in its place counts as well: on a client that was about to send something,
 /// the end may come as one.

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ex6_closing::{GRACE, expect_bye, on_signal};
-use super::kit::{ask, difference, expect_end, expect_line};
+use super::ex6_closing::{GRACE, expect_bye};
+use super::kit::{ask, difference, expect_end, expect_line, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Recorder, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, about, require_no_wrapper, unreachable};
+use crate::probes::{Finding, Judged, Needs, Trial, about, require_no_wrapper, unreachable};
 
 /// The longest that a check goes on with a server that is slow, and not yet wrong.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -23,131 +23,144 @@ const TOO_LONG: Duration = Duration::from_secs(60);
 /// The longest line, in bytes, its end not counted.
 const LONGEST_LINE: usize = 1024;
 
+// Each check starts a room of its own: in one that went on, the names of the check before could still be taken.
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "capstone",
     title: "The chat room",
     folder: "chapters/capstone/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                does: "Two members join, say something to each other, ask who is there, and one leaves",
-                remedy: "This is what the room is for; the other checks ask whether it stays so among bad clients",
-                examine: room_talks,
-                ..on_tcp("room-talks")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "room-talks",
+                "Two members join, say something to each other, ask who is there, and one leaves",
+                "This is what the room is for; the other checks ask whether it stays so among bad clients",
+                room_talks,
+            ),
             points: 2,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                does: "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
-                remedy: "A client that was told what is wrong can do better; one that hears nothing waits",
-                examine: room_rules,
-                ..on_tcp("room-rules")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "room-rules",
+                "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
+                "A client that was told what is wrong can do better; one that hears nothing waits",
+                room_rules,
+            ),
             points: 2,
             page: "04_partial_read_write.html#why",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                does: "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
-                remedy: "TCP carries bytes and knows no commands; where a read ends, a command need not",
-                examine: chopped_commands,
-                ..on_tcp("chopped-commands")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "chopped-commands",
+                "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
+                "TCP carries bytes and knows no commands; where a read ends, a command need not",
+                chopped_commands,
+            ),
             points: 3,
             page: "04_partial_read_write.html#the-pitfall",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends a line of 1024 bytes, then one without end; it must be told so, and the others go on",
-                remedy: "A line without a limit takes all memory, and a reset can destroy the answer to it",
-                examine: long_line,
-                ..on_tcp("long-line-told")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "long-line-told",
+                "Sends a line of 1024 bytes, then one without end; it must be told so, and the others go on",
+                "A line without a limit takes all memory, and a reset can destroy the answer to it",
+                long_line,
+            ),
             points: 2,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "One member resets its connection, one ends it inside a command; the others must hear of it",
-                remedy: "Few clients say goodbye; a name that is never given back is taken for ever",
-                examine: vanished_members,
-                ..on_tcp("vanished-members")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "vanished-members",
+                "One member resets its connection, one ends it inside a command; the others must hear of it",
+                "Few clients say goodbye; a name that is never given back is taken for ever",
+                vanished_members,
+            ),
             points: 2,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
-                remedy: "A room in which one silent client holds up the others is none",
-                examine: crowded_room,
-                ..on_tcp("crowded-room")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "crowded-room",
+                "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
+                "A room in which one silent client holds up the others is none",
+                crowded_room,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#predict-then-run",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                does: "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
-                remedy: "Accepting one client can fail, and that says nothing about the next",
-                needs: Needs::CommandOnLinux,
-                examine: more_than_chairs,
-                ..on_tcp("more-than-chairs")
-            },
+            probe: probe(
+                6,
+                Needs::CommandOnLinux,
+                "more-than-chairs",
+                "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
+                "Accepting one client can fail, and that says nothing about the next",
+                more_than_chairs,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#one-failed-accept-ends-the-server",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "One member never reads while another says up to 8 MiB; all others must hear all, in order",
-                remedy: "One client that is asleep must not silence all those who are awake",
-                examine: slow_reader,
-                ..on_tcp("slow-reader")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "slow-reader",
+                "One member never reads while another says up to 8 MiB; all others must hear all, in order",
+                "One client that is asleep must not silence all those who are awake",
+                slow_reader,
+            ),
             points: 3,
             page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "One member never reads; when more than 1000 lines would wait for it, it must be put out",
-                remedy: "What waits for a client that never reads has to be kept somewhere, and memory ends",
-                examine: slow_reader_out,
-                ..on_tcp("slow-reader-out")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "slow-reader-out",
+                "One member never reads; when more than 1000 lines would wait for it, it must be put out",
+                "What waits for a client that never reads has to be kept somewhere, and memory ends",
+                slow_reader_out,
+            ),
             points: 2,
             page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
-                remedy: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
-                examine: room_closes,
-                ..on_signal("room-closes")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "room-closes",
+                "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
+                "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
+                room_closes,
+            ),
             points: 2,
             page: "06_graceful_shutdown.html#why",
             starter_falls: true,
         },
     ],
 };
-
-/// A check that starts the server and talks to it. What it does is still to be said.
-///
-/// Each starts a room of its own: in one that went on, the names of the check before could still be taken.
-const fn on_tcp(name: &'static str) -> Probe {
-    Probe { needs: Needs::Command, ..on_signal(name) }
-}
 
 /// A client that has joined under this name.
 fn member(trial: &Trial<'_>, server: &mut Running, name: &str) -> Result<Client, Finding> {

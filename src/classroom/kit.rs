@@ -1,8 +1,20 @@
-//! What the checks share: saying a line, and showing where an answer differs.
+//! What the checks share: their form, saying a line, and showing where an answer differs.
 
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::escape;
-use crate::probes::{Finding, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+
+/// The probe of a check: its name, what it does, why that matters, and how it is done.
+pub(super) const fn probe(
+    chapter: u8,
+    needs: Needs,
+    name: &'static str,
+    does: &'static str,
+    why: &'static str,
+    examine: fn(&Trial<'_>) -> Judged,
+) -> Probe {
+    Probe { name, chapter, does, remedy: why, needs, needs_echo: false, runs_alone: false, examine }
+}
 
 /// Sends a line and expects this one as its answer.
 pub(super) fn ask(trial: &Trial<'_>, client: &mut Client, line: &str, expected: &str) -> Result<(), Finding> {
