@@ -198,6 +198,7 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Result<(), Finding> {
 }
 
 /// For `Running::connect`: a server that nobody can reach has fallen.
+#[expect(clippy::needless_pass_by_value, reason = "so that `map_err` takes it")]
 pub(crate) fn unreachable(why: anyhow::Error) -> Finding {
     Finding::falls(format!("{why:#}"))
 }
