@@ -67,7 +67,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 idle_hears_bye,
             ),
             points: 1,
-            page: "06_graceful_shutdown.html#who-is-idle",
+            page: "06_graceful_shutdown.html#the-stop-is-the-end-of-the-stream",
             starter_falls: true,
         },
         Check {
