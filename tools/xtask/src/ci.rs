@@ -189,7 +189,7 @@ impl Part {
         match self.needs.iter().find(|need| !is_there(need, sh)) {
             None => (self.run)(sh).map(|()| "passed".into()),
             Some(need) if in_ci => Err(anyhow!("it needs {need}, and in CI no part is skipped")),
-            Some(need) => Ok(format!("skipped: it needs {need}")),
+            Some(need) => Ok(format!("skipped: it needs {need}. .ci/run shows how to install it")),
         }
     }
 }
@@ -236,7 +236,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         println!("{}: {word}", part.name);
         table += &format!("{:16}{:5.0} s  {word}\n", part.name, begun.elapsed().as_secs_f32());
         if let Err(error) = outcome {
-            result = Err(error.context(format!("{} failed; to run it alone: cargo xtask ci --only {0}", part.name)));
+            result = Err(anyhow!("{} failed: {error:#}. To run it alone: cargo xtask ci --only {0}", part.name));
             break;
         }
     }
