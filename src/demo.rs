@@ -172,18 +172,14 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
         print!("\n{}", shown("the pitfall", pitfall, timeline::draw, screen::width()));
         match &pitfall.played {
             Err(_) => broken_claims.push(format!("{name}: the pitfall could not be shown")),
-            Ok(finding) if finding.verdict == Verdict::Holds => {
-                broken_claims.push(format!("{name}: the pitfall did not spring"));
-            }
-            Ok(_) => {}
+            Ok(finding) if matches!(finding.verdict, Verdict::Falls | Verdict::Skipped) => {}
+            Ok(_) => broken_claims.push(format!("{name}: the pitfall did not spring")),
         }
         print!("\n{}", shown("the cure", cure, timeline::draw, screen::width()));
         match &cure.played {
             Err(_) => broken_claims.push(format!("{name}: the cure could not be shown")),
-            Ok(finding) if finding.verdict == Verdict::Falls => {
-                broken_claims.push(format!("{name}: the cure did not hold"));
-            }
-            Ok(_) => {}
+            Ok(finding) if matches!(finding.verdict, Verdict::Holds | Verdict::Skipped) => {}
+            Ok(_) => broken_claims.push(format!("{name}: the cure did not hold")),
         }
         if [pitfall, cure].into_iter().any(Seen::is_skipped) {
             skipped.push(name);
@@ -301,7 +297,7 @@ fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
 /// One run, as it is told on a screen of this width.
 fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, width: usize) -> String {
     let (word, style, evidence) = match &seen.played {
-        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence.clone()),
+        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence.to_string()),
         Err(why) => ("could not be shown", BAD, format!("{why:#}")),
     };
     let mut text = String::new();
