@@ -58,13 +58,20 @@ pub mod chapter_06 {
     pub mod stop;
 }
 
-pub mod check;
-pub mod classroom;
-pub mod demo;
-pub mod examination;
-pub mod go;
+// The instruments stand in floors, the lowest first. None uses what stands further down in this list.
 pub mod lab;
+
+pub mod dialogue;
+
 pub mod probes;
-pub mod screen;
+
+pub mod classroom;
+pub mod examination;
+pub mod show;
+
+pub mod demo;
 pub mod staircase;
 pub mod steps;
+
+pub mod go;
+pub mod program;
