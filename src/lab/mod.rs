@@ -2,8 +2,11 @@
 
 pub mod client;
 pub mod kernel;
+pub mod lack;
 pub mod port;
 pub mod process;
 pub mod recording;
 pub mod server;
+pub mod signal;
+pub mod tree;
 pub mod wait;

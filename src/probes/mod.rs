@@ -18,6 +18,7 @@ pub(crate) use self::trial::{
     Silence, about, draw_port, refuses_within, require_no_wrapper, unreachable, with_obituary,
 };
 pub use self::trial::{Terms, Trial};
+use crate::lab::lack::Lack;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Target;
 
@@ -67,6 +68,13 @@ impl Finding {
     /// The probe was not run, for this reason.
     pub fn skipped(why: impl Into<String>) -> Self {
         Finding { verdict: Verdict::Skipped, evidence: why.into() }
+    }
+}
+
+/// What the prober lacks says nothing of the server.
+impl From<Lack> for Finding {
+    fn from(lack: Lack) -> Self {
+        Finding::skipped(lack.to_string())
     }
 }
 
