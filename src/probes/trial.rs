@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Finding;
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
+use crate::lab::lack::Lack;
 use crate::lab::port::{self, Port};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
@@ -133,11 +134,7 @@ impl<'a> Trial<'a> {
 
     /// Expects that the address can be spelled in any way where the server is started.
     pub(crate) fn spelled_by_hand(&self) -> Result<(), Finding> {
-        if self.target.takes_any_address() {
-            Ok(())
-        } else {
-            Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
-        }
+        self.target.takes_any_address().map_err(|why| Finding::skipped(why.to_string()))
     }
 
     /// Sends SIGTERM to the process that listens. `who` is written down as the one who does.
@@ -197,10 +194,13 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Result<(), Finding> {
     }
 }
 
-/// For `Running::connect`: a server that nobody can reach has fallen.
+/// For `Running::connect`: a server that nobody can reach has fallen, unless this machine is short of something.
 #[expect(clippy::needless_pass_by_value, reason = "so that `map_err` takes it")]
 pub(crate) fn unreachable(why: anyhow::Error) -> Finding {
-    Finding::falls(format!("{why:#}"))
+    match Lack::behind(&why) {
+        Some(lack) => Finding::from(lack.clone()),
+        None => Finding::falls(format!("{why:#}")),
+    }
 }
 
 /// A finding that says what it is about.
