@@ -109,13 +109,14 @@ fn what_a_prober_under_a_prober_started_ends_with_it() {
 #[test]
 fn a_server_with_state_is_asked_to_stop_before_it_is_killed() {
     let script = "trap 'echo tidied up; exit 0' QUIT; sleep 3600 & echo up; wait";
-    let mut process = shell(script).stopped_by(Signal::Quit).given_to_stop(LIMIT);
+    let mut process = shell(script).stopped_by(Signal::Quit, Some(LIMIT));
     waits_for_output(&process, "up");
     assert_eq!(process.end(), []);
     assert!(process.last_output().contains("tidied up"));
 
     // One that doesn't is killed all the same, with its children.
-    let mut process = shell("trap '' TERM; sleep 3600 & echo $!; wait").given_to_stop(Duration::from_millis(10));
+    let mut process =
+        shell("trap '' TERM; sleep 3600 & echo $!; wait").stopped_by(Signal::Term, Some(Duration::from_millis(10)));
     let child = wait_until(LIMIT, || process.output().trim().parse::<u32>().ok()).unwrap();
     assert_eq!(process.end(), []);
     assert!(!runs(child));

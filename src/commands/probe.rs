@@ -11,7 +11,8 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use tcp_pitfalls::examination::{self, FirstLine, Job};
 use tcp_pitfalls::lab::process;
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::server::{Launch, Target};
+use tcp_pitfalls::lab::signal::Signal;
 use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
 use tcp_pitfalls::show::screen::{self, BOLD, DIM, progress};
 
@@ -48,6 +49,12 @@ pub(crate) struct Arguments {
     /// How long the server may take to stop, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     grace: u64,
+    /// How long the server may take until it listens, in seconds
+    #[arg(long = "start", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
+    /// The signal that stops the server: TERM, INT, QUIT, HUP, USR1, USR2 or WINCH
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM")]
+    stop: Signal,
     /// Examine a server on another machine. It is sent hostile traffic: use this only on servers you own
     #[arg(long)]
     remote: bool,
@@ -97,6 +104,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     };
     bar.finish_and_clear();
+    for left in process::left_behind() {
+        eprintln!("{BOLD}note:{BOLD:#} {left} was started and can't be ended from here. End it by hand.");
+    }
     let why = other_protocol.unwrap_or_default();
     let skipped = skipped.into_iter().map(|probe| (probe, Finding::skipped(&*why)));
     let mut judged: Vec<(&Probe, Finding)> = probes.into_iter().zip(findings).chain(skipped).collect();
@@ -122,8 +132,11 @@ const PROBES_AT_ONCE: usize = 4;
 
 fn target(arguments: &Arguments) -> Result<Target> {
     let Some(addr) = &arguments.addr else {
-        return Target::command(&arguments.command)
-            .map_err(|why| anyhow!("{why}, as in: tcp-pitfalls probe -- python3 my_server.py {{addr}}"));
+        let mut launch = Launch::new(&arguments.command)
+            .map_err(|why| anyhow!("{why}, as in: tcp-pitfalls probe -- python3 my_server.py {{addr}}"))?;
+        launch.start = Duration::from_secs(arguments.patience);
+        launch.stop = arguments.stop;
+        return Ok(Target::Command(launch));
     };
     let loopback = |port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
     // Also what servers print: a port, or an address that stands for every interface.

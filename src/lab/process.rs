@@ -118,18 +118,12 @@ impl Process {
         Ok(process)
     }
 
-    /// Says which signal stops it, SIGTERM if this isn't called.
+    /// Says which signal stops it, SIGTERM if this isn't called, and how long it is given to do so before it is killed, if
+    /// at all. A server with state that was killed may find it in disorder when it is started again.
     #[must_use]
-    pub fn stopped_by(mut self, stop: Signal) -> Self {
+    pub fn stopped_by(mut self, stop: Signal, moment_to_stop: Option<Duration>) -> Self {
         self.stop = stop;
-        self
-    }
-
-    /// Gives it so long to stop by its signal before it is killed when this is dropped. For servers with state, which they
-    /// find in disorder otherwise when they are started again.
-    #[must_use]
-    pub fn given_to_stop(mut self, moment: Duration) -> Self {
-        self.moment_to_stop = Some(moment);
+        self.moment_to_stop = moment_to_stop;
         self
     }
 
@@ -245,11 +239,14 @@ fn kill_all(root: &Root) -> Vec<Member> {
     platform::kill_group(root.pid);
     let gone = wait_until(KILLED_WITHIN, || {
         known.retain(Member::lives);
+        if known.is_empty() {
+            // What was started in the meantime.
+            known = root.members();
+            known.retain(Member::lives);
+        }
         for member in &known {
             platform::kill(member.pid);
         }
-        let new = root.members().into_iter().filter(Member::lives);
-        known.extend(new.filter(|new| !known.contains(new)).collect::<Vec<_>>());
         known.is_empty().then_some(())
     });
     if gone.is_some() { Vec::new() } else { known }

@@ -54,6 +54,21 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// The command that somebody has given.
+    ///
+    /// # Errors
+    /// A sentence, if it does not say where the server's address belongs.
+    pub fn new(command: &[String]) -> Result<Self> {
+        let launch = Launch::from(command.to_vec());
+        if launch.has("{addr}") || launch.has("{port}") {
+            return Ok(launch);
+        }
+        let but = if launch.has("{host}") { ", only its host" } else { "" };
+        bail!(
+            "the command does not say where the server's address belongs{but}. Write {{addr}} there, or {{host}} and {{port}}"
+        )
+    }
+
     fn has(&self, placeholder: &str) -> bool {
         self.command.iter().any(|argument| argument.contains(placeholder))
     }
@@ -84,19 +99,9 @@ impl Target {
         Target::InProcess(Arc::new(serve))
     }
 
-    /// A server that is started by this command.
-    ///
-    /// # Errors
-    /// A sentence, if the command does not say where the server's address belongs.
+    /// A server that is started by this command, see `Launch::new`.
     pub fn command(arguments: &[String]) -> Result<Self> {
-        let launch = Launch::from(arguments.to_vec());
-        if launch.has("{addr}") || launch.has("{port}") {
-            return Ok(Target::Command(launch));
-        }
-        let but = if launch.has("{host}") { ", only its host" } else { "" };
-        bail!(
-            "the command does not say where the server's address belongs{but}. Write {{addr}} there, or {{host}} and {{port}}"
-        )
+        Launch::new(arguments).map(Target::Command)
     }
 
     /// Expects that the whole address can be put into the command, so that its spelling can be examined.
@@ -156,17 +161,14 @@ impl Target {
             .iter()
             .map(|argument| argument.replace("{addr}", spelling).replace("{host}", &host).replace("{port}", &port))
             .collect();
-        let mut process = Process::start(&arguments, descriptors).map_err(|error| {
+        let process = Process::start(&arguments, descriptors).map_err(|error| {
             if Lack::of(&error).is_some() {
                 return error.into();
             }
             let program = arguments.first().map_or("", String::as_str);
             anyhow!("cannot start \"{program}\": {error}. Check the command")
         })?;
-        process = process.stopped_by(launch.stop);
-        if let Some(moment) = launch.moment_to_stop {
-            process = process.given_to_stop(moment);
-        }
+        let process = process.stopped_by(launch.stop, launch.moment_to_stop);
         recorder.note("server", format!("is started for {spelling}"));
         Ok(Running { process: Some(process), patience: launch.start, ..Running::new(addr, recorder.clone()) })
     }

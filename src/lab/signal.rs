@@ -109,7 +109,7 @@ fn catch(signal: i32) {
     let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
 }
 
-/// The signals that this program ignores, without those that can't be caught, and SIGPIPE, which std takes care of.
+/// The signals that this program ignores, as far as that is known (on Linux), without those that can't be caught, and SIGPIPE, which std takes care of.
 #[cfg(unix)]
 fn ignored() -> Vec<i32> {
     use signal_hook::consts::{
@@ -125,6 +125,7 @@ fn ignored() -> Vec<i32> {
 }
 
 /// Whether the set `SigIgn` of a `/proc/PID/status` has this signal (proc(5)).
+#[cfg(unix)]
 pub(super) fn is_ignored(status: &str, signal: i32) -> Option<bool> {
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
     let set = u64::from_str_radix(set.trim(), 16).ok()?;

@@ -137,14 +137,13 @@ impl<'a> Trial<'a> {
         self.target.takes_any_address().map_err(|why| Finding::skipped(why.to_string()))
     }
 
-    /// Sends SIGTERM to the process that listens. `who` is written down as the one who does.
+    /// Sends the signal that stops it to the process that listens. `who` is written down as the one who does.
     pub(crate) fn ask_to_stop(&self, who: &str, server: &mut Running) -> Result<(), Finding> {
         require_no_wrapper(server)?;
-        self.recorder.note(who, "sends SIGTERM to the server");
-        match server.process().map(|process| process.ask_to_stop()) {
-            Some(true) => Ok(()),
-            _ => Err(Finding::skipped("the signal could not be sent")),
-        }
+        let process = server.process().ok_or_else(|| Finding::skipped("there is no process to send a signal to"))?;
+        let stop = process.stop_signal();
+        self.recorder.note(who, format!("sends {stop} to the server"));
+        process.signal(stop).map_err(|error| Finding::skipped(format!("{stop} could not be sent: {error}")))
     }
 
     /// Writes down something that the kernel shows.
