@@ -390,7 +390,7 @@ fn last_words_are_a_message_and_not_its_trace() {
              note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n",
             "the table is full",
         ),
-        ("a server that goes on", "cannot bind port {port}\nshutting down\n", "cannot bind port {port}"),
+        ("a server that goes on", "error: port {port} is in use\nshutting down\n", "error: port {port} is in use"),
         ("nothing but a trace", "   at nowhere\n", "at nowhere"),
     ] {
         let mut server = start(&["sh", "-c", "printf %s \"$0\" >&2; exit 1", output]);

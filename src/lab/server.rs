@@ -278,8 +278,8 @@ impl Running {
     }
 }
 
-/// The line of a program's output that says best why it ended: the last that tells of a port in use or one that can't be
-/// bound, else the last that is a message.
+/// The line of a program's output that says best why it ended: the one that tells of an address that it could not have,
+/// and rather one that names the port, else the last that is a message.
 fn last_words(output: &str, port: u16) -> Option<&str> {
     // Below this line of Go everything is a trace.
     let trace = output.find("\ngoroutine ").unwrap_or(output.len());
@@ -287,7 +287,7 @@ fn last_words(output: &str, port: u16) -> Option<&str> {
     let port = port.to_string();
     let reason = |line: &&str| {
         let words = line.to_lowercase();
-        let tells = ["in use", "addrinuse", "eaddr", "bind"].iter().any(|reason| words.contains(reason));
+        let tells = ["in use", "addrinuse", "eaddr"].iter().any(|reason| words.contains(reason));
         tells.then(|| line.contains(&port))
     };
     let best = messages().filter(|line| reason(line).is_some()).max_by_key(reason);
@@ -402,18 +402,21 @@ impl InProcess {
                     return;
                 }
                 accepted.fetch_add(1, SeqCst);
-                let (serve, served, recorder) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
+                let (serve, served, told) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
                 let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
-                    let connection = Connection { stream: &stream, recorder: &recorder };
+                    let connection = Connection { stream: &stream, recorder: &told };
                     match panic::catch_unwind(AssertUnwindSafe(|| serve(&connection))) {
-                        Ok(Ok(())) => recorder.note("server", "is done with the connection"),
-                        Ok(Err(error)) => recorder.note("server", format!("gives up the connection: {error}")),
-                        Err(_) => recorder.note("server", "panics: the thread of this connection unwinds"),
+                        Ok(Ok(())) => told.note("server", "is done with the connection"),
+                        Ok(Err(error)) => told.note("server", format!("gives up the connection: {error}")),
+                        Err(_) => told.note("server", "panics: the thread of this connection unwinds"),
                     }
                     drop(stream);
                     served.fetch_add(1, SeqCst);
                 });
-                drop(handling);
+                if let Err(error) = handling {
+                    recorder.note("server", format!("has no thread for the connection: {error}"));
+                    accepted.fetch_sub(1, SeqCst);
+                }
             }
         });
         accepting.map(drop).map_err(io::Error::other)?;
