@@ -75,7 +75,7 @@ fn calls_by_the_thousand_are_summed_up_but_never_one_that_fell_short() {
     }
     recorder.record("server", Action::Wrote { given: 1000, taken: Payload::new(&bytes[..7]) });
     for _ in 0..3 {
-        recorder.record("server", Action::Failed { call: "write", error: "not now".into() });
+        recorder.record("server", Action::Failed { call: "write".into(), error: "not now".into() });
     }
     let read = format!("server  read → \"{}…\" (1,000 bytes)", "x".repeat(24));
     let read = read.as_str();
@@ -132,7 +132,7 @@ fn figure_of_everything() -> String {
         ("server", Action::Read(bytes("one\n"))),
         ("server", Action::Wrote { given: 10, taken: bytes("echo: one\n") }),
         ("server", Action::Wrote { given: 1000, taken: bytes("echo") }),
-        ("server", Action::Failed { call: "write", error: "not now".into() }),
+        ("server", Action::Failed { call: "write".into(), error: "not now".into() }),
         ("client 1", Action::Receives(bytes("echo: one\n"))),
         ("client 1", Action::HearsNothing { for_ms: 1900 }),
         ("client 1", Action::HalfCloses),

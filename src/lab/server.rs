@@ -125,6 +125,7 @@ impl Target {
             anyhow!("cannot start \"{program}\": {error}. Check the command")
         })?;
         recorder.note("server", format!("is started for {spelling}"));
+        recorder.number_by_chance(port, "a port is drawn for each run");
         Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None, _port: None })
     }
 }
@@ -250,7 +251,7 @@ impl<S: Read> Read for Recorded<S> {
             match &result {
                 Ok(0) => Action::ReadEnd,
                 Ok(count) => Action::Read(Payload::new(&buffer[..*count])),
-                Err(error) => Action::Failed { call: "read", error: error.to_string() },
+                Err(error) => Action::Failed { call: "read".into(), error: error.to_string() },
             },
         );
         result
@@ -263,7 +264,7 @@ impl<S: Write> Write for Recorded<S> {
         let result = self.inner.write(bytes);
         let what = match &result {
             Ok(count) => Action::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
-            Err(error) => Action::Failed { call: "write", error: error.to_string() },
+            Err(error) => Action::Failed { call: "write".into(), error: error.to_string() },
         };
         self.recorder.record_since(began, "server", what);
         result
@@ -300,8 +301,9 @@ impl InProcess {
                 if stopping.load(SeqCst) {
                     return;
                 }
-                accepted.fetch_add(1, SeqCst);
-                let (serve, served, recorder) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
+                let number = accepted.fetch_add(1, SeqCst) + 1;
+                let (serve, served) = (Arc::clone(&serve), Arc::clone(&served));
+                let recorder = recorder.of_connection(number);
                 let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
                     let connection = Connection { stream: &stream, recorder: &recorder };
                     match panic::catch_unwind(AssertUnwindSafe(|| serve(&connection))) {

@@ -12,7 +12,7 @@ mod ch5_lines;
 mod ch6_stopping;
 mod trial;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::trial::{
     Silence, about, draw_port, refuses_within, require_no_wrapper, unreachable, with_obituary,
@@ -22,7 +22,7 @@ use crate::lab::recording::Recorder;
 use crate::lab::server::Target;
 
 /// What a probe says of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The server avoids the pitfall.
@@ -45,7 +45,7 @@ impl Verdict {
 }
 
 /// A verdict and what it rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The verdict.
     pub verdict: Verdict,

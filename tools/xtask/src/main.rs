@@ -3,10 +3,11 @@
 #![allow(unreachable_pub, reason = "every module here belongs to this one program")]
 
 mod book;
+mod compare;
+mod draw;
 mod fault;
 mod includes;
 mod listings;
-mod normal;
 mod page;
 mod pdf;
 mod record;
@@ -29,8 +30,8 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Builds the book into book/book, or does one of the tasks below
 ///
-/// What is built is what `mdbook build book` builds with mdBook 0.5.4, but a listing that nothing compiles or an include
-/// that shows nothing ends it with an error.
+/// First it draws the recorded scenes into book/drawn, for the pages to include. From then on `mdbook build book` with
+/// mdBook 0.5.4 builds the same, but here a listing that nothing compiles or an include that shows nothing is an error.
 #[derive(Parser)]
 #[command(name = "cargo book", bin_name = "cargo book", args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
     let book = Book::here();
     let done = match task {
         None => build(&book, open),
-        Some(Task::Serve) => tools::serve(&book).map(|()| Vec::new()),
+        Some(Task::Serve) => draw::all(&book.root).and_then(|()| tools::serve(&book)).map(|()| Vec::new()),
         Some(Task::Record) => record::record(&book.root).map(|()| Vec::new()),
         Some(Task::Check) => check(&book),
         Some(Task::Pdf) => print_to_pdf(&book),
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn build(book: &Book, open: bool) -> Result<Vec<Fault>> {
+    draw::all(&book.root)?;
     let mut faults = book.check_sources()?;
     faults.extend(book.build()?);
     let index = book.site().join("index.html");
@@ -100,6 +102,7 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
         println!("{verdict}  {what}");
         faults.extend(found);
     };
+    draw::all(&book.root)?;
     let sources = book.check_sources()?;
     let is_complete = sources.is_empty();
     step("every listing is compiled, every include shows what it says", sources);
