@@ -127,7 +127,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
 
     let mut server = trial.start()?;
     let mut client = server.connect_with("client 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
-    let line = |number: usize| format!("{:.<width$}", format!("line {number} "), width = LINE - 1);
+    let line = |number: usize| format!("{:.<width$}", format!("line {number:03} "), width = LINE - 1);
     let sender = client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);

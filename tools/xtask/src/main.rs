@@ -109,6 +109,7 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
     step("the book builds, and mdBook warns of nothing", book.build()?);
     let site = Site::read(&book.site())?;
     step("every link leads somewhere", site.check_links());
+    step("every probe and every check has its place", site.check_places());
     let figures = "every figure has words";
     if is_complete {
         step(figures, site.check_words());
