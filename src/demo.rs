@@ -166,14 +166,14 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
     let played: Vec<[Seen; 2]> = play_all(scenes);
     for (&name, [pitfall, cure]) in names.iter().zip(&played) {
         println!("\n{BOLD}── {name} {}{BOLD:#}", "─".repeat(screen::width().saturating_sub(name.len() + 4)));
-        for (side, seen, broken, claim) in
-            [("pitfall", pitfall, Verdict::Holds, "did not spring"), ("cure", cure, Verdict::Falls, "did not hold")]
-        {
+        let claims =
+            [("pitfall", pitfall, Verdict::Falls, "did not spring"), ("cure", cure, Verdict::Holds, "did not hold")];
+        for (side, seen, claimed, broken) in claims {
             print!("\n{}", seen.run.told(side, screen::width()));
             if !seen.is_played {
                 broken_claims.push(format!("{name}: the {side} could not be shown"));
-            } else if seen.has(broken) {
-                broken_claims.push(format!("{name}: the {side} {claim}"));
+            } else if !seen.has(claimed) && !seen.has(Verdict::Skipped) {
+                broken_claims.push(format!("{name}: the {side} {broken}"));
             }
         }
         if pitfall.has(Verdict::Skipped) || cure.has(Verdict::Skipped) {

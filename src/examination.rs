@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::lab::client::{Client, Reply};
+use crate::lab::lock;
 use crate::lab::process;
 use crate::lab::recording::{Payload, Recorder, Recording, escape};
 use crate::lab::server::Target;
@@ -55,7 +56,7 @@ fn run_keeping<K: Send>(
     let kept: Vec<Mutex<Option<K>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let run = |index: usize| {
         let (finding, recorder) = jobs[index].run();
-        *kept[index].lock().expect("nothing panics while it holds this lock") = Some(keep(finding, &recorder));
+        *lock(&kept[index]) = Some(keep(finding, &recorder));
         done();
     };
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);

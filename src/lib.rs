@@ -61,6 +61,8 @@ pub mod chapter_06 {
 // The instruments stand in floors, the lowest first. None uses what stands further down in this list.
 pub mod lab;
 
+pub mod dialogue;
+
 pub mod probes;
 
 pub mod classroom;

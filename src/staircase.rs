@@ -155,9 +155,9 @@ impl Staircase {
             let _ = write!(table, "{}", if row.headline { "*" } else { " " });
             for finding in &row.findings {
                 let word = match finding.verdict {
-                    Holds => "holds",
                     Falls => "FALLS",
                     Skipped => "-",
+                    other => other.word(),
                 };
                 let style = screen::verdict(finding.verdict);
                 let _ = write!(table, " {style}{word}{style:#}{:gap$}", "", gap = 8 - word.len());

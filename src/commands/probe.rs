@@ -13,6 +13,7 @@ use tcp_pitfalls::examination::{self, FirstLine, Job};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
+use tcp_pitfalls::show::evidence;
 use tcp_pitfalls::show::screen::{self, BOLD, DIM, progress};
 
 use super::{PAGE, print_json, probe_names};
@@ -109,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         print_findings(&name, &judged);
     }
     let any = |verdict| judged.iter().any(|(_, finding)| finding.verdict == verdict);
-    Ok(match (any(Verdict::Falls), any(Verdict::Holds)) {
+    Ok(match (any(Verdict::Falls), any(Verdict::Holds) || any(Verdict::Differs)) {
         (true, _) => ExitCode::FAILURE,
         (false, true) => ExitCode::SUCCESS,
         // Nothing was found out, which must not pass for a success.
@@ -156,23 +157,31 @@ fn print_findings(name: &str, judged: &[(&Probe, Finding)]) {
     for (probe, Finding { verdict, evidence }) in judged {
         let style = screen::verdict(*verdict);
         let head = format!("{} {style}{:7}{style:#}  {:20}", probe.chapter, verdict.word(), probe.name);
-        print_hanging(&head, evidence);
-        if *verdict == Verdict::Falls {
-            print_hanging(&format!("{:31}", ""), &format!("To mend it: {}.", probe.remedy));
+        print_hanging(&head, &evidence::lines(evidence, screen::width() - HEAD));
+        if let (Verdict::Falls, Some(remedy)) = (verdict, probe.remedy) {
+            print_hanging("", &screen::wrap(&format!("To mend it: {remedy}."), screen::width() - HEAD));
         }
     }
     let count = |verdict| judged.iter().filter(|(_, finding)| finding.verdict == verdict).count();
+    let counted = |verdict, what: &str| match count(verdict) {
+        0 => String::new(),
+        count => format!("{count} {what}, "),
+    };
     let fell = count(Verdict::Falls);
-    println!("\n{} held, {fell} fell, {} skipped.", count(Verdict::Holds), count(Verdict::Skipped));
+    let others = counted(Verdict::Differs, "differed") + &counted(Verdict::Note, "noted");
+    println!("\n{} held, {fell} fell, {others}{} skipped.", count(Verdict::Holds), count(Verdict::Skipped));
     if fell > 0 {
         println!("{DIM}More on each in the book: \"{PAGE}\".{DIM:#}");
     }
 }
 
-/// Prints text beside a head of 31 columns.
-fn print_hanging(head: &str, text: &str) {
-    for (index, line) in screen::wrap(text, screen::width() - 31).iter().enumerate() {
-        if index == 0 { println!("{head}{line}") } else { println!("{:31}{line}", "") }
+/// How many columns stand before the evidence.
+const HEAD: usize = 31;
+
+/// Prints lines beside what stands before the first of them.
+fn print_hanging(head: &str, lines: &[String]) {
+    for (index, line) in lines.iter().enumerate() {
+        if index == 0 && !head.is_empty() { println!("{head}{line}") } else { println!("{:HEAD$}{line}", "") }
     }
 }
 
@@ -189,7 +198,7 @@ struct Report<'a> {
     chapter: u8,
     #[serde(flatten)]
     finding: &'a Finding,
-    remedy: &'a str,
+    remedy: Option<&'a str>,
 }
 
 impl<'a> Examined<'a> {

@@ -124,6 +124,30 @@ impl Client {
         self.next_line(patience)
     }
 
+    /// Takes all that comes until nothing came for `pause`; the first of it may take `patience`. Says whether the
+    /// connection has ended then.
+    pub fn take_until_pause(&mut self, patience: Duration, pause: Duration) -> (Vec<u8>, bool) {
+        let mut buffer = [0; 16 * 1024];
+        let mut wait = if self.pending.is_empty() { patience } else { pause };
+        let ended = loop {
+            match self.read_before(Instant::now() + wait, &mut buffer) {
+                Ok(Some(0)) | Err(_) => break true,
+                Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
+                Ok(None) => break false,
+            }
+            if self.pending.len() > LONGEST_ANSWER {
+                break false;
+            }
+            wait = pause;
+        };
+        self.over |= ended;
+        let taken = std::mem::take(&mut self.pending);
+        if !taken.is_empty() {
+            self.recorder.record(&self.name, Action::Receives(Payload::new(&taken)));
+        }
+        (taken, ended)
+    }
+
     /// Whether anything comes within `patience`: bytes, the end, or a reset.
     pub fn comes_within(&mut self, patience: Duration) -> bool {
         wait_until(patience, || (self.state() != State::Open).then_some(())).is_some()

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::lock;
 use super::wait::wait_until;
 
 /// How much of a program's output is kept, in bytes: the last of it.
@@ -27,7 +28,7 @@ static LIVE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 /// set already, that one stays.
 pub fn end_all_on_ctrl_c() {
     let set = ctrlc::set_handler(|| {
-        for id in LIVE.lock().expect("nothing panics while it holds this lock").drain(..) {
+        for id in lock(&LIVE).drain(..) {
             platform::kill_group(id);
         }
         eprintln!();
@@ -66,7 +67,7 @@ impl Process {
         command.env("LC_ALL", "C").env("RUST_BACKTRACE", "0").env("GOTRACEBACK", "none");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         platform::own_group(&mut command);
-        let mut live = LIVE.lock().expect("nothing panics while it holds this lock");
+        let mut live = lock(&LIVE);
         let mut child = command.spawn()?;
         live.push(child.id());
         drop(live);
@@ -98,9 +99,7 @@ impl Process {
 
     /// What it has printed so far, on standard output, and then on standard error.
     pub fn output(&self) -> String {
-        let text = |output: &Arc<Mutex<Vec<u8>>>| {
-            String::from_utf8_lossy(&output.lock().expect("nothing panics while it holds this lock")).into_owned()
-        };
+        let text = |output: &Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&lock(output)).into_owned();
         self.output.iter().map(text).collect()
     }
 
@@ -129,7 +128,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         platform::kill_group(self.child.id());
         self.kill();
-        LIVE.lock().expect("nothing panics while it holds this lock").retain(|&id| id != self.child.id());
+        lock(&LIVE).retain(|&id| id != self.child.id());
     }
 }
 
@@ -137,7 +136,7 @@ fn collect(mut from: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
     let collecting = thread::Builder::new().name("output".into()).spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            let mut output = output.lock().expect("nothing panics while it holds this lock");
+            let mut output = lock(&output);
             output.extend_from_slice(&buffer[..count]);
             let surplus = output.len().saturating_sub(OUTPUT_KEPT);
             output.drain(..surplus);

@@ -93,7 +93,7 @@ impl Run {
         }
         text.push_str(&timeline(&self.recording, width));
         let indent = "  → : ".chars().count() + word.chars().count();
-        let mut lines = screen::wrap(evidence, width.saturating_sub(indent)).into_iter();
+        let mut lines = screen::wrap(&evidence.sentence, width.saturating_sub(indent)).into_iter();
         let _ = writeln!(text, "  → {style}{word}{style:#}: {}", lines.next().unwrap_or_default());
         for line in lines {
             let _ = writeln!(text, "{:indent$}{line}", "");
