@@ -13,6 +13,7 @@ use tcp_pitfalls::lab::recording::{Action, Payload, Recorder, escape, with_thous
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
 use tcp_pitfalls::show::figure;
+use tcp_pitfalls::show::scene::{Run, Scene};
 use tcp_pitfalls::show::timeline;
 
 #[test]
@@ -119,6 +120,31 @@ fn what_a_check_did_itself_is_never_left_out_of_its_story() {
     let lines: Vec<&str> = text.lines().map(|line| line[11..].trim()).collect();
     assert_eq!(lines[3..6], ["… 47 more events", "check     does 50", "… 43 more events"]);
     assert_eq!(lines.len(), 12);
+}
+
+#[test]
+fn a_scene_is_drawn_from_its_json_as_from_what_happened() {
+    let recorder = Recorder::new();
+    for number in 0..100 {
+        recorder.of_connection(1).record("server", Action::Read(Payload::new(&[b'x'; 100])));
+        if number % 10 == 0 {
+            recorder.record("client 1", Action::Sends(Payload::new(b"\xff \"\n")));
+        }
+    }
+    for _ in 0..5 {
+        recorder.record("server", Action::Failed { call: "write".into(), error: "not now".into() });
+    }
+    recorder.number_by_chance(7, "a measured time");
+    let run = || Run { caption: "one read".into(), finding: Finding::falls("7 ms"), recording: recorder.recording() };
+    let scene = Scene { chapter: "04".into(), name: "every-byte".into(), pitfall: run(), cure: run() };
+    let drawn = |scene: &Scene| [scene.cure.transcript("cure"), scene.figure(&scene.sides())];
+    let whole = drawn(&scene);
+    let short = scene.shortened();
+    assert!(short.cure.recording.events.len() <= 20);
+    let json = serde_json::to_string(&short).unwrap();
+    let read: Scene = serde_json::from_str(&json).unwrap();
+    assert!(drawn(&read) == whole, "{:#?}", drawn(&read)[0]);
+    assert_eq!(serde_json::to_string(&read.shortened()).unwrap(), json);
 }
 
 /// A recording with one of everything, drawn twice in one figure.

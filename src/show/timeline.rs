@@ -57,8 +57,11 @@ fn draw_behind(events: &[Event], width: usize, time: Option<fn(&Event) -> String
 
 /// What is drawn of a recording: what is too much is summed up, and a long one keeps its beginning and its end.
 ///
-/// To shorten what has been shortened changes nothing.
+/// What has been shortened stays as it is.
 pub fn shortened(recording: &Recording) -> Vec<Event> {
+    if recording.events.iter().any(|event| event.action.is_summary()) {
+        return recording.events.clone();
+    }
     ends(fold(&recording.events), recording.left_out, HEAD, TAIL, None)
 }
 
