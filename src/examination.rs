@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
-
-use crate::lab::client::{Client, Reply};
+use crate::lab::client::Client;
 use crate::lab::lock;
 use crate::lab::process;
-use crate::lab::recording::{Payload, Recorder, Recording, escape};
+use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::Target;
 use crate::probes::{Finding, Probe, Terms};
 
@@ -95,54 +93,4 @@ pub fn run_in_turn(addr: SocketAddr, probes: &[&'static Probe], terms: &Terms, d
         done();
     }
     findings
-}
-
-/// How a server answers a plain first line.
-#[derive(Debug, PartialEq, Eq)]
-pub enum FirstLine {
-    /// As was agreed.
-    AsAgreed,
-    /// Not at all, as this sentence says. What that means is for the probes to judge.
-    NotAtAll(String),
-    /// With something else: it speaks another protocol, of which this sentence gives a sample.
-    Otherwise(String),
-}
-
-/// Sends a plain line and looks at the answer, so that a server of another protocol is not judged by this one.
-///
-/// # Errors
-/// A sentence that says why the server could not be started or reached.
-pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine> {
-    const LINE: &str = "hello";
-    // A server that is silent for longer is judged by the probes, each of which waits for the full limit.
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let recorder = Recorder::new();
-    let mut server = target.start(&recorder, None)?;
-    let mut client = server.connect("client 1")?;
-    client.send(format!("{LINE}\n").as_bytes());
-    let expected = [terms.prefix.as_bytes(), LINE.as_bytes(), b"\n"].concat();
-    let answer = match client.line(terms.limit.min(PATIENCE)) {
-        Reply::Line(answer) if answer != expected => answer,
-        Reply::Nothing(part, _) | Reply::End(part) | Reply::Reset(part) if !part.is_empty() => part,
-        Reply::Line(_) => return Ok(FirstLine::AsAgreed),
-        Reply::Flood => return Ok(FirstLine::NotAtAll("it was answered by a flood of bytes without a newline".into())),
-        Reply::Nothing(..) => {
-            let silence = format!("a plain line was not answered within {} s", PATIENCE.as_secs());
-            return Ok(FirstLine::NotAtAll(silence));
-        }
-        Reply::End(_) | Reply::Reset(_) => {
-            let ended = server.obituary().map(|obituary| format!(", and {obituary}")).unwrap_or_default();
-            return Ok(FirstLine::NotAtAll(format!("a plain line was answered by the end of the connection{ended}")));
-        }
-    };
-    let sent = escape(format!("{LINE}\n").as_bytes());
-    let hint = match answer.strip_suffix(b"hello\n").map(std::str::from_utf8) {
-        Some(Ok(prefix)) => format!(" If that is its echo, add --prefix '{prefix}'."),
-        _ => String::new(),
-    };
-    Ok(FirstLine::Otherwise(format!(
-        "it speaks another protocol: \"{sent}\" was answered by {}, not by \"{}\".{hint}",
-        Payload::new(&answer),
-        escape(&expected),
-    )))
 }

@@ -23,7 +23,7 @@ pub const DIFFERENT: [(&str, usize); 4] = [
 
 /// What a probe says of the six Go servers, where it isn't skipped.
 pub fn expected(probe: &str) -> Option<[Verdict; 6]> {
-    let (_, mut expected) = EXPECTED.into_iter().find(|(name, _)| *name == probe)?;
+    let (_, mut expected) = EXPECTED.iter().copied().find(|(name, _)| *name == probe)?;
     for (_, step) in DIFFERENT.iter().filter(|(name, _)| *name == probe) {
         expected[step - 1] = Holds;
     }

@@ -140,7 +140,7 @@ fn real_port(trial: &Trial<'_>) -> Judged {
             falls!("it says \"{ANNOUNCES}{announced}\", which is no address and port to be dialled");
         }
     };
-    let mut announced = Trial { target: &Target::Address(addr), ..*trial }.start()?;
+    let mut announced = Trial::new(&Target::Address(addr), trial.terms, trial.recorder).start()?;
     call(trial, &mut announced, "caller 1")?;
     Ok(format!("started on port 0, it said {addr}, and there a caller was greeted").into())
 }

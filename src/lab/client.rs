@@ -25,7 +25,7 @@ pub struct Client {
 /// What a client got when it waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// A line, its `\n` included.
+    /// A line, its `\n` included, or an answer of another form.
     Line(Vec<u8>),
     /// The end of the stream, after these bytes of an unfinished line.
     End(Vec<u8>),
@@ -35,6 +35,17 @@ pub enum Reply {
     Nothing(Vec<u8>, Duration),
     /// More than `LONGEST_ANSWER` without a newline.
     Flood,
+}
+
+/// How far the bytes that have come are the answer that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The first so many of them are the whole answer.
+    Whole(usize),
+    /// They may become it.
+    Partial,
+    /// The one at this place is another than was expected.
+    Wrong(usize),
 }
 
 /// Whether the server still holds a connection open.
@@ -105,8 +116,13 @@ impl Client {
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Reply {
         let got = self.next_line(patience);
+        self.record_reply(&got);
+        got
+    }
+
+    fn record_reply(&mut self, got: &Reply) {
         self.over |= matches!(got, Reply::End(_) | Reply::Reset(_));
-        match &got {
+        match got {
             Reply::Line(bytes) => self.recorder.record(&self.name, Action::Receives(Payload::new(bytes))),
             Reply::End(bytes) => self.record_rest(bytes, Action::SeesEnd),
             Reply::Reset(bytes) => self.record_rest(bytes, Action::SeesReset),
@@ -116,6 +132,37 @@ impl Client {
             }
             Reply::Flood => self.note(format!("is flooded: more than {LONGEST_ANSWER} bytes without a newline")),
         }
+    }
+
+    /// Waits for an answer of any form, at most for `patience`: `check` says when it is whole. What can't become the
+    /// answer is given as it is, to the end of its line if it has one.
+    pub fn answer(&mut self, patience: Duration, check: impl Fn(&[u8]) -> Match) -> Reply {
+        let deadline = Instant::now() + patience;
+        let got = loop {
+            match check(&self.pending) {
+                Match::Whole(length) => {
+                    let rest = self.pending.split_off(length);
+                    break Reply::Line(std::mem::replace(&mut self.pending, rest));
+                }
+                Match::Wrong(_) => {
+                    let soon = Duration::from_millis(200).min(deadline.saturating_duration_since(Instant::now()));
+                    break match self.next_line(soon) {
+                        Reply::Nothing(_, _) => Reply::Line(std::mem::take(&mut self.pending)),
+                        other => other,
+                    };
+                }
+                Match::Partial if self.pending.len() > LONGEST_ANSWER => break Reply::Flood,
+                Match::Partial => {}
+            }
+            let mut buffer = [0; 16 * 1024];
+            match self.read_before(deadline, &mut buffer) {
+                Ok(Some(0)) => break Reply::End(std::mem::take(&mut self.pending)),
+                Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
+                Ok(None) => break Reply::Nothing(self.pending.clone(), patience),
+                Err(_) => break Reply::Reset(std::mem::take(&mut self.pending)),
+            }
+        };
+        self.record_reply(&got);
         got
     }
 

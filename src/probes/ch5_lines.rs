@@ -137,7 +137,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
     let sent = with_thousands(sent);
     let said = Payload::new(&answer);
     // An echo, or as much of its beginning as a reset left.
-    let echo = [trial.terms.prefix.as_bytes(), b"x"].concat();
+    let echo = [&trial.lines()?.prefix[..], b"x"].concat();
     let echoed = !answer.is_empty() && (answer.starts_with(&echo) || echo.starts_with(&answer));
     client.note(format!("has sent {sent} bytes, received {said}, then {}", Trial::describe(&ending)));
     match ending {
@@ -175,9 +175,8 @@ fn not_utf8(trial: &Trial<'_>) -> Judged {
     let got = client.line(trial.terms.limit);
     let sent = Payload::new(&[LINE, b"\n"].concat());
     // An echo that was changed still has the part that is text.
-    let is_echo = |answer: &[u8]| {
-        answer.starts_with(trial.terms.prefix.as_bytes()) && answer.windows(4).any(|part| part == b" caf")
-    };
+    let prefix = &trial.lines()?.prefix;
+    let is_echo = |answer: &[u8]| answer.starts_with(prefix) && answer.windows(4).any(|part| part == b" caf");
     let how = match &got {
         Reply::Line(answer) if *answer == trial.answer_to(LINE) => "was echoed as it is",
         Reply::Line(answer) if !is_echo(answer) => "was refused with a text",

@@ -169,6 +169,16 @@ impl Otherwise {
         Otherwise(Finding::falls(evidence))
     }
 
+    /// The server does what sane servers decide differently, as this shows.
+    pub(crate) fn differs(evidence: impl Into<Evidence>) -> Self {
+        Otherwise(Finding { verdict: Verdict::Differs, evidence: evidence.into() })
+    }
+
+    /// A figure without a judgement.
+    pub(crate) fn note(evidence: impl Into<Evidence>) -> Self {
+        Otherwise(Finding { verdict: Verdict::Note, evidence: evidence.into() })
+    }
+
     /// The probe can't be run, for this reason.
     pub(crate) fn skipped(why: impl Into<Evidence>) -> Self {
         Otherwise(Finding::skipped(why))

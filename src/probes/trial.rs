@@ -1,10 +1,12 @@
 //! What the probes share: starting a server, asking it a line, and saying what came back instead.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Difference, Evidence, Judged, Otherwise, falls, skipped};
+use super::{Difference, Evidence, Explained, Judged, Otherwise, falls, skipped};
+use crate::dialogue::{Dialogue, Lines, Match, Request};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
 use crate::lab::port::{self, Port};
@@ -15,17 +17,23 @@ use crate::lab::wait::wait_until;
 /// What was agreed with the server under examination.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// What stands before an echoed line.
-    pub prefix: String,
+    /// What the server speaks.
+    pub dialogue: Dialogue,
     /// How long an answer may take. 10 s, unless it is known that none will come.
     pub limit: Duration,
     /// How long a server may take to stop.
     pub grace: Duration,
+    /// How many clients it must serve at once.
+    pub crowd: usize,
+    /// How long it may let a client be slow or silent. Without it, that is only measured.
+    pub deadline: Option<Duration>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Terms { prefix: "echo: ".into(), limit: LIMIT, grace: Duration::from_secs(10) }
+        // Whoever says nothing else claims the protocol of the course, as its own servers do.
+        let dialogue = Dialogue { claimed: true, ..Dialogue::lines(Lines::of_the_course()) };
+        Terms { dialogue, limit: LIMIT, grace: Duration::from_secs(10), crowd: 64, deadline: None }
     }
 }
 
@@ -37,11 +45,13 @@ pub struct Trial<'a> {
     pub terms: &'a Terms,
     /// Where everything is written down.
     pub recorder: &'a Recorder,
+    /// How many requests were made: what `{n}` stands for in the next one.
+    requests: Cell<usize>,
 }
 
 impl<'a> Trial<'a> {
     pub(crate) fn new(target: &'a Target, terms: &'a Terms, recorder: &'a Recorder) -> Self {
-        Trial { target, terms, recorder }
+        Trial { target, terms, recorder, requests: Cell::new(0) }
     }
 
     /// Starts the server, or takes the one that is running. That it can be started has been tried: if it can't, then this
@@ -60,32 +70,99 @@ impl<'a> Trial<'a> {
         self.target.start_at(spelling, addr, self.recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))
     }
 
-    /// The answer that a line must get.
-    pub(crate) fn answer_to(&self, line: &[u8]) -> Vec<u8> {
-        [self.terms.prefix.as_bytes(), line, b"\n"].concat()
+    /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
+    pub(crate) fn connect(&self, server: &mut Running, name: &str) -> Judged<Client> {
+        let mut client = server.connect(name).map_err(unreachable)?;
+        let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
+        if let Some(greeting) = greeting {
+            let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
+            let Reply::Line(said) = &said else { falls!("it did not greet: {name} got {}", Self::describe(&said)) };
+            if !matches!(greeting.check(b"", said), Match::Whole(_)) {
+                falls!("it did not greet with \"{greeting}\": {name} got {}", Payload::new(said));
+            }
+        }
+        for step in setup {
+            let request = step.fill(self.number().to_string().as_bytes());
+            client.send(&request.bytes);
+            self.expect(&mut client, &request).about("at the beginning of the connection")?;
+        }
+        Ok(client)
     }
 
-    /// Sends a line and expects its echo.
-    pub(crate) fn ask(&self, client: &mut Client, line: &str) -> Judged<()> {
-        client.send(format!("{line}\n").as_bytes());
-        self.expect_echo(client, line.as_bytes())
+    fn number(&self) -> usize {
+        self.requests.replace(self.requests.get() + 1)
+    }
+
+    /// The next request. Of echoed lines it is this text; other protocols get a number in its place.
+    pub(crate) fn request(&self, text: &str) -> Request {
+        self.terms.dialogue.request(text, self.number())
+    }
+
+    /// A line of any bytes, as a request.
+    pub(crate) fn line(&self, line: &[u8]) -> Request {
+        self.terms.dialogue.exchange.fill(line)
+    }
+
+    /// Expects that the server echoes lines, each as a whole. Probes of what is in a line begin with this.
+    pub(crate) fn lines(&self) -> Judged<&Lines> {
+        match &self.terms.dialogue.lines {
+            None => skipped!("it is about the echo of lines, which this server doesn't claim to do"),
+            Some(lines) if lines.bytewise => skipped!("it gives back bytes as they come, and knows nothing of lines"),
+            Some(lines) => Ok(lines),
+        }
+    }
+
+    /// Expects that a connection stays open for a second request.
+    pub(crate) fn stays_open(&self) -> Judged<()> {
+        if self.terms.dialogue.one_request {
+            skipped!("it ends each connection after one answer");
+        }
+        Ok(())
+    }
+
+    /// What the server does otherwise than was expected: a fault where the user claims its protocol, and else what sane
+    /// servers decide differently.
+    pub(crate) fn differs(&self, evidence: impl Into<Evidence>) -> Otherwise {
+        if self.terms.dialogue.claimed { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
+    }
+
+    /// Sends a request and expects its answer.
+    pub(crate) fn ask(&self, client: &mut Client, text: &str) -> Judged<()> {
+        let request = self.request(text);
+        client.send(&request.bytes);
+        self.expect(client, &request)
+    }
+
+    /// Expects the answer to a request that has been sent.
+    pub(crate) fn expect(&self, client: &mut Client, request: &Request) -> Judged<()> {
+        let got = client.answer(self.terms.limit, |got| request.check(got));
+        self.judge(request, &got)
+    }
+
+    /// Expects that what came is the answer to this request.
+    pub(crate) fn judge(&self, request: &Request, got: &Reply) -> Judged<()> {
+        let expected = request.expected();
+        let wrong = || Otherwise::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(got)));
+        match got {
+            Reply::Line(answer) if request.is_answered_by(answer) => Ok(()),
+            Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The answer that a line must get.
+    pub(crate) fn answer_to(&self, line: &[u8]) -> Vec<u8> {
+        self.line(line).expected()
     }
 
     /// Expects the echo of a line that has been sent.
     pub(crate) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Judged<()> {
-        let got = client.line(self.terms.limit);
-        self.judge_echo(line, &got)
+        self.expect(client, &self.line(line))
     }
 
     /// Expects that what came is the echo of this line.
     pub(crate) fn judge_echo(&self, line: &[u8], got: &Reply) -> Judged<()> {
-        let expected = self.answer_to(line);
-        let wrong = || Otherwise::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(got)));
-        match got {
-            Reply::Line(answer) if *answer == expected => Ok(()),
-            Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),
-            _ => Err(wrong()),
-        }
+        self.judge(&self.line(line), got)
     }
 
     /// Expects that nothing more comes, and then the end of the stream.
