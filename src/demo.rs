@@ -13,8 +13,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::lab::lack;
 use crate::lab::process;
-use crate::lab::recording::Recorder;
+use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
 use crate::probes::{self, Finding, Terms, Verdict};
 use crate::show::scene::{self, Run};
@@ -61,6 +62,12 @@ struct Seen {
 }
 
 impl Seen {
+    fn new(caption: &str, played: Played, recording: Recording) -> Self {
+        let is_played = played.is_ok();
+        let finding = played.unwrap_or_else(|why| Finding::skipped(format!("could not be shown: {why:#}")));
+        Seen { run: Run { caption: caption.to_owned(), finding, recording }, is_played }
+    }
+
     fn has(&self, verdict: Verdict) -> bool {
         self.is_played && self.run.finding.verdict == verdict
     }
@@ -127,7 +134,7 @@ pub fn own_server(options: &[&str]) -> Target {
     // Without a path to itself the program can't be started: the probe then says so.
     let program = env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
     let arguments = [program.as_str(), "serve", "{addr}"].into_iter().chain(options.iter().copied()).map(str::to_owned);
-    Target::Command(arguments.collect())
+    Target::Command(arguments.collect::<Vec<_>>().into())
 }
 
 /// What is shown of the demonstration, and where else than on the screen.
@@ -223,17 +230,25 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
     }
     spinner.enable_steady_tick(Duration::from_millis(120));
     let seen = thread::scope(|scope| {
+        let side_by_side = |take: Take| (take.caption, lack::spawn_scoped(scope, || play(take)));
         let started: Vec<Result<[_; 2], [Take; 2]>> = scenes
             .into_iter()
             .map(|Scene { pitfall, cure, alone, .. }| {
                 let takes = [pitfall, cure];
-                if alone { Err(takes) } else { Ok(takes.map(|take| scope.spawn(|| play(take)))) }
+                if alone { Err(takes) } else { Ok(takes.map(side_by_side)) }
             })
             .collect();
         // All that run side by side have to end before one that must be alone begins.
         let finished: Vec<Result<[Seen; 2], [Take; 2]>> = started
             .into_iter()
-            .map(|playing| playing.map(|takes| takes.map(|take| take.join().expect("a scene doesn't panic"))))
+            .map(|playing| {
+                playing.map(|takes| {
+                    takes.map(|(caption, take)| match take {
+                        Ok(take) => take.join().expect("a scene doesn't panic"),
+                        Err(lack) => Seen::new(caption, Err(lack.into()), Recording::default()),
+                    })
+                })
+            })
             .collect();
         finished.into_iter().map(|scene| scene.unwrap_or_else(|takes| takes.map(play))).collect()
     });
@@ -244,9 +259,7 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
 fn play(take: Take) -> Seen {
     let recorder = Recorder::new();
     let played = (take.run)(&recorder);
-    let is_played = played.is_ok();
-    let finding = played.unwrap_or_else(|why| Finding::skipped(format!("could not be shown: {why:#}")));
-    Seen { run: Run { caption: take.caption.to_owned(), finding, recording: recorder.recording() }, is_played }
+    Seen::new(take.caption, played, recorder.recording())
 }
 
 /// Writes the files that were asked for.
