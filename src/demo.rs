@@ -10,7 +10,6 @@ use std::thread;
 use std::time::Duration;
 
 use anstream::adapter::strip_str;
-use anstream::{eprintln, print, println};
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,7 +19,7 @@ use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
 use crate::probes::{self, Finding, Terms, Verdict};
 use crate::show::figure::{self, Run};
-use crate::show::screen::{self, BAD, BOLD, GOOD, report};
+use crate::show::screen::{self, BAD, BOLD, GOOD, eprintln, print, println, report};
 use crate::show::timeline;
 
 /// How long a demonstration waits for what a pitfall owes. Strangers are given `server::LIMIT`.

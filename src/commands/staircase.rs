@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anstream::{eprintln, print, println};
 use anyhow::{Context, Result};
 use tcp_pitfalls::go::GoServers;
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::probes::Verdict;
-use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, GOOD, progress};
+use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, GOOD, eprintln, print, println, progress};
 use tcp_pitfalls::staircase::{self, STEPS, Staircase};
 
 use super::print_json;

@@ -22,20 +22,28 @@ pub struct Process {
 /// The programs that run at the moment.
 static LIVE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// Makes Ctrl-C end every program that was started here before it ends this one.
+/// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started here before they end this one. The status says
+/// which it was: 128 and the number of the signal, as shells count.
 ///
-/// They are in process groups of their own, so that a signal from the terminal doesn't reach them. Where a handler is
-/// set already, that one stays.
+/// The programs are in process groups of their own, so that a signal from the terminal doesn't reach them. Where a
+/// handler is set already, that one stays.
 pub fn end_all_on_ctrl_c() {
-    let set = ctrlc::set_handler(|| {
-        for id in lock(&LIVE).drain(..) {
-            platform::kill_group(id);
-        }
-        eprintln!();
-        // 128 and the number of SIGINT, as shells count.
-        std::process::exit(130);
-    });
-    drop(set);
+    platform::on_signal(|number| end_all_and_exit(128 + number));
+}
+
+/// Ends every program that was started here, and then this one with this status.
+pub fn end_all_and_exit(status: i32) -> ! {
+    // Kept to the end, so that no other thread starts one more.
+    let live = lock(&LIVE);
+    for &id in &*live {
+        platform::kill_group(id);
+    }
+    std::process::exit(status)
+}
+
+/// Ends a program that was started here, with its group. Whoever waits for it goes on.
+pub(super) fn end_group(leader: u32) {
+    platform::kill_group(leader);
 }
 
 /// Lets this program have as many descriptors as it may: some probes are two hundred clients, and run side by side,
@@ -163,6 +171,15 @@ mod platform {
         }
     }
 
+    /// Calls this with the number of the first signal of SIGINT, SIGTERM and SIGHUP that comes.
+    pub(super) fn on_signal(end: impl FnOnce(i32) + Send + 'static) {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) {
+            let waiting = std::thread::Builder::new().name("signals".into());
+            drop(waiting.spawn(move || signals.forever().next().map(end)));
+        }
+    }
+
     pub(super) fn own_group(command: &mut Command) {
         command.process_group(0);
     }
@@ -183,6 +200,17 @@ mod platform {
     use std::process::{Child, Command, Stdio};
 
     pub(super) fn raise_descriptor_limit() {}
+
+    /// Calls this with the number of SIGINT when Ctrl-C is pressed.
+    pub(super) fn on_signal(end: impl FnOnce(i32) + Send + 'static) {
+        let mut end = Some(end);
+        let set = ctrlc::set_handler(move || {
+            if let Some(end) = end.take() {
+                end(2);
+            }
+        });
+        drop(set);
+    }
 
     pub(super) fn own_group(_command: &mut Command) {}
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::leash::Leash;
 use super::lock;
 
 /// How many events one recording keeps. Further ones are only counted.
@@ -170,11 +171,12 @@ pub fn with_thousands(number: usize) -> String {
     grouped
 }
 
-/// Takes down events, from any thread. Clones write to the same recording.
+/// Takes down events of one examination, from any thread. Clones write to the same recording.
 #[derive(Clone)]
 pub struct Recorder {
     start: Instant,
     recording: Arc<Mutex<Recording>>,
+    leash: Leash,
 }
 
 /// Everything that was taken down.
@@ -189,7 +191,18 @@ pub struct Recording {
 impl Recorder {
     /// Begins a recording.
     pub fn new() -> Self {
-        Recorder { start: Instant::now(), recording: Arc::default() }
+        Recorder { start: Instant::now(), recording: Arc::default(), leash: Leash::default() }
+    }
+
+    /// Another recording of the same examination: of what is too much to be read, or would hide the rest.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Recorder { leash: self.leash.clone(), ..Self::new() }
+    }
+
+    /// What the examination holds that this is the recorder of.
+    pub fn leash(&self) -> &Leash {
+        &self.leash
     }
 
     /// Takes down that `who` did `action`, now.

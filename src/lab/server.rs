@@ -39,6 +39,8 @@ pub enum Target {
 /// A server that has been started, or was running.
 pub struct Running {
     addr: SocketAddr,
+    /// By which the process can be ended from outside. Stands before it, to be dropped while the number is its own.
+    _leash: Option<Arc<u32>>,
     process: Option<Process>,
     recorder: Recorder,
     in_process: Option<InProcess>,
@@ -79,13 +81,14 @@ impl Target {
         let recorder = recorder.clone();
         match self {
             Target::Address(addr) => {
-                Ok(Running { addr: *addr, process: None, recorder, in_process: None, _port: None })
+                Ok(Running { addr: *addr, _leash: None, process: None, recorder, in_process: None, _port: None })
             }
             Target::InProcess(serve) => {
                 let in_process = InProcess::start(Arc::clone(serve), &recorder)
                     .context("cannot start the server in this process")?;
                 Ok(Running {
                     addr: in_process.addr,
+                    _leash: None,
                     process: None,
                     recorder,
                     in_process: Some(in_process),
@@ -125,7 +128,15 @@ impl Target {
             anyhow!("cannot start \"{program}\": {error}. Check the command")
         })?;
         recorder.note("server", format!("is started for {spelling}"));
-        Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None, _port: None })
+        let leash = recorder.leash().program(process.id());
+        Ok(Running {
+            addr,
+            _leash: Some(leash),
+            process: Some(process),
+            recorder: recorder.clone(),
+            in_process: None,
+            _port: None,
+        })
     }
 }
 
