@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::probes::Verdict;
 
-pub use crate::{printed as print, printed_line as println, told as eprintln};
 use crate::lab;
+pub use crate::{printed as print, printed_line as println, told as eprint, told_line as eprintln};
 
 /// Prints to standard output, formatted as by `format!`. What happens where that can't be done: see `write_out`.
 #[macro_export]
@@ -28,9 +28,15 @@ macro_rules! printed_line {
     ($($text:tt)*) => { $crate::show::screen::write_out(format_args!("{}\n", format_args!($($text)*))) };
 }
 
-/// Prints a line to standard error.
+/// Prints to standard error.
 #[macro_export]
 macro_rules! told {
+    ($($text:tt)*) => { $crate::show::screen::write_error(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard error.
+#[macro_export]
+macro_rules! told_line {
     () => { $crate::show::screen::write_error(format_args!("\n")) };
     ($($text:tt)*) => { $crate::show::screen::write_error(format_args!("{}\n", format_args!($($text)*))) };
 }
@@ -44,7 +50,9 @@ pub fn write_out(text: fmt::Arguments<'_>) {
         // 128 and the number of SIGPIPE, as shells count.
         lab::process::end_all_and_exit(141);
     }
-    write_error(format_args!("{BAD}error:{BAD:#} cannot write to standard output: {error}. Check the disk or the pipe\n"));
+    write_error(format_args!(
+        "{BAD}error:{BAD:#} cannot write to standard output: {error}. Check the disk or the pipe\n"
+    ));
     lab::process::end_all_and_exit(2);
 }
 

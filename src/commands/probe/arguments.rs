@@ -225,7 +225,10 @@ impl Arguments {
 
     /// The server, as it is called in the output.
     pub(super) fn name(&self) -> String {
-        self.addr.clone().unwrap_or_else(|| self.command.join(" "))
+        let shown = |word: &String| {
+            if word.is_empty() || word.contains(char::is_whitespace) { format!("'{word}'") } else { word.clone() }
+        };
+        self.addr.clone().unwrap_or_else(|| self.command.iter().map(shown).collect::<Vec<_>>().join(" "))
     }
 
     /// The server.

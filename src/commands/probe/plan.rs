@@ -20,7 +20,8 @@ pub(super) fn tell(arguments: &Arguments, probes: &[&Probe], dialogue: Dialogue,
     println!("{BOLD}{name}{BOLD:#}: nothing is started, and nothing sent. This would be:\n");
     let said = said(&dialogue, answer_is_known);
     let terms = arguments.terms(dialogue);
-    for (what, text) in [("asked", said), ("started", started(&apply, by_address)), ("taken", taken(&apply, &terms, by_address))]
+    for (what, text) in
+        [("asked", said), ("started", started(&apply, by_address)), ("taken", taken(&apply, &terms, by_address))]
     {
         print!("{}", screen::hanging(what, 9, &text));
     }

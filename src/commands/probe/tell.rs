@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tcp_pitfalls::examination::{Done, Progress};
 use tcp_pitfalls::lab::recording::Recording;
 use tcp_pitfalls::probes::{Finding, Probe, Verdict};
-use tcp_pitfalls::show::screen::{self, BOLD, COMMAND, DIM, eprintln, print, println};
+use tcp_pitfalls::show::screen::{self, BOLD, DIM, eprint, eprintln, print, println};
 use tcp_pitfalls::show::{evidence, timeline};
 
 use super::arguments::Arguments;
@@ -58,13 +58,15 @@ impl Teller {
     /// Prints what is examined, and what was learned.
     pub(super) fn new(arguments: &Arguments, probes: &[&Probe], learned: &[String]) -> Self {
         let Arguments { json, verbose, .. } = *arguments;
-        let learned = learned.iter().map(|sentence| format!("{BOLD}learned:{BOLD:#} {sentence}."));
+        let learned = match learned {
+            [] => String::new(),
+            learned => screen::paragraph(&format!("{BOLD}learned:{BOLD:#} {}.", learned.join("; ")), 0),
+        };
         if json {
-            learned.for_each(|sentence| eprintln!("{sentence}"));
+            eprint!("{learned}");
         } else {
             println!("{BOLD}{}{BOLD:#}: {} probe{}", arguments.name(), probes.len(), plural(probes.len()));
-            learned.for_each(|sentence| print!("{}", screen::paragraph(&sentence, 0)));
-            println!();
+            println!("{learned}");
         }
         let ordered = !io::stdout().is_terminal();
         Teller { json, verbose, ordered, bar: ProgressBar::hidden(), state: Mutex::default() }
@@ -154,7 +156,7 @@ fn verdict(probe: &Probe, Finding { verdict, evidence }: &Finding) -> String {
             format!("{style}{sign} {word:7}{style:#}  {name:19}  {text}\n")
         }
         Verdict::Falls | Verdict::Differs => {
-            let mut text = format!("{style}{sign} {word:7}{style:#}  {BOLD}{name}{BOLD:#}\n");
+            let mut text = format!("{style}{sign} {word:7}{style:#}  {name}\n");
             let below = |lines: Vec<String>| lines.into_iter().map(|line| format!("{:INDENT$}{line}\n", ""));
             text.extend(below(evidence::lines(evidence, screen::width() - INDENT)));
             if *verdict == Verdict::Falls {
@@ -172,8 +174,8 @@ fn verdict(probe: &Probe, Finding { verdict, evidence }: &Finding) -> String {
 fn refutation(probe: &Probe) -> String {
     let Probe { name, chapter, .. } = probe;
     format!(
-        "{DIM}Untrue? Any client that does the same and is served refutes it. {DIM:#}{COMMAND}--only {name} \
-         --verbose{COMMAND:#}{DIM} shows what was done, and src/probes/ch{chapter}_*.rs has the source.{DIM:#}"
+        "{DIM}Untrue? A client that does the same and sees no such thing refutes it. What was done: --only {name} \
+         --verbose. Its source: src/probes/ch{chapter}_*.rs{DIM:#}"
     )
 }
 
