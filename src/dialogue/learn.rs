@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::{Answer, Dialogue, Lines, Match, Request, Template};
-use crate::lab::client::Client;
+use crate::lab::client::{Client, LONGEST_ANSWER};
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{Running, Target};
 
@@ -138,6 +138,10 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         let mut talk = Conversation::begin(target)?;
         // A server that greets does so before it is asked, as a rule at once.
         let (greeting, _) = talk.hear(if dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
+        if greeting.len() > LONGEST_ANSWER {
+            let flood = format!("it sends without end, and unasked: {}", Payload::new(&greeting));
+            return Ok(Learned { says, silence: Some(flood), ..Learned::nothing(dialogue) });
+        }
         if !greeting.is_empty() && !asked_for_greeting {
             drop(talk);
             asked_for_greeting = true;
@@ -157,7 +161,11 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
                 next = every_end.next();
                 continue;
             }
-            let silence = if ended {
+            let silence = if ended && !greeting.is_empty() {
+                // It wants something else, or nothing at all.
+                let otherwise = format!("it says {}, and {}", Payload::new(&greeting), talk.silence(&sent, ended));
+                return Ok(Learned { otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
+            } else if ended {
                 talk.silence(&sent, ended)
             } else {
                 format!(
@@ -235,6 +243,10 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         let round = answers.len();
         let mut talk = Conversation::begin(target)?;
         let (greeting, _) = talk.hear(if dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
+        if greeting.len() > LONGEST_ANSWER {
+            let flood = format!("it sends without end, and unasked: {}", Payload::new(&greeting));
+            return Ok(Learned { says, silence: Some(flood), ..Learned::nothing(dialogue) });
+        }
         if !greeting.is_empty() && !asked_for_greeting {
             drop(talk);
             asked_for_greeting = true;
