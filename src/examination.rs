@@ -8,10 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lab::client::Client;
-use crate::lab::lock;
 use crate::lab::process;
 use crate::lab::recording::{Action, Recorder, Recording};
 use crate::lab::server::Target;
+use crate::lab::{lack, lock};
 use crate::probes::{Finding, Probe, Terms, Verdict};
 
 /// How long a probe may take as a whole, besides what was allowed to the server: its grace time and its deadline.
@@ -89,7 +89,7 @@ fn unfinished(recording: &Recording, limit: Duration) -> String {
     let limit_ns = limit.as_nanos();
     let last = recording.events.iter().rfind(|event| u128::from(event.at_ns) < limit_ns);
     let last = last.map_or(String::new(), |event| {
-        format!(". The last that was seen, after {:.0} s: {} {}", event.at_ns as f64 / 1e9, event.who, event.action)
+        format!(". The last that was seen, after {} s: {} {}", event.at_ns / 1_000_000_000, event.who, event.action)
     });
     format!("it was not over after {} s, and was ended there{last}", limit.as_secs())
 }
@@ -201,14 +201,17 @@ fn in_order<K: Send>(
     };
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);
     let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                while let Some(&index) = together.get(next.fetch_add(1, SeqCst)) {
-                    run(index);
-                }
-            });
+    let work = || {
+        while let Some(&index) = together.get(next.fetch_add(1, SeqCst)) {
+            run(index);
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..at_once {
+            drop(lack::spawn_scoped(scope, work));
+        }
+        // One works here, even if this machine has no other thread to give.
+        work();
     });
     alone.into_iter().for_each(run);
     let taken = |cell: Mutex<Option<K>>| cell.into_inner().ok().flatten();

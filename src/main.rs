@@ -31,7 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Probe(probe::Arguments),
+    Probe(Box<probe::Arguments>),
     /// List the probes
     List,
     /// Say what a probe does, and how to mend a server that falls

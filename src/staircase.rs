@@ -150,9 +150,9 @@ impl Staircase {
         let rows: Vec<&Row> = self.probes.iter().filter(|row| all || row.differs()).collect();
         let (left, right) = rows.split_at(rows.len().div_ceil(2));
         let head = format!("{:25}{BOLD}1 2 3 4 5 6{BOLD:#}", "");
-        let (mut left, mut right) = (half(left).into_iter(), half(right).into_iter());
+        let mut right = half(right).into_iter();
         let mut table = format!("{head}    {head}\n");
-        while let Some(row) = left.next() {
+        for row in half(left) {
             let beside = right.next().map_or_else(String::new, |row| format!("    {row}"));
             let _ = writeln!(table, "{row}{beside}");
         }
@@ -211,7 +211,7 @@ fn step_server(program: &Path, step: usize) -> Target {
     if step == STEPS.len() {
         command.push(format!("--grace={}", GRACE.as_secs()));
     }
-    Target::Command(command)
+    Target::Command(command.into())
 }
 
 fn surprises(row: &Row, expected: Option<[Verdict; 6]>) -> Vec<String> {

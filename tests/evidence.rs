@@ -9,7 +9,7 @@ use tcp_pitfalls::staircase::{Row, STEPS, Staircase};
 
 fn compared(expected: &[u8], got: &[u8]) -> Evidence {
     let difference = Some(Difference::between(expected, got));
-    Evidence { sentence: "something else came".into(), difference }
+    Evidence { difference, ..Evidence::from("something else came") }
 }
 
 #[test]

@@ -263,8 +263,8 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
             return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
         }
         let is_right = !answer_is_known || matches!(request.check(&answer), Match::Whole(_));
-        let goes_on = !dialogue.one_request && !ended && !(is_right && request.is_last(&answer));
-        let second = if goes_on { talk.ask(&request.bytes).0 } else { Vec::new() };
+        let is_last = dialogue.one_request || ended || (is_right && request.is_last(&answer));
+        let second = if is_last { Vec::new() } else { talk.ask(&request.bytes).0 };
         // What the first answer has more than the second may be a greeting that came late.
         let more = answer.strip_suffix(&second[..]).filter(|more| !more.is_empty() && !second.is_empty());
         if !asked_for_greeting && (more.is_some() || !is_right) {

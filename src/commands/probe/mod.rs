@@ -14,7 +14,7 @@ use tcp_pitfalls::dialogue::{self, Learned};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::probes::{self, Finding, Probe, Verdict};
-use tcp_pitfalls::show::screen::failure;
+use tcp_pitfalls::show::screen::{BOLD, eprintln, failure};
 
 pub(crate) use self::arguments::{Arguments, expanded};
 use self::report::{Examined, Judged};
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let apply = probes.iter().filter(|probe| !is_hopeless(probe));
     let jobs: Vec<Job<'_>> = apply.map(|&probe| Job { probe, target: &target, terms: &terms }).collect();
     teller.begin(jobs.iter().map(|job| job.probe));
-    let done = examination::run_watched(&jobs, AT_ONCE, |index, progress| teller.see(index, progress));
+    let done = examination::run_watched(&jobs, AT_ONCE, |index, progress| teller.see(index, &progress));
     let mut done = jobs.iter().zip(done);
     let judged: Vec<Judged> = probes
         .iter()
@@ -58,6 +58,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .collect();
     let examined = Examined { target: arguments.name(), learned, judged, took: began.elapsed() };
     teller.end(&examined, &arguments.expect_falls);
+    for left in process::left_behind() {
+        eprintln!("{BOLD}note:{BOLD:#} {left} was started and can't be ended from here. End it by hand.");
+    }
 
     let status = status(&examined.judged, &arguments.expect_falls);
     // What was found out has been told, and isn't lost if it can't be written down.
@@ -82,11 +85,14 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Probe>> {
     Ok(probes)
 }
 
-/// 1 if the server falls where that was not expected. 2 if nothing was found out, which must not pass for a success.
+/// 1 if the server falls where that was not expected. 2 if nothing was found out, or less than there is because the prober
+/// lacks something: neither must pass for a success.
 fn status(judged: &[Judged], expected: &[String]) -> u8 {
     let any = |is: fn(Verdict) -> bool| judged.iter().any(|one| is(one.finding.verdict));
     if judged.iter().any(|one| one.finding.verdict == Verdict::Falls && !one.is_expected(expected)) {
         1
+    } else if judged.iter().any(|one| one.finding.evidence.own_lack) {
+        2
     } else if any(|verdict| !matches!(verdict, Verdict::Note | Verdict::Skipped)) {
         0
     } else {

@@ -85,7 +85,7 @@ impl Teller {
     }
 
     /// Takes notice of a probe that begins or ends.
-    pub(super) fn see(&self, index: usize, progress: Progress<'_>) {
+    pub(super) fn see(&self, index: usize, progress: &Progress<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let probe = state.probes[index];
         match progress {
