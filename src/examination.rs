@@ -74,14 +74,6 @@ impl Job<'_> {
         let finding = if ended { Finding::skipped(unfinished(&recording, self.limit())) } else { finding };
         Done { finding, recording, took: began.elapsed() }
     }
-
-    /// Whether a client waited in vain for the whole limit, and none got anything.
-    fn was_silence(&self, recording: &Recording) -> bool {
-        let limit = self.terms.limit.as_millis();
-        let any = |is: fn(&Action, u128) -> bool| recording.events.iter().any(|event| is(&event.action, limit));
-        any(|action, limit| matches!(action, Action::HearsNothing { for_ms } if u128::from(*for_ms) >= limit))
-            && !any(|action, _| matches!(action, Action::Receives(_)))
-    }
 }
 
 /// How a probe stood when its time was over.
@@ -117,7 +109,8 @@ pub fn run_recorded(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) ->
 }
 
 /// Runs probes on one server, tells of each as it begins and ends, and skips the rest where it is hopeless: nobody
-/// listens at the address any more, three probes in a row heard nothing, or two took all their time without a verdict.
+/// listens at the address any more, three probes waited in vain and none was answered meanwhile, or two took all their
+/// time without a verdict.
 ///
 /// A server that is running already is examined by one probe after the other.
 pub fn run_watched(
@@ -148,7 +141,9 @@ pub fn run_watched(
 /// Whether it makes sense to go on.
 #[derive(Default)]
 struct Hope {
+    /// The probes that waited in vain for the whole limit, since something was heard the last time.
     silent: Vec<&'static str>,
+    /// Those that took all their time.
     endless: Vec<&'static str>,
     /// Why it doesn't.
     lost: Option<String>,
@@ -157,10 +152,13 @@ struct Hope {
 impl Hope {
     fn consider(&mut self, job: &Job<'_>, Done { finding, recording, took }: &Done) {
         let name = job.probe.name;
-        if job.was_silence(recording) {
-            self.silent.push(name);
-        } else if finding.verdict != Verdict::Skipped {
+        let limit = job.terms.limit.as_millis();
+        let in_vain =
+            |action: &Action| matches!(action, Action::HearsNothing { for_ms } if u128::from(*for_ms) >= limit);
+        if recording.events.iter().any(|event| matches!(event.action, Action::Receives(_))) {
             self.silent.clear();
+        } else if recording.events.iter().any(|event| in_vain(&event.action)) {
+            self.silent.push(name);
         }
         if finding.verdict == Verdict::Skipped && *took >= WHOLE {
             self.endless.push(name);

@@ -150,10 +150,12 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         }
         let sent = [LINE, ends].concat();
         let (mut answer, mut ended) = talk.ask(&sent);
-        if !answer.is_empty() && !answer.ends_with(b"\n") && !ended {
+        // A slow one is heard to the end of its line.
+        let asked = Instant::now();
+        while !answer.is_empty() && !answer.ends_with(b"\n") && !ended && asked.elapsed() < 4 * PATIENCE {
             let (rest, then_ended) = talk.hear(PATIENCE);
+            ended = then_ended || rest.is_empty();
             answer.extend(rest);
-            ended = then_ended;
         }
         if answer.is_empty() {
             // A server that has ended wants no other end of line.

@@ -21,11 +21,11 @@ def eat(client):
 
 
 def drip(client):
-    """Answers right, a byte each half second."""
+    """Answers right, a byte each tenth of a second."""
     for line in client.makefile("rb"):
         for byte in b"echo: " + line:
             client.sendall(bytes([byte]))
-            time.sleep(0.5)
+            time.sleep(0.1)
 
 
 def never_end(client):
