@@ -36,6 +36,8 @@ static CHANGING: LazyLock<Redactions> = LazyLock::new(|| {
         ("[CLIENTS]", r"(?<redacted>\d+) (clients, the|are connected)"),
         ("[LEFT]", r"(counts|processes) (?<redacted>\d+)( more descriptors|, address)"),
         ("[PID]", r"pid (?<redacted>\d+)"),
+        ("[SECONDS]", r#""seconds": (?<redacted>[\d.]+)"#),
+        ("[SECONDS]", r"skipped \((?<redacted>\d+) s\)"),
     ])
 });
 
