@@ -12,7 +12,7 @@ use crate::lab::process;
 use crate::lab::recording::{Action, Recorder, Recording};
 use crate::lab::server::Target;
 use crate::lab::{lack, lock};
-use crate::probes::{Finding, Probe, Terms, Verdict};
+use crate::probes::{Finding, Needs, Probe, Terms, Verdict};
 
 /// How long a probe may take as a whole, besides what was allowed to the server: its grace time and its deadline.
 pub const WHOLE: Duration = Duration::from_secs(60);
@@ -48,7 +48,8 @@ pub enum Progress<'a> {
 impl Job<'_> {
     /// How long it may take.
     pub fn limit(&self) -> Duration {
-        WHOLE + self.terms.grace + self.terms.deadline.unwrap_or_default()
+        let grace = if self.probe.needs == Needs::Signals { self.terms.grace } else { Duration::ZERO };
+        WHOLE + grace + self.terms.deadline.unwrap_or_default()
     }
 
     fn run(&self) -> Done {
@@ -109,8 +110,8 @@ pub fn run_recorded(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) ->
 }
 
 /// Runs probes on one server, tells of each as it begins and ends, and skips the rest where it is hopeless: nobody
-/// listens at the address any more, three probes waited in vain and none was answered meanwhile, or two took all their
-/// time without a verdict.
+/// listens at the address any more, three probes waited in vain and none was answered meanwhile, or the server keeps one
+/// after the other waiting.
 ///
 /// A server that is running already is examined by one probe after the other.
 pub fn run_watched(
@@ -119,6 +120,7 @@ pub fn run_watched(
     watch: impl Fn(usize, Progress<'_>) + Sync,
 ) -> Vec<(Finding, Duration)> {
     let at_once = if jobs.iter().any(|job| matches!(job.target, Target::Address(_))) { 1 } else { at_once };
+    let threads = u32::try_from(at_once.max(1)).unwrap_or(u32::MAX);
     let hope = Mutex::new(Hope::default());
     let each = |index: usize| {
         let job = &jobs[index];
@@ -128,7 +130,7 @@ pub fn run_watched(
             Some(why) => Done { finding: Finding::skipped(why), recording: Recording::default(), took: Duration::ZERO },
             None => {
                 let done = job.run();
-                lock(&hope).consider(job, &done);
+                lock(&hope).consider(job, threads, &done);
                 done
             }
         };
@@ -143,38 +145,43 @@ pub fn run_watched(
 struct Hope {
     /// The probes that waited in vain for the whole limit, since something was heard the last time.
     silent: Vec<&'static str>,
-    /// Those that took all their time.
-    endless: Vec<&'static str>,
+    /// How long the server has kept probes that it then fell into, or that got no verdict.
+    kept: Duration,
     /// Why it doesn't.
     lost: Option<String>,
 }
 
 impl Hope {
-    fn consider(&mut self, job: &Job<'_>, Done { finding, recording, took }: &Done) {
-        let name = job.probe.name;
-        let limit = job.terms.limit.as_millis();
+    /// How long it may keep them. It is seldom more than a quarter of that.
+    const PATIENCE: Duration = Duration::from_secs(80);
+
+    fn consider(&mut self, job: &Job<'_>, at_once: u32, Done { finding, recording, took }: &Done) {
+        let Job { probe, target, terms } = job;
+        let limit = terms.limit.as_millis();
         let in_vain =
             |action: &Action| matches!(action, Action::HearsNothing { for_ms } if u128::from(*for_ms) >= limit);
         if recording.events.iter().any(|event| matches!(event.action, Action::Receives(_))) {
             self.silent.clear();
         } else if recording.events.iter().any(|event| in_vain(&event.action)) {
-            self.silent.push(name);
+            self.silent.push(probe.name);
         }
-        if finding.verdict == Verdict::Skipped && *took >= WHOLE {
-            self.endless.push(name);
+        if matches!(finding.verdict, Verdict::Falls | Verdict::Skipped) && *took >= terms.limit {
+            self.kept += if probe.runs_alone { *took } else { *took / at_once };
         }
+        let patience = Self::PATIENCE + 2 * (terms.grace + terms.deadline.unwrap_or_default());
         // That a probe has ended the server is not held against the others.
-        let gone = match job.target {
+        let gone = match target {
             Target::Address(addr) => (!listens(*addr)).then_some(addr),
             _ => None,
         };
-        let lost = match (gone, &self.silent[..], &self.endless[..]) {
-            (Some(addr), ..) => format!("nobody listens on {addr} any more since the probe {name}"),
-            (_, [_, _, _, ..], _) => format!("nothing was answered to {}", self.silent.join(", ")),
-            (_, _, [_, _, ..]) => {
-                format!("there was no verdict within {} s by {}", WHOLE.as_secs(), self.endless.join(", "))
-            }
-            _ => return,
+        let lost = if let Some(addr) = gone {
+            format!("nobody listens on {addr} any more since the probe {}", probe.name)
+        } else if self.silent.len() >= 3 {
+            format!("nothing was answered to {}", self.silent.join(", "))
+        } else if self.kept > patience {
+            format!("what it fell into, or what got no verdict, has taken {} s already", self.kept.as_secs())
+        } else {
+            return;
         };
         self.lost.get_or_insert(lost);
     }

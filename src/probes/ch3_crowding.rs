@@ -134,6 +134,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
         skipped!("it can't be started with {DESCRIPTORS} descriptors: {why}");
     }
     require_no_wrapper(&server)?;
+    trial.recorder.number_by_chance(crowd.len(), "clients connect until the server gives up");
     trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
     let id = server.id().unwrap_or_default();
     let before = kernel::processor_time(id);
@@ -144,6 +145,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     }
     let used =
         kernel::processor_time(id).zip(before).map_or(Duration::ZERO, |(now, before)| now.saturating_sub(before));
+    trial.recorder.number_by_chance(used.as_millis(), "a measured time");
     trial.kernel(format!("counts {} ms of processor time for the server in 2 s", used.as_millis()));
     if used >= SPINNING {
         falls!(
@@ -223,6 +225,8 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
         let below = |&(kept, bytes): &(usize, u64)| kept < DESCRIPTORS && bytes < ADDRESS_SPACE;
         let settled = wait_until(patience, || Some(growth()).filter(below));
         let (kept, bytes) = settled.unwrap_or_else(growth);
+        trial.recorder.number_by_chance(kept, "what is not cleared away yet");
+        trial.recorder.number_by_chance(bytes / 1024 / 1024, "which threads ran at the same time");
         trial.kernel(format!(
             "counts {kept} more descriptors and {} MiB more address space than before",
             bytes / 1024 / 1024
