@@ -342,6 +342,22 @@ fn a_probe_that_is_ended_ends_its_servers_and_tells_by_which_signal() {
 }
 
 #[test]
+#[cfg(unix)]
+fn what_the_prober_lacks_is_status_2_and_no_verdict() {
+    let probe = "ulimit -n 60; exec \"$@\"";
+    let arguments = ["probe", "--json", "--only=crowd", "--only=next-client", "--", STEP_6, "serve", "{addr}"];
+    let output = Command::new("sh").args(["-c", probe, "sh", PROGRAM]).args(arguments).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        verdicts(&out).into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>(),
+        ["holds", "skipped"],
+        "{out}"
+    );
+    assert_eq!(output.status.code(), Some(2), "{out}");
+    assert!(out.contains("\"own_lack\": true") && out.contains("raise the limit"), "{out}");
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn an_output_that_takes_nothing_is_no_panic() {
     use std::fs::File;

@@ -106,6 +106,7 @@ impl Teller {
             }
             return;
         }
+        // What was skipped is told at the end, each reason once.
         let text = verdict(probe, &done.finding) + &self.timeline(&done.recording);
         if !self.ordered {
             self.bar.suspend(|| print!("{text}"));
@@ -160,10 +161,9 @@ fn verdict(probe: &Probe, Finding { verdict, evidence }: &Finding) -> String {
             let below = |lines: Vec<String>| lines.into_iter().map(|line| format!("{:INDENT$}{line}\n", ""));
             text.extend(below(evidence::lines(evidence, screen::width() - INDENT)));
             if *verdict == Verdict::Falls {
-                if let Some(remedy) = probe.remedy {
-                    text += &screen::paragraph(&format!("To mend it: {remedy}."), INDENT);
-                }
-                text += &screen::paragraph(&refutation(probe), INDENT);
+                let words = |sentence: &str| below(screen::wrap_words(sentence, screen::width() - INDENT));
+                text.extend(probe.remedy.into_iter().flat_map(|remedy| words(&format!("To mend it: {remedy}."))));
+                text.extend(words(&refutation(probe)));
             }
             text
         }
