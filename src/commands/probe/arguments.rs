@@ -32,8 +32,9 @@ use crate::commands::probe_names;
 ///
 /// @FILE stands for the arguments in that file, written as for a shell: a line of your own CI.
 ///
-/// Status 0 if it falls into no pitfall, 1 if into any, 2 if it could not be started or reached, if nothing that applies
-/// was judged, or if a probe was skipped because this machine is short of something.
+/// Status 0 if it falls into no pitfall, or just into those of --expect-falls, 1 if into any other, 2 if it could not be
+/// started or reached, if nothing that applies was judged, or if a probe was skipped because this machine is short of
+/// something.
 #[derive(Args)]
 #[command(
     override_usage = "tcp-pitfalls probe [OPTIONS] ADDR\n       tcp-pitfalls probe [OPTIONS] -- COMMAND … {addr} …"
