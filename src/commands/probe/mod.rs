@@ -85,8 +85,8 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Probe>> {
     Ok(probes)
 }
 
-/// 1 if the server falls where that was not expected. 2 if nothing was found out, or less than there is because the prober
-/// lacks something: neither must pass for a success.
+/// 1 if the server falls where that was not expected. 2 if nothing was found out, or not all because the prober lacks
+/// something: neither must pass for a success.
 fn status(judged: &[Judged], expected: &[String]) -> u8 {
     let any = |is: fn(Verdict) -> bool| judged.iter().any(|one| is(one.finding.verdict));
     if judged.iter().any(|one| one.finding.verdict == Verdict::Falls && !one.is_expected(expected)) {
