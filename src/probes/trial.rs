@@ -63,12 +63,12 @@ impl<'a> Trial<'a> {
 
     /// Starts the server with at most so many descriptors.
     pub(crate) fn start_short_of(&self, descriptors: Option<usize>) -> Judged<Running> {
-        self.target.start(self.recorder, descriptors).map_err(|why| Otherwise::skipped(format!("{why:#}")))
+        self.target.start(self.recorder, descriptors).map_err(unable)
     }
 
     /// Starts the server with its address spelled like this.
     pub(crate) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Judged<Running> {
-        self.target.start_at(spelling, addr, self.recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))
+        self.target.start_at(spelling, addr, self.recorder, None).map_err(unable)
     }
 
     /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
@@ -265,6 +265,15 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Judged<()> {
             "the program that listens is not the one that was started: start it without a wrapper, or let that exec it"
         ),
         _ => Ok(()),
+    }
+}
+
+/// For `Target::start`: a probe whose server can't be started can't be run.
+#[expect(clippy::needless_pass_by_value, reason = "so that `map_err` takes it")]
+fn unable(why: anyhow::Error) -> Otherwise {
+    match Lack::behind(&why) {
+        Some(lack) => lack.clone().into(),
+        None => Otherwise::skipped(format!("{why:#}")),
     }
 }
 
