@@ -1,6 +1,7 @@
 //! What is printed to people: colours, wrapping, verdicts. Colours go through `anstream`, which takes them out where
 //! `NO_COLOR` is set or the output isn't a terminal.
 
+use std::borrow::Cow;
 use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
+use textwrap::{Options, WordSplitter};
 
 use crate::probes::Verdict;
 
@@ -29,9 +31,10 @@ pub fn width() -> usize {
     textwrap::termwidth().clamp(60, 100)
 }
 
-/// Breaks text into lines of at most `width` columns.
+/// Breaks text into lines of at most `width` columns. Names and commands are not broken at their hyphens.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    textwrap::wrap(text, width.max(20)).into_iter().map(std::borrow::Cow::into_owned).collect()
+    let options = Options::new(width.max(20)).word_splitter(WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
 }
 
 /// Text as a paragraph, each line after `indent` spaces.

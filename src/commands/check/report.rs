@@ -24,6 +24,9 @@ struct Report<'a> {
 struct ExerciseReport<'a> {
     id: &'a str,
     title: &'a str,
+    /// The command that starts the server, and what that is written in.
+    command: String,
+    language: &'a str,
     points: u32,
     of: u32,
     done: bool,
@@ -48,6 +51,8 @@ impl<'a> From<&'a Graded> for ExerciseReport<'a> {
         ExerciseReport {
             id: graded.exercise.id,
             title: graded.exercise.title,
+            command: graded.command(),
+            language: graded.language(),
             points: graded.points(),
             of: graded.of(),
             done: graded.is_done(),
@@ -106,7 +111,15 @@ fn suite(xml: &mut Writer<Vec<u8>>, graded: &Graded) -> io::Result<()> {
             ("errors", &count(errors)),
             ("skipped", &count(graded.skipped())),
         ])
-        .write_inner_content(|xml| checks.iter().try_for_each(|checked| case(xml, graded, checked)))
+        .write_inner_content(|xml| {
+            xml.create_element("properties").write_inner_content(|xml| {
+                for (name, value) in [("command", &*printable(&graded.command())), ("language", graded.language())] {
+                    xml.create_element("property").with_attributes([("name", name), ("value", value)]).write_empty()?;
+                }
+                Ok(())
+            })?;
+            checks.iter().try_for_each(|checked| case(xml, graded, checked))
+        })
         .map(drop)
 }
 
@@ -122,8 +135,6 @@ fn case(xml: &mut Writer<Vec<u8>>, graded: &Graded, checked: &Checked) -> io::Re
         // It is a success, with something to say.
         Verdict::Differs | Verdict::Note => "system-out",
     };
-    // XML has no way to write most control characters, which a server's last words may hold.
-    let printable = |text: &str| text.chars().filter(|&it| it == '\n' || !it.is_control()).collect::<String>();
     let message = printable(&finding.evidence.sentence);
     let text = printable(&evidence::lines(&finding.evidence, screen::width()).join("\n"));
     case.write_inner_content(|xml| {
@@ -133,4 +144,9 @@ fn case(xml: &mut Writer<Vec<u8>>, graded: &Graded, checked: &Checked) -> io::Re
         child.write_text_content(BytesText::new(&text)).map(drop)
     })
     .map(drop)
+}
+
+/// Text without most control characters, which XML has no way to write. A server's last words may hold them.
+fn printable(text: &str) -> String {
+    text.chars().filter(|&it| it == '\n' || !it.is_control()).collect()
 }
