@@ -252,10 +252,7 @@ fn show_and_keep(workshop: &Workshop, graded: &[Graded], show: impl FnOnce(&Prog
     if !workshop.keeps() {
         return show(&Progress::default());
     }
-    let (mut progress, loaded) = match Progress::load(workshop) {
-        Ok(progress) => (progress, Ok(())),
-        Err(error) => (Progress::default(), Err(error)),
-    };
+    let (mut progress, loaded) = Progress::load_or_begin(workshop);
     for graded in graded {
         progress.remember(workshop, graded);
     }
@@ -276,6 +273,10 @@ fn check_on_save(
     if let Some(launch) = &launch {
         launch.sources().iter().for_each(|file| places.add_folder_of(Path::new(file)));
         places.ignored = launch.built().map(OsStr::to_owned).collect();
+    }
+    if !given.is_empty() {
+        // Kept by the first check itself.
+        places.ignored.extend(workshop.command(exercise).file_name().map(OsStr::to_owned));
     }
     arguments.also.iter().for_each(|path| places.add(path));
     let mut watch = Watch::new(places, arguments.poll)?;
@@ -298,9 +299,9 @@ fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
     if hints.is_empty() {
         bail!("there are no hints in {}", path.display());
     }
-    let mut progress = Progress::load(workshop)?;
+    let (mut progress, loaded) = Progress::load_or_begin(workshop);
     let given = progress.next_hint(exercise, hints.len());
-    warn(progress.save(workshop));
+    warn(loaded.and_then(|()| progress.save(workshop)));
     let Exercise { id, title, .. } = exercise;
     println!("{BOLD}{id}, {title}: hint {given} of {}{BOLD:#}\n", hints.len());
     print!("{}", show::markdown(&hints[given - 1], 2));

@@ -61,6 +61,14 @@ impl Progress {
         Ok(progress)
     }
 
+    /// The same, or nothing and why it can't be read. Then nothing may be saved in its place.
+    pub(super) fn load_or_begin(workshop: &Workshop) -> (Self, Result<()>) {
+        match Self::load(workshop) {
+            Ok(progress) => (progress, Ok(())),
+            Err(error) => (Self::default(), Err(error)),
+        }
+    }
+
     pub(super) fn save(&self, workshop: &Workshop) -> Result<()> {
         let path = workshop.progress();
         let text = serde_json::to_string_pretty(self)? + "\n";
