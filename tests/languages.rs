@@ -21,7 +21,8 @@ fn run(command: &[&str], file: &str) -> Option<Output> {
 }
 
 /// Every trap that the program has seen is named in the page's section, and no other.
-fn expect_told(section: &str, seen: &Output) {
+fn expect_told(section: &str, seen: Option<Output>) {
+    let Some(seen) = seen else { return };
     let page = fs::read_to_string(folder().join("../../book/src/other_languages.md")).unwrap();
     let (_, rest) = page.split_once(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("a section {section}"));
     let rest = rest.split("\n## ").next().unwrap();
@@ -35,17 +36,17 @@ fn expect_told(section: &str, seen: &Output) {
 
 #[test]
 fn python() {
-    run(&["python3", "traps.py"], "traps.py").iter().for_each(|seen| expect_told("Python", seen));
+    expect_told("Python", run(&["python3", "traps.py"], "traps.py"));
 }
 
 #[test]
 fn javascript() {
-    run(&["node", "traps.js"], "traps.js").iter().for_each(|seen| expect_told("JavaScript (Node.js)", seen));
+    expect_told("JavaScript (Node.js)", run(&["node", "traps.js"], "traps.js"));
 }
 
 #[test]
 fn go() {
-    run(&["go", "run", "traps.go"], "traps.go").iter().for_each(|seen| expect_told("Go", seen));
+    expect_told("Go", run(&["go", "run", "traps.go"], "traps.go"));
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn c() {
     let program = env::temp_dir().join(format!("tcp-pitfalls-traps-{}", std::process::id()));
     let path = program.to_str().expect("the temporary folder's name is text");
     if run(&["cc", "-Wall", "-Wno-unused-result", "-o", path, "traps.c"], "traps.c").is_some() {
-        run(&[path], "traps.c").iter().for_each(|seen| expect_told("C", seen));
+        expect_told("C", run(&[path], "traps.c"));
         let _ = fs::remove_file(program);
     }
 }
