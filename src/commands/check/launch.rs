@@ -55,10 +55,17 @@ impl Launch {
         self.build.iter().flatten().chain(&self.words).find_map(|word| language(word))
     }
 
-    /// The files that it names, from the folder in which it is run: the student's own, and not the interpreter.
+    /// The student's own files that it names, from the folder in which it is run.
     pub(super) fn sources(&self) -> Vec<&str> {
         let words = self.build.as_ref().unwrap_or(&self.words);
-        words.iter().map(String::as_str).filter(|word| Path::new(word).is_file()).collect()
+        let is_built = |word: &str| self.built().any(|built| Path::new(word).file_name() == Some(built));
+        let files = words.iter().map(String::as_str).filter(|word| Path::new(word).is_file() && !is_built(word));
+        let files: Vec<&str> = files.collect();
+        match &files[..] {
+            // An interpreter, by its whole path.
+            [program, rest @ ..] if !rest.is_empty() && *program == words[0] => rest.to_vec(),
+            _ => files,
+        }
     }
 
     /// The names of what its build makes: the files of the command. Without a build, none.

@@ -194,7 +194,9 @@ pub(super) fn table(graded: &[Graded]) -> String {
     for one in graded {
         let Exercise { id, title, .. } = one.exercise;
         let style = if one.is_done() { GOOD } else { BAD };
-        let _ = writeln!(text, "{id:8}  {title:24}  {style}{:2} of {:2} points{style:#}", one.points(), one.of());
+        let language = one.launch.as_ref().map_or_else(String::new, |_| format!("  {DIM}{}{DIM:#}", one.language()));
+        let _ =
+            writeln!(text, "{id:8}  {title:24}  {style}{:2} of {:2} points{style:#}{language}", one.points(), one.of());
         let named = |verdict: Verdict| {
             let of_it = one.checks.iter().filter(move |checked| checked.finding.verdict == verdict);
             let names: Vec<&str> = of_it.map(|checked| checked.check.probe.name).collect();
