@@ -305,6 +305,9 @@ fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
     let Exercise { id, title, .. } = exercise;
     println!("{BOLD}{id}, {title}: hint {given} of {}{BOLD:#}\n", hints.len());
     print!("{}", show::markdown(&hints[given - 1], 2));
+    if workshop.remembered(exercise).is_ok_and(|launch| launch.is_some()) {
+        println!("\nTraps of other languages than Rust: {}", workshop.shown(&workshop.page("other_languages.html")));
+    }
     if given < hints.len() {
         println!("\nStill stuck? {COMMAND}cargo run -- check {id} --hint{COMMAND:#} gives the next one.");
     } else {
