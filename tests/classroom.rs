@@ -91,11 +91,11 @@ fn every_exercise_has_a_task_three_hints_and_a_table_of_its_checks() {
         }
         let rows = checks.lines().filter(|line| line.starts_with("| `")).count();
         assert_eq!(rows, exercise.checks.len(), "{}: the table names no other checks", exercise.id);
-        let hints = section("Hints");
-        assert_eq!(hints.matches("<details>").count(), 3, "{}", exercise.id);
-        for number in 1..=3 {
-            assert!(hints.contains(&format!("<summary>Hint {number}</summary>")), "{}: hint {number}", exercise.id);
-        }
+        // They are where nobody reads them by mistake.
+        assert!(section("Hints").contains(&format!("`cargo run -- check {} --hint`", exercise.id)), "{}", exercise.id);
+        let hints = read(root().join(exercise.folder).join("hints.md"));
+        let headings: Vec<&str> = hints.lines().filter(|line| line.starts_with("## ")).collect();
+        assert_eq!(headings, ["## Hint 1", "## Hint 2", "## Hint 3"], "{}", exercise.id);
     }
 }
 
@@ -259,7 +259,7 @@ impl Copy {
         child.stdin.take().unwrap().write_all(input.as_bytes()).expect("it takes the input");
         let said = Said::from(child.wait_with_output().expect("it ends"));
         // A command to type is one line, whatever the student's own part of it is.
-        for line in said.out.lines().filter(|line| !line.ends_with("{addr}")) {
+        for line in said.out.lines().filter(|line| !line.contains("{addr}")) {
             assert!(line.chars().count() <= 80, "{arguments:?}: this line is too long for the screen: {line}");
         }
         said
@@ -308,9 +308,13 @@ fn a_student_works_through_an_exercise() {
     for part in ["✓ holds", "✗ falls", "client 1  sends", "expected", "^ byte", "Why it matters: "] {
         assert!(said.out.contains(part), "{part}: {}", said.out);
     }
-    for part in ["In the book: book/src/04_partial_read_write.md", "cargo run -- check 04 --hint"] {
+    for part in ["In the book: chapter 4, \"Half a header\"", "cargo run -- check 04 --hint"] {
         assert!(said.out.contains(part), "{part}: {}", said.out);
     }
+    // One story, and below it what to type. All of them if asked for.
+    assert_eq!(said.out.matches("Why it matters: ").count(), 1, "{}", said.out);
+    let said = copy.expect(&["check", ID, "--all-details"], 1, &names);
+    assert_eq!(said.out.matches("Why it matters: ").count(), names.len(), "{}", said.out);
     copy.expect(&["check"], 0, &["✗ begun", "Next: 01"]);
 
     // A typing error.
@@ -329,7 +333,7 @@ fn a_student_works_through_an_exercise() {
         for stream in listener.incoming() { let _ = std::io::Read::read(&mut stream.unwrap(), &mut [0; 9]); }
     }";
     fs::write(copy.file(), impatient).unwrap();
-    let said = copy.expect(&["check", ID], 1, &[]);
+    let said = copy.expect(&["check", ID, "--all-details"], 1, &[]);
     let words = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
     let whole = ["the end of the connection", "a reset of the connection"].map(|got| format!("bytes), got {got}"));
     assert!(whole.iter().any(|whole| words.contains(whole)), "{}", said.out);
@@ -367,6 +371,15 @@ fn a_garbled_progress_file_is_said_to_be_so() {
 }
 
 #[test]
+fn more_points_than_there_are_are_not_believed() {
+    let copy = Copy::new("forged");
+    let forged = r#"{"exercises": {"04": {"checked": {"points": 11, "done": true}}}}"#;
+    fs::write(copy.root.join(".tcp-pitfalls-progress.json"), forged).unwrap();
+    let said = copy.expect(&["check"], 0, &["0 of 80 points"]);
+    assert!(said.err.contains("is not believed"), "{}", said.err);
+}
+
+#[test]
 fn without_unicode_and_colour_the_words_remain() {
     let copy = Copy::new("plain");
     let done = r#"{"exercises": {"04": {"checked": {"points": 10, "done": true}}}}"#;
@@ -382,6 +395,7 @@ fn wrong_usage_says_what_to_do() {
         (&["check", "8"][..], "capstone"),
         (&["check", "--hint"], "[EXERCISE]"),
         (&["check", "--watch"], "[EXERCISE]"),
+        (&["check", "--all", "--", "my_server", "{addr}"], "each has a protocol of its own"),
         (&["check", ID, "--", "my_server"], "Write {addr} there"),
         (&["check", ID, "--", "no-such-program-here", "{addr}"], "cannot start \"no-such-program-here\""),
         (&["reset"], "<EXERCISE>"),
@@ -502,6 +516,66 @@ fn python() -> Option<&'static str> {
         println!("skipped: python is not installed");
     }
     found
+}
+
+#[test]
+#[ignore = "examines a server several times"]
+fn a_command_is_remembered() {
+    let Some(python) = python() else { return };
+    let copy = Copy::new("command");
+    let server = copy.file().with_file_name("server.py");
+    fs::copy(PYTHON, &server).unwrap();
+    let done = ["Every check holds", "Next: 05", "05_bufread_lines/exercise/server.py {addr}"];
+    // Wherever it is given, it is kept as it is written from the root.
+    let given = copy
+        .command(&["check", ID, "--", python, "server.py", "{addr}"])
+        .current_dir(server.parent().unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(given.status.code(), Some(0), "{}", String::from_utf8_lossy(&given.stderr));
+    let command = format!("{python} {}/server.py {{addr}}", exercise().folder);
+    assert_eq!(read(copy.file().with_file_name("command")).trim(), command);
+    copy.expect(&["check", ID], 0, &done);
+
+    // What can't be kept costs no findings.
+    let progress = copy.root.join(".tcp-pitfalls-progress.json");
+    fs::write(&progress, "{").unwrap();
+    let said = copy.expect(&["check", ID], 0, &done);
+    assert!(said.err.contains("warning: your progress"), "{}", said.err);
+    fs::remove_file(&progress).unwrap();
+
+    // Standard output is for programs alone.
+    let said = Said::from(copy.command(&["check", ID, "--json", "-"]).output().unwrap());
+    let result: Value = serde_json::from_str(&said.out).expect("standard output is JSON");
+    let exercise = &result["exercises"][0];
+    assert_eq!((exercise["command"].as_str(), exercise["language"].as_str()), (Some(&*command), Some("Python")));
+    assert!(said.err.contains("Every check holds"), "{}", said.err);
+
+    // The starter in Rust, which is there as well, takes nothing from it.
+    fs::remove_file(copy.file().with_file_name("command")).unwrap();
+    copy.expect(&["check", ID], 1, &["main.rs"]);
+    copy.expect(&["check"], 0, &["10 of 80 points"]);
+}
+
+#[test]
+#[ignore = "examines a server several times"]
+fn what_stands_beside_a_named_file_is_watched() {
+    let Some(python) = python() else { return };
+    let copy = Copy::new("beside");
+    let (own, more) = (copy.root.join("own"), copy.root.join("more.txt"));
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("server.py"), format!("import part\n{}", read(PYTHON))).unwrap();
+    fs::write(own.join("part.py"), "").unwrap();
+    fs::write(&more, "").unwrap();
+    let check = ["check", ID, "--watch", "--also", "more.txt", "--", python, "own/server.py", "{addr}"];
+    let watching = Watching::start(copy.command(&check));
+    watching.says("Waiting for you to save");
+    fs::write(own.join("part.py"), "raise SystemExit(3)").unwrap();
+    watching.says("own/part.py has changed");
+    watching.says("a client could not connect");
+    watching.says("Waiting for you to save");
+    fs::write(more, "more").unwrap();
+    watching.says("more.txt has changed");
 }
 
 /// Checks a good server and a naive one, started by this command.

@@ -20,6 +20,7 @@ use tcp_pitfalls::show::timeline;
 fn text_is_shown_as_text_and_other_bytes_escaped() {
     assert_eq!(escape("caf\u{e9} \"it's\"\r\n\t".as_bytes()), "café \"it's\"\\r\\n\\t");
     assert_eq!(escape(b"\xff\x00ok\xe9"), "\\xff\\0ok\\xe9");
+    assert_eq!(escape("\x06\\ \u{200b}".as_bytes()), "\\x06\\\\ \\xe2\\x80\\x8b", "one notation for all");
 }
 
 #[test]

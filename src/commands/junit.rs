@@ -12,6 +12,8 @@ use tcp_pitfalls::show::{evidence, screen};
 /// One server that was examined.
 pub(super) struct Suite<'a> {
     pub(super) name: String,
+    /// What else is known of it: names and values.
+    pub(super) properties: Vec<(&'static str, String)>,
     pub(super) cases: Vec<Case<'a>>,
 }
 
@@ -59,7 +61,7 @@ pub(super) fn document(suites: &[Suite<'_>]) -> Result<String> {
     Ok(String::from_utf8(xml.into_inner())? + "\n")
 }
 
-fn suite(xml: &mut Writer<Vec<u8>>, Suite { name, cases }: &Suite<'_>) -> io::Result<()> {
+fn suite(xml: &mut Writer<Vec<u8>>, Suite { name, properties, cases }: &Suite<'_>) -> io::Result<()> {
     let count = |outcome| cases.iter().filter(|case| case.outcome == outcome).count().to_string();
     xml.create_element("testsuite")
         .with_attributes([
@@ -69,7 +71,17 @@ fn suite(xml: &mut Writer<Vec<u8>>, Suite { name, cases }: &Suite<'_>) -> io::Re
             ("errors", &count(Outcome::Error)),
             ("skipped", &count(Outcome::Skipped)),
         ])
-        .write_inner_content(|xml| cases.iter().try_for_each(|one| case(xml, one)))
+        .write_inner_content(|xml| {
+            if !properties.is_empty() {
+                xml.create_element("properties").write_inner_content(|xml| {
+                    properties.iter().try_for_each(|(name, value)| {
+                        let property = xml.create_element("property").with_attribute(("name", *name));
+                        property.with_attribute(("value", &*printable(value))).write_empty().map(drop)
+                    })
+                })?;
+            }
+            cases.iter().try_for_each(|one| case(xml, one))
+        })
         .map(drop)
 }
 

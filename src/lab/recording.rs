@@ -162,19 +162,22 @@ impl fmt::Display for Payload {
     }
 }
 
-/// Text as text, everything else escaped: `\n`, `\r`, `\t`, `\xff`.
+/// Text as text, and every other byte in one notation, `\x06`, but for `\n`, `\r`, `\t`, `\0` and `\\`.
 pub fn escape(bytes: &[u8]) -> String {
+    let byte = |byte: &u8| format!("\\x{byte:02x}");
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
                 '"' | '\'' => shown.push(character),
+                // What can't be seen is shown as the bytes it is.
+                _ if character.escape_debug().nth(1) == Some('u') => {
+                    shown.extend(character.encode_utf8(&mut [0; 4]).as_bytes().iter().map(byte));
+                }
                 _ => shown.extend(character.escape_debug()),
             }
         }
-        for byte in chunk.invalid() {
-            shown.push_str(&format!("\\x{byte:02x}"));
-        }
+        shown.extend(chunk.invalid().iter().map(byte));
     }
     shown
 }

@@ -145,12 +145,6 @@ mod escaped {
                     bytes.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
                     rest = &rest[2..];
                 }
-                'u' => {
-                    let (code, behind) = rest.strip_prefix('{')?.split_once('}')?;
-                    let character = char::from_u32(u32::from_str_radix(code, 16).ok()?)?;
-                    bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                    rest = behind;
-                }
                 _ => return None,
             }
         }

@@ -1,6 +1,7 @@
 //! What is printed to people: colours, wrapping, verdicts. Colours go through `anstream`, which takes them out where
 //! `NO_COLOR` is set or the output isn't a terminal.
 
+use std::borrow::Cow;
 use std::env;
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
+use textwrap::{Options, WordSplitter};
 
 use crate::probes::Verdict;
 
@@ -79,20 +81,15 @@ pub fn width() -> usize {
     textwrap::termwidth().clamp(60, 100)
 }
 
-/// Breaks text into lines of at most `width` columns.
+/// Breaks text into lines of at most `width` columns. Names and commands are not broken at their hyphens.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    textwrap::wrap(text, width.max(20)).into_iter().map(std::borrow::Cow::into_owned).collect()
-}
-
-/// Breaks text into lines as `wrap` does, but no name at its hyphens.
-pub fn wrap_words(text: &str, width: usize) -> Vec<String> {
-    let options = textwrap::Options::new(width.max(20)).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+    let options = Options::new(width.max(20)).word_splitter(WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
 }
 
 /// Text beside a word that stands in a column of so many columns.
 pub fn hanging(word: &str, column: usize, text: &str) -> String {
-    let lines = wrap_words(text, width().saturating_sub(column));
+    let lines = wrap(text, width().saturating_sub(column));
     let words = std::iter::once(word).chain(std::iter::repeat(""));
     lines.into_iter().zip(words).map(|(line, word)| format!("{word:column$}{line}\n")).collect()
 }

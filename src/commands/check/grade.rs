@@ -1,6 +1,8 @@
 //! Examining the servers of exercises.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+
+use super::launch::Launch;
 use tcp_pitfalls::classroom::{Check, Exercise};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
@@ -11,10 +13,21 @@ use tcp_pitfalls::show::screen;
 /// How many checks run side by side. Most of them wait most of the time.
 const AT_ONCE: usize = 8;
 
+/// The server of one exercise.
+pub(super) struct Server {
+    pub(super) exercise: &'static Exercise,
+    /// The command that starts it, if it isn't the exercise's Rust file.
+    pub(super) launch: Option<Launch>,
+    /// How it is started, or why it can't be.
+    pub(super) target: Result<Target>,
+}
+
 /// What was found out about one exercise.
 pub(super) struct Graded {
     /// The exercise.
     pub(super) exercise: &'static Exercise,
+    /// The command that started its server, if it isn't the exercise's Rust file.
+    pub(super) launch: Option<Launch>,
     /// Why no check could be run, if so: it does not compile, or nobody could connect. Every check falls then.
     pub(super) problem: Option<String>,
     /// Each of its checks.
@@ -36,10 +49,10 @@ impl Checked {
 }
 
 impl Graded {
-    fn hopeless(exercise: &'static Exercise, problem: String) -> Self {
+    fn hopeless(exercise: &'static Exercise, launch: Option<Launch>, problem: String) -> Self {
         let falls = |check| Checked { check, finding: Finding::falls(&*problem), recording: Recording::default() };
         let checks = exercise.checks.iter().map(falls).collect();
-        Graded { exercise, problem: Some(problem), checks }
+        Graded { exercise, launch, problem: Some(problem), checks }
     }
 
     fn count(&self, verdict: Verdict) -> usize {
@@ -70,6 +83,17 @@ impl Graded {
     pub(super) fn of(&self) -> u32 {
         of(self.exercise)
     }
+
+    /// The command that starts the server.
+    pub(super) fn command(&self) -> String {
+        let rust = || format!("cargo run --package exercises --bin exercise_{} -- {{addr}}", self.exercise.id);
+        self.launch.as_ref().map_or_else(rust, Launch::line)
+    }
+
+    /// What the server is written in.
+    pub(super) fn language(&self) -> &'static str {
+        self.launch.as_ref().map_or("Rust", |launch| launch.language().unwrap_or("unknown"))
+    }
 }
 
 /// What all checks of an exercise count together.
@@ -78,18 +102,16 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
 }
 
 /// Runs every check of each exercise on its server, or says in each why there is none.
-pub(super) fn grade(servers: &[(&'static Exercise, Result<Target>)]) -> Vec<Graded> {
+pub(super) fn grade(servers: Vec<Server>) -> Vec<Graded> {
     let terms = Terms::default();
     // A server that never listens is said to do so once, and not by each check after 10 s.
-    let reached: Vec<Result<&Target>> = servers
-        .iter()
-        .map(|(_, target)| match target {
-            Ok(target) => reach(target).map(|()| target),
-            Err(why) => Err(anyhow!("{why:#}")),
-        })
-        .collect();
+    let reached = servers.into_iter().map(|server| {
+        let target = server.target.and_then(|target| reach(&target).map(|()| target));
+        Server { target, ..server }
+    });
+    let reached: Vec<Server> = reached.collect();
     let mut jobs = Vec::new();
-    for ((exercise, _), target) in servers.iter().zip(&reached) {
+    for Server { exercise, target, .. } in &reached {
         if let Ok(target) = target {
             jobs.extend(exercise.checks.iter().map(|check| Job { probe: &check.probe, target, terms: &terms }));
         }
@@ -97,15 +119,16 @@ pub(super) fn grade(servers: &[(&'static Exercise, Result<Target>)]) -> Vec<Grad
     let bar = screen::progress(jobs.len(), "checking");
     let mut found = examination::run_recorded(&jobs, AT_ONCE, || bar.inc(1)).into_iter();
     bar.finish_and_clear();
-    let graded = |((exercise, _), target): (&(&'static Exercise, _), &Result<_>)| {
+    drop(jobs);
+    let graded = |Server { exercise, launch, target }| {
         if let Err(problem) = target {
-            return Graded::hopeless(exercise, format!("{problem:#}"));
+            return Graded::hopeless(exercise, launch, format!("{problem:#}"));
         }
         let checked = exercise.checks.iter().zip(&mut found);
         let checks = checked.map(|(check, (finding, recording))| Checked { check, finding, recording }).collect();
-        Graded { exercise, problem: None, checks }
+        Graded { exercise, launch, problem: None, checks }
     };
-    servers.iter().zip(&reached).map(graded).collect()
+    reached.into_iter().map(graded).collect()
 }
 
 /// Starts the server, and connects once.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 
+use anstream::eprintln;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::grade::Graded;
+use super::grade::{Graded, of};
+use super::launch::Launch;
 use super::workshop::Workshop;
 use tcp_pitfalls::classroom::{self, Exercise};
 
@@ -35,6 +37,9 @@ pub(super) struct LastCheck {
     pub(super) points: u32,
     /// Whether nothing was left to mend.
     pub(super) done: bool,
+    /// The command that started the server, if it wasn't the exercise's Rust file.
+    #[serde(default)]
+    command: Option<String>,
 }
 
 impl Progress {
@@ -46,7 +51,22 @@ impl Progress {
             text => text.with_context(|| format!("cannot read your progress from {}", path.display()))?,
         };
         let garbled = || format!("your progress in {} is garbled. Delete that file to begin anew", path.display());
-        serde_json::from_str(&text).with_context(garbled)
+        let mut progress: Self = serde_json::from_str(&text).with_context(garbled)?;
+        for (id, standing) in &mut progress.exercises {
+            let all = classroom::find(id).map_or(0, of);
+            if standing.checked.take_if(|checked| checked.points > all).is_some() {
+                eprintln!("{} has more points for {id} than there are, and is not believed.", path.display());
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The same, or nothing and why it can't be read. Then nothing may be saved in its place.
+    pub(super) fn load_or_begin(workshop: &Workshop) -> (Self, Result<()>) {
+        match Self::load(workshop) {
+            Ok(progress) => (progress, Ok(())),
+            Err(error) => (Self::default(), Err(error)),
+        }
     }
 
     pub(super) fn save(&self, workshop: &Workshop) -> Result<()> {
@@ -66,9 +86,14 @@ impl Progress {
         self.exercises.entry(exercise.id.to_owned()).or_default()
     }
 
-    pub(super) fn remember(&mut self, graded: &Graded) {
-        let checked = LastCheck { points: graded.points(), done: graded.is_done() };
-        self.entry(graded.exercise).checked = Some(checked);
+    /// Remembers what a check came to. What a starter in Rust earns takes the place of no other server's.
+    pub(super) fn remember(&mut self, workshop: &Workshop, graded: &Graded) {
+        let command = graded.launch.as_ref().map(Launch::line);
+        let checked = &mut self.entry(graded.exercise).checked;
+        let other = checked.as_ref().is_some_and(|checked| checked.command.is_some());
+        if command.is_some() || !other || !workshop.is_at_the_beginning(graded.exercise) {
+            *checked = Some(LastCheck { points: graded.points(), done: graded.is_done(), command });
+        }
     }
 
     pub(super) fn forget(&mut self, exercise: &Exercise) {

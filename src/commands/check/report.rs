@@ -19,6 +19,9 @@ struct Report<'a> {
 struct ExerciseReport<'a> {
     id: &'a str,
     title: &'a str,
+    /// The command that starts the server, and what that is written in.
+    command: String,
+    language: &'a str,
     points: u32,
     of: u32,
     done: bool,
@@ -43,6 +46,8 @@ impl<'a> From<&'a Graded> for ExerciseReport<'a> {
         ExerciseReport {
             id: graded.exercise.id,
             title: graded.exercise.title,
+            command: graded.command(),
+            language: graded.language(),
             points: graded.points(),
             of: graded.of(),
             done: graded.is_done(),
@@ -82,7 +87,7 @@ pub(super) fn junit(graded: &[Graded]) -> Result<String> {
 }
 
 fn suite(graded: &Graded) -> Suite<'_> {
-    let Graded { exercise, problem, checks } = graded;
+    let Graded { exercise, problem, checks, .. } = graded;
     let cases = checks.iter().map(|Checked { check, finding, .. }| Case {
         class: format!("exercise_{}", exercise.id),
         name: check.probe.name,
@@ -93,5 +98,10 @@ fn suite(graded: &Graded) -> Suite<'_> {
         evidence: &finding.evidence,
         took: None,
     });
-    Suite { name: format!("{} {}", exercise.id, exercise.title), cases: cases.collect() }
+    let properties = [("command", graded.command()), ("language", graded.language().to_owned())];
+    Suite {
+        name: format!("{} {}", exercise.id, exercise.title),
+        properties: properties.to_vec(),
+        cases: cases.collect(),
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::grade::{Checked, Graded, of};
+use super::launch::Launch;
 use super::progress::{Progress, Standing};
 use super::workshop::Workshop;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
@@ -19,7 +20,7 @@ const TAIL: usize = 6;
 const SECOND: usize = 16;
 
 /// All exercises, how far the student is with each, and what to do next.
-pub(super) fn overview(progress: &Progress) -> String {
+pub(super) fn overview(workshop: &Workshop, progress: &Progress) -> String {
     let mut text = format!("{BOLD}The classroom: mend each server until its checks hold{BOLD:#}\n\n");
     let (mut points, mut all) = (0, 0);
     for exercise in classroom::ALL {
@@ -44,7 +45,7 @@ pub(super) fn overview(progress: &Progress) -> String {
     }
     let _ = writeln!(text, "\n{points} of {all} points.\n");
     match progress.next() {
-        Some(exercise) => text.push_str(&begin("Next", exercise)),
+        Some(exercise) => text.push_str(&begin(workshop, "Next", exercise, None)),
         None => {
             let _ = writeln!(text, "{GOOD}All exercises are done.{GOOD:#} A server of your own is next:");
             let _ = writeln!(text, "  {COMMAND}cargo run -- probe -- python3 my_server.py {{addr}}{COMMAND:#}");
@@ -53,31 +54,45 @@ pub(super) fn overview(progress: &Progress) -> String {
     text
 }
 
-/// What to read, to edit and to type for an exercise.
-fn begin(heading: &str, exercise: &Exercise) -> String {
+/// What to read, to edit and to type for an exercise. One without a command of its own is begun as the one before was
+/// done: `before` is that exercise and its command.
+fn begin(workshop: &Workshop, heading: &str, exercise: &Exercise, before: Option<(&Exercise, &Launch)>) -> String {
     let Exercise { id, title, folder, .. } = exercise;
     let mut text = format!("{BOLD}{heading}: {id}, {title}{BOLD:#}\n");
     let _ = writeln!(text, "  {:SECOND$}{folder}/README.md", "The task");
-    let _ = writeln!(text, "  {:SECOND$}{folder}/main.rs", "Your server");
-    let _ = writeln!(text, "  {:SECOND$}{COMMAND}cargo run -- check {id}{COMMAND:#}", "Check it");
+    let remembered = workshop.remembered(exercise).ok().flatten();
+    let (server, command) = match (remembered, before) {
+        (Some(launch), _) => (mine(workshop, exercise, Some(&launch)), String::new()),
+        (None, Some((done, launch))) => {
+            let line = launch.line().replace(done.folder, folder);
+            let line = if line == launch.line() { "COMMAND … {addr}".into() } else { line };
+            (format!("{folder}/…"), format!(" -- {line}"))
+        }
+        (None, None) => (mine(workshop, exercise, None), String::new()),
+    };
+    let _ = writeln!(text, "  {:SECOND$}{server}", "Your server");
+    let _ = writeln!(text, "  {:SECOND$}{COMMAND}cargo run -- check {id}{command}{COMMAND:#}", "Check it");
     text
 }
 
-/// One exercise: each of its checks, what happened in those that fell, and what to type next.
-pub(super) fn graded(workshop: &Workshop, graded: &Graded, command: &[String], progress: &Progress) -> String {
-    let Exercise { id, title, folder, .. } = graded.exercise;
-    let mut text = format!("{BOLD}{id}, {title}{BOLD:#}\n\n");
+/// The files that are a student's server, or else the command that starts it.
+fn mine(workshop: &Workshop, exercise: &Exercise, launch: Option<&Launch>) -> String {
+    let Some(launch) = launch else { return workshop.shown(&workshop.file(exercise)) };
+    let files: Vec<&str> = launch.sources().into_iter().map(|file| file.trim_start_matches("./")).collect();
+    if files.is_empty() { launch.line() } else { files.join(", ") }
+}
+
+/// One exercise: a line for each of its checks, the story of the first that fell or of all, and what to type next.
+pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, all_details: bool) -> String {
+    let Exercise { id, title, .. } = graded.exercise;
+    let mut text = format!("{BOLD}{id}, {title}{BOLD:#}\n");
+    if graded.launch.is_some() {
+        let _ = writeln!(text, "{DIM}{}: {}{DIM:#}", graded.language(), graded.command());
+    }
+    text.push('\n');
     match &graded.problem {
         Some(problem) => text.push_str(&screen::paragraph(&format!("{BAD}{problem}.{BAD:#}"), 2)),
-        // A story stands between blank lines, of which it brings the second.
-        None => {
-            for checked in &graded.checks {
-                if checked.finding.verdict == Verdict::Falls && !text.ends_with("\n\n") {
-                    text.push('\n');
-                }
-                text.push_str(&one(checked));
-            }
-        }
+        None => text.extend(graded.checks.iter().map(one)),
     }
     let (holds, falls, skipped) = (graded.holds(), graded.falls(), graded.skipped());
     let score = format!("{} of {} points", graded.points(), graded.of());
@@ -89,51 +104,74 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, command: &[String], p
         if solution.is_file() {
             let _ = writeln!(text, "  {:SECOND$}{}\n", "Compare with", workshop.shown(&solution));
         }
+        let like = graded.launch.as_ref().map(|launch| (graded.exercise, launch));
         text.push_str(&match progress.next_after(graded.exercise) {
-            Some(next) => begin("Next", next),
+            Some(next) => begin(workshop, "Next", next, like),
             None => format!("{GOOD}All exercises are done.{GOOD:#}\n"),
         });
         return text;
     }
     if graded.problem.is_none() {
-        if !text.ends_with("\n\n") {
-            text.push('\n');
-        }
-        let _ = writeln!(text, "{holds} held, {falls} fell, {skipped} skipped: {score}.");
+        let _ = writeln!(text, "\n{holds} held, {falls} fell, {skipped} skipped: {score}.");
     }
     if graded.problem.is_none() && falls == 0 {
         let _ = writeln!(text, "\nThis system can't run any of the checks. They can be run on Linux.");
         return text;
     }
-    let again = if command.is_empty() { String::new() } else { format!(" -- {}", command.join(" ")) };
-    let _ = writeln!(text, "\n{BOLD}Next{BOLD:#}");
-    if command.is_empty() {
-        let _ = writeln!(text, "  {:SECOND$}{folder}/main.rs", "Mend");
+    if graded.problem.is_none() {
+        let fallen = graded.checks.iter().filter(|checked| checked.finding.verdict == Verdict::Falls);
+        for checked in fallen.take(if all_details { usize::MAX } else { 1 }) {
+            text.push_str(&story(workshop, checked));
+        }
     }
+    // A command that could not be kept has to be typed again.
+    let kept = |launch: &&Launch| {
+        workshop.remembered(graded.exercise).ok().flatten().is_some_and(|kept| kept.words == launch.words)
+    };
+    let again = graded.launch.as_ref().filter(|launch| !kept(launch));
+    let again = again.map_or_else(String::new, |launch| format!(" -- {}", launch.line()));
+    let _ = writeln!(text, "\n{BOLD}Next{BOLD:#}");
+    let mine = mine(workshop, graded.exercise, graded.launch.as_ref());
+    let _ = writeln!(text, "  {:SECOND$}{mine}", "Mend");
     let _ = writeln!(text, "  {:SECOND$}{COMMAND}cargo run -- check {id}{again}{COMMAND:#}", "Check again");
+    if graded.problem.is_none() && falls > 1 && !all_details {
+        let _ = writeln!(
+            text,
+            "  {:SECOND$}{COMMAND}cargo run -- check {id} --all-details{again}{COMMAND:#}",
+            "See them all"
+        );
+    }
     let _ = writeln!(text, "  {:SECOND$}{COMMAND}cargo run -- check {id} --hint{COMMAND:#}", "Get a hint");
     text
 }
 
-/// One check. A line if it holds, and the whole story if it falls.
+/// One check: a line, and what there is to say of it beside that.
 fn one(checked: &Checked) -> String {
-    let Checked { check: Check { probe, why, points, page, .. }, finding: Finding { verdict, evidence }, recording } =
-        checked;
-    let style = screen::verdict(*verdict);
-    let sign = screen::sign(*verdict);
+    let Checked { check: Check { probe, points, .. }, finding: Finding { verdict, evidence }, .. } = checked;
     let unit = plural(*points as usize);
-    let falls = *verdict == Verdict::Falls;
-    let score = if falls { format!("0 of {points} point{unit}") } else { format!("{points} point{unit}") };
-    let score = if *verdict == Verdict::Skipped { String::new() } else { score };
-    let mut text = format!("  {style}{sign} {:7}{style:#}  {:36}  {DIM}{score}{DIM:#}\n", verdict.word(), probe.name);
-    match verdict {
-        Verdict::Holds => return text,
-        Verdict::Differs | Verdict::Note | Verdict::Skipped => {
-            text.push_str(&screen::paragraph(&evidence.sentence, 13));
-            return text;
-        }
-        Verdict::Falls => {}
+    let score = match verdict {
+        Verdict::Falls => format!("0 of {points} point{unit}"),
+        Verdict::Skipped => String::new(),
+        _ => format!("{points} point{unit}"),
+    };
+    let mut text = headline(checked, &format!("{:36}  {DIM}{score}{DIM:#}", probe.name));
+    if matches!(verdict, Verdict::Differs | Verdict::Note | Verdict::Skipped) {
+        text.push_str(&screen::paragraph(&evidence.sentence, 13));
     }
+    text
+}
+
+/// The sign and the word of a verdict, and what follows them.
+fn headline(checked: &Checked, text: &str) -> String {
+    let verdict = checked.finding.verdict;
+    let style = screen::verdict(verdict);
+    format!("  {style}{} {:7}{style:#}  {text}\n", screen::sign(verdict), verdict.word())
+}
+
+/// The whole story of a check that fell.
+fn story(workshop: &Workshop, checked: &Checked) -> String {
+    let Checked { check: Check { probe, why, page, .. }, finding: Finding { evidence, .. }, recording } = checked;
+    let mut text = format!("\n{}", headline(checked, probe.name));
     text.push_str(&screen::paragraph(&sentence(probe.does), 4));
     text.push('\n');
     text.push_str(&timeline::draw_ends(recording, screen::width(), HEAD, TAIL, "check"));
@@ -143,8 +181,9 @@ fn one(checked: &Checked) -> String {
     }
     text.push('\n');
     text.push_str(&screen::paragraph(&format!("Why it matters: {}", sentence(why)), 4));
-    text.push_str(&screen::paragraph(&format!("{DIM}In the book: {}{DIM:#}", place(page)), 4));
-    text.push('\n');
+    for line in place(workshop, page) {
+        text.push_str(&screen::paragraph(&format!("{DIM}{line}{DIM:#}"), 4));
+    }
     text
 }
 
@@ -154,11 +193,13 @@ pub(super) fn table(graded: &[Graded]) -> String {
     for one in graded {
         let Exercise { id, title, .. } = one.exercise;
         let style = if one.is_done() { GOOD } else { BAD };
-        let _ = writeln!(text, "{id:8}  {title:24}  {style}{:2} of {:2} points{style:#}", one.points(), one.of());
+        let language = one.launch.as_ref().map_or_else(String::new, |_| format!("  {DIM}{}{DIM:#}", one.language()));
+        let _ =
+            writeln!(text, "{id:8}  {title:24}  {style}{:2} of {:2} points{style:#}{language}", one.points(), one.of());
         let named = |verdict: Verdict| {
             let of_it = one.checks.iter().filter(move |checked| checked.finding.verdict == verdict);
             let names: Vec<&str> = of_it.map(|checked| checked.check.probe.name).collect();
-            (!names.is_empty()).then(|| whole_words(&format!("{}: {}", verdict.word(), names.join(", ")), 10))
+            (!names.is_empty()).then(|| screen::paragraph(&format!("{}: {}", verdict.word(), names.join(", ")), 10))
         };
         match &one.problem {
             Some(problem) => text.push_str(&screen::paragraph(&sentence(problem), 10)),
@@ -173,15 +214,19 @@ pub(super) fn table(graded: &[Graded]) -> String {
     text
 }
 
-/// A paragraph that breaks no name at its hyphens.
-fn whole_words(text: &str, indent: usize) -> String {
-    let lines = screen::wrap_words(text, screen::width() - indent);
-    lines.into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
-}
-
-/// Where something stands in the book: the file in this repository, and the heading as links name it.
-fn place(page: &str) -> String {
-    format!("book/src/{}", page.replace(".html", ".md"))
+/// Where something stands in the book: the chapter and the heading, and where the page is, if it is built.
+fn place(workshop: &Workshop, page: &str) -> Vec<String> {
+    let (file, anchor) = page.split_once('#').unwrap_or((page, ""));
+    // A chapter's page begins with its number, and an anchor is its heading without capitals and signs.
+    let chapter = file.split('_').next().and_then(|number| number.parse::<u8>().ok());
+    let chapter =
+        chapter.map_or_else(|| file.replace(".html", "").replace('_', " "), |number| format!("chapter {number}"));
+    let mut lines = vec![format!("In the book: {chapter}, \"{}\"", anchor.replace('-', " "))];
+    let built = workshop.built_page(file);
+    if built.is_file() {
+        lines.push(format!("{}#{anchor}", workshop.shown(&built)));
+    }
+    lines
 }
 
 /// Markdown for the terminal: paragraphs and the items of lists are wrapped, code stays as it is.

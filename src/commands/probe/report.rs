@@ -107,7 +107,7 @@ impl Examined {
             evidence: &judged.finding.evidence,
             took: Some(judged.took),
         });
-        let suite = Suite { name: self.target.clone(), cases: cases.collect() };
+        let suite = Suite { name: self.target.clone(), properties: Vec::new(), cases: cases.collect() };
         let document = junit::document(&[suite])?;
         fs::write(file, document).with_context(|| format!("cannot write the result to {}", file.display()))
     }

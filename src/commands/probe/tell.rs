@@ -161,7 +161,7 @@ fn verdict(probe: &Probe, Finding { verdict, evidence }: &Finding) -> String {
             let below = |lines: Vec<String>| lines.into_iter().map(|line| format!("{:INDENT$}{line}\n", ""));
             text.extend(below(evidence::lines(evidence, screen::width() - INDENT)));
             if *verdict == Verdict::Falls {
-                let words = |sentence: &str| below(screen::wrap_words(sentence, screen::width() - INDENT));
+                let words = |sentence: &str| below(screen::wrap(sentence, screen::width() - INDENT));
                 text.extend(probe.remedy.into_iter().flat_map(|remedy| words(&format!("To mend it: {remedy}."))));
                 text.extend(words(&refutation(probe)));
             }
@@ -194,7 +194,7 @@ fn skipped(judged: &[Judged]) -> String {
     let mut text = String::new();
     for (why, names) in reasons {
         let sentence = format!("{} probe{}, because {why}: {}", names.len(), plural(names.len()), names.join(", "));
-        let lines = screen::wrap_words(&sentence, screen::width() - INDENT);
+        let lines = screen::wrap(&sentence, screen::width() - INDENT);
         let hanging = lines.join(&format!("\n{:INDENT$}", ""));
         text += &format!("{style}{sign} {:7}{style:#}  {hanging}\n", Verdict::Skipped.word());
     }
