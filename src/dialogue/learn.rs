@@ -143,13 +143,23 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         if one_request {
             says.push("it ends the connection after one answer".into());
         }
-        let greeting = dialogue.greeting.take();
+        let greeting = dialogue.greeting.take().map(|greeting| hear_again(target, greeting)).transpose()?;
         let dialogue = Dialogue { greeting, one_request, ..Dialogue::lines(lines) };
         return Ok(Learned { says, ..Learned::nothing(dialogue) });
     }
     let silence =
         format!("\"{0}\\n\" was not answered within {1} s, nor was \"{0}\\r\\n\"", escape(LINE), PATIENCE.as_secs());
     Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) })
+}
+
+/// The greeting as far as it is the same for the next client.
+fn hear_again(target: &Target, greeting: Template) -> Result<Template> {
+    let (heard, _) = Conversation::begin(target)?.hear(PATIENCE);
+    match greeting.check(b"", &heard) {
+        Match::Wrong(_) => common(&greeting, &heard),
+        // A server that greets only when its turn has come is judged by the probes.
+        Match::Whole(_) | Match::Partial => Ok(greeting),
+    }
 }
 
 /// How the line was echoed, if it was.
