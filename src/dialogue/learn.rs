@@ -258,6 +258,8 @@ fn whole(request: &super::Request, got: &[u8]) -> Option<usize> {
 fn common(greeting: &Template, other: &[u8]) -> Result<Template> {
     let first = greeting.fill(b"");
     let same = first.iter().zip(other).take_while(|(one, other)| one == other).count();
+    // A number may begin with the same digits by chance.
+    let same = first[..same].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1);
     if same == 0 || !other.ends_with(b"\n") {
         bail!(
             "it greets with {} and with {}: say what is right with --greeting",

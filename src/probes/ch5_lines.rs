@@ -155,7 +155,8 @@ fn silent(trial: &Trial<'_>, server: &mut Running, first: &Flood, beginning: &[u
         let second = Flood::send(trial, server, beginning, chunk).ok();
         let Some(second) = second.filter(|second| second.sent > ENDLESS / 2) else {
             return Err(Otherwise::differs(format!(
-                "took {sent} bytes without an end and said nothing, and its memory grew by {}. It serves no second client beside,                  so whether it keeps them can't be told from garbage that is still to be collected",
+                "took {sent} bytes without an end and said nothing, and its memory grew by {}. It serves no second client beside, so it may \
+                 keep them or only not have collected its garbage",
                 mib(grown)
             )));
         };
