@@ -3,12 +3,15 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tcp_pitfalls::dialogue::{self, Dialogue, Exchange, Lines, Template};
 use tcp_pitfalls::lab::recording::Recorder;
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::server::{Connection, Target};
 use tcp_pitfalls::probes::{self, Finding, Needs, Terms, Verdict};
 use tcp_pitfalls::{chapter_04, chapter_05};
 
@@ -47,6 +50,12 @@ fn command(program: &str, option: &str) -> Target {
     Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec().into())
 }
 
+/// Probes of what no chapter gets wrong. The servers that fall are further down.
+const OF_OTHER_FAULTS: &[&str] = &["any-bytes", "deaf-client"];
+
+/// Probes that only tell figures, unless a deadline is claimed.
+const OF_DEADLINES: &[&str] = &["slow-reader", "slow-line", "idle-limit"];
+
 #[test]
 fn each_falls_on_its_pitfall() {
     // Windows gives out a port in TIME_WAIT without being asked to.
@@ -60,13 +69,15 @@ fn each_falls_on_its_pitfall() {
 
 #[test]
 fn each_holds_on_the_last_step() {
-    let targets: Vec<_> = PITFALLS.iter().map(|(name, ..)| (*name, command(STEP_6, "--grace=2"))).collect();
+    let names = PITFALLS.iter().map(|(name, ..)| name).chain(OF_OTHER_FAULTS);
+    let targets: Vec<_> = names.map(|&name| (name, command(STEP_6, "--grace=2"))).collect();
     common::expect(Verdict::Holds, &targets, &Terms { grace: Duration::from_secs(2), ..Terms::default() });
 }
 
 #[test]
 fn each_probe_has_both_and_a_text_for_people() {
-    let tried: BTreeSet<&str> = PITFALLS.iter().copied().map(|(name, ..)| name).collect();
+    let pitfalls = PITFALLS.iter().map(|(name, ..)| name);
+    let tried: BTreeSet<&str> = pitfalls.chain(OF_OTHER_FAULTS).chain(OF_DEADLINES).copied().collect();
     let all: BTreeSet<&str> = probes::all().map(|probe| probe.name).collect();
     assert_eq!(tried, all);
     for probe in probes::all() {
@@ -127,4 +138,219 @@ fn a_silent_client_that_is_dropped_was_not_served_beside() {
     let target = command(env!("CARGO_BIN_EXE_02_accept_blocking"), "--read-timeout=1");
     let finding = in_process("idle-client", &target);
     assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+}
+
+/// What a server makes of a line. `None` for no answer.
+type Change = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// How an in-process server speaks that is right in all that the probes ask.
+struct Manner {
+    greeting: &'static [u8],
+    ends: &'static [u8],
+    one_answer: bool,
+    /// What becomes of a line before it is echoed.
+    change: Change,
+}
+
+impl Manner {
+    const RIGHT: Manner = Manner { greeting: b"", ends: b"\n", one_answer: false, change: |line| Some(line.to_vec()) };
+
+    fn serve(&self, mut stream: &TcpStream) -> io::Result<()> {
+        const LONGEST: usize = 1000;
+        stream.set_nodelay(true)?;
+        stream.write_all(self.greeting)?;
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut line = Vec::new();
+            while !line.ends_with(self.ends) {
+                if line.len() > LONGEST {
+                    stream.write_all(b"error: too long\n")?;
+                    chapter_04::close::close(stream);
+                    return Ok(());
+                }
+                if reader.by_ref().take(LONGEST as u64 + 2).read_until(b'\n', &mut line)? == 0 {
+                    return Ok(());
+                }
+            }
+            line.truncate(line.len() - self.ends.len());
+            line = line.strip_suffix(b"\r").map(<[u8]>::to_vec).unwrap_or(line);
+            if let Some(line) = (self.change)(&line) {
+                stream.write_all(&[b"echo: ", &line[..], self.ends].concat())?;
+            }
+            if self.one_answer {
+                chapter_04::close::close(stream);
+                return Ok(());
+            }
+        }
+    }
+
+    fn target(self) -> Target {
+        Target::in_process(move |connection| self.serve(connection.stream))
+    }
+}
+
+/// What is agreed with a server about which nothing is claimed.
+fn unclaimed(target: &Target) -> Terms {
+    let learned = dialogue::learn(target, Dialogue::lines(Lines::of_the_course()), true).unwrap();
+    assert!(learned.silence.is_none() && learned.otherwise.is_none(), "{learned:?}");
+    Terms { dialogue: learned.dialogue, ..Terms::default() }
+}
+
+fn of_messages_and_lines() -> impl Iterator<Item = &'static str> {
+    probes::all().filter(|probe| matches!(probe.chapter, 4 | 5)).map(|probe| probe.name)
+}
+
+#[track_caller]
+fn accuses_nobody(target: &Target) {
+    let terms = unclaimed(target);
+    for name in of_messages_and_lines() {
+        let finding = probes::find(name).unwrap().run(target, &terms, &Recorder::new());
+        assert!(!matches!(finding.verdict, Verdict::Falls | Verdict::Differs), "{name}: {}", finding.evidence);
+    }
+}
+
+#[test]
+fn a_server_that_wants_crlf_is_not_accused() {
+    accuses_nobody(&Manner { ends: b"\r\n", ..Manner::RIGHT }.target());
+}
+
+#[test]
+fn a_server_that_greets_is_not_accused() {
+    accuses_nobody(&Manner { greeting: b"Welcome!\r\n", ..Manner::RIGHT }.target());
+}
+
+#[test]
+fn a_server_of_one_answer_for_each_connection_is_not_accused() {
+    accuses_nobody(&Manner { one_answer: true, ..Manner::RIGHT }.target());
+}
+
+#[test]
+fn an_echo_of_bytes_is_not_accused() {
+    accuses_nobody(&Target::in_process(|connection| {
+        connection.stream.set_nodelay(true)?;
+        io::copy(&mut &*connection.stream, &mut &*connection.stream).map(drop)
+    }));
+}
+
+#[test]
+fn a_server_that_ends_late_is_accused_by_half_close_alone() {
+    // The second handle keeps the connection open, as a forgotten one does.
+    let kept: Mutex<Vec<TcpStream>> = Mutex::default();
+    let target = Target::in_process(move |connection| {
+        kept.lock().unwrap().push(connection.stream.try_clone()?);
+        Manner::RIGHT.serve(connection.stream)
+    });
+    for name in of_messages_and_lines() {
+        let terms = Terms { limit: Duration::from_secs(2), ..Terms::default() };
+        let finding = probes::find(name).unwrap().run(&target, &terms, &Recorder::new());
+        assert_eq!(finding.verdict == Verdict::Falls, name == "half-close", "{name}: {}", finding.evidence);
+    }
+}
+
+#[test]
+fn any_bytes_sees_what_becomes_of_a_line() {
+    let cut_at_nul = |line: &[u8]| line.split(|&byte| byte == 0).next().map(<[u8]>::to_vec);
+    let skips_empty = |line: &[u8]| (!line.is_empty()).then(|| line.to_vec());
+    let changes: [(&str, Change, Verdict); 3] = [
+        ("trimmed", |line| Some(line.trim_ascii().to_vec()), Verdict::Differs),
+        ("cut at NUL", cut_at_nul, Verdict::Differs),
+        ("skipped if empty", skips_empty, Verdict::Falls),
+    ];
+    for (what, change, unless_claimed) in changes {
+        let target = Manner { change, ..Manner::RIGHT }.target();
+        let finding = in_process("any-bytes", &target);
+        assert_eq!(finding.verdict, Verdict::Falls, "{what}: {}", finding.evidence);
+        assert!(finding.evidence.sentence.contains("seed "), "{}", finding.evidence);
+        let finding = probes::find("any-bytes").unwrap().run(&target, &unclaimed(&target), &Recorder::new());
+        assert_eq!(finding.verdict, unless_claimed, "{what}, and nothing claimed: {}", finding.evidence);
+    }
+}
+
+#[test]
+fn any_bytes_leaves_a_short_line_and_a_text_that_is_none_to_others() {
+    let target = Target::in_process(|connection: &Connection<'_>| {
+        let text = |line: &[u8]| Some(String::from_utf8_lossy(line).into_owned().into_bytes());
+        Manner { change: text, ..Manner::RIGHT }.serve(connection.stream)
+    });
+    let finding = in_process("any-bytes", &target);
+    assert_eq!(finding.verdict, Verdict::Holds, "{}", finding.evidence);
+}
+
+#[test]
+fn a_deaf_client_must_not_be_waited_for_by_all() {
+    let writing = Arc::new(Mutex::new(()));
+    let target = Target::in_process(move |connection| {
+        let mut reader = BufReader::new(connection.stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            let _writing = writing.lock().unwrap();
+            (&mut &*connection.stream).write_all(&[b"echo: ", &line[..]].concat())?;
+            line.clear();
+        }
+        Ok(())
+    });
+    let terms = Terms { limit: Duration::from_secs(2), ..Terms::default() };
+    let finding = probes::find("deaf-client").unwrap().run(&target, &terms, &Recorder::new());
+    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+}
+
+/// A server of tests/servers, unless this machine has no Python.
+fn python(server: &str) -> Option<Target> {
+    let found = Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let path = format!("{}/tests/servers/{server}", env!("CARGO_MANIFEST_DIR"));
+    found.then(|| Target::Command(["python3", &path, "{addr}"].map(str::to_owned).to_vec().into()))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn answers_that_nobody_takes_must_not_be_kept() {
+    let Some(target) = python("keeps_answers.py") else { return };
+    let finding = in_process("deaf-client", &target);
+    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+}
+
+#[test]
+fn a_deadline_that_is_claimed_must_be_there() {
+    let terms = Terms { deadline: Some(Duration::from_secs(1)), ..Terms::default() };
+    let targets: Vec<_> = OF_DEADLINES.iter().map(|&name| (name, command(STEP_6, "--grace=2"))).collect();
+    common::expect(Verdict::Falls, &targets, &terms);
+
+    let strict = Target::in_process(|connection| {
+        connection.stream.set_read_timeout(Some(Duration::from_millis(1500)))?;
+        connection.stream.set_write_timeout(Some(Duration::from_millis(1500)))?;
+        let served = Manner::RIGHT.serve(connection.stream);
+        connection.stream.shutdown(std::net::Shutdown::Both)?;
+        served
+    });
+    for name in ["idle-limit", "slow-reader"] {
+        let finding = probes::find(name).unwrap().run(&strict, &terms, &Recorder::new());
+        assert_eq!(finding.verdict, Verdict::Holds, "{name}: {}", finding.evidence);
+    }
+    // A timeout of each read begins anew with every byte.
+    let finding = probes::find("slow-line").unwrap().run(&strict, &terms, &Recorder::new());
+    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+
+    let finding = in_process("slow-line", &strict);
+    assert_eq!(finding.verdict, Verdict::Note, "{}", finding.evidence);
+}
+
+#[test]
+fn a_request_of_another_protocol_may_never_end() {
+    let exchange = |ask: &str, answer: &str| Exchange {
+        request: Template::request(ask).unwrap(),
+        answer: dialogue::Answer::Bytes(Template::answer(answer).unwrap()),
+    };
+    let endless = Some((Vec::new(), b"x".to_vec()));
+    let ask = Dialogue { endless, claimed: true, joined: true, ..Dialogue::of(exchange("m{n}\n", "echo: m{n}\n")) };
+    let target = Manner::RIGHT.target();
+    for name in of_messages_and_lines() {
+        let terms = Terms { dialogue: ask.clone(), ..Terms::default() };
+        let finding = probes::find(name).unwrap().run(&target, &terms, &Recorder::new());
+        let expected = match name {
+            "any-bytes" | "crlf" | "every-byte" => Verdict::Skipped,
+            "slow-reader" | "slow-line" | "idle-limit" => Verdict::Note,
+            _ => Verdict::Holds,
+        };
+        assert_eq!(finding.verdict, expected, "{name}: {}", finding.evidence);
+    }
 }

@@ -32,7 +32,9 @@ fn each_step_holds_against_the_probes_of_its_chapter_and_of_those_before() {
     for (name, verdicts) in EXPECTED.iter().copied() {
         let probe = probes::find(name).expect("there is such a probe");
         let first = usize::from(probe.chapter) - 1;
-        assert!(verdicts[first..].iter().all(|&verdict| verdict == Verdict::Holds), "{name}");
+        // A figure is nothing to hold against.
+        let stands = |&verdict: &Verdict| matches!(verdict, Verdict::Holds | Verdict::Note);
+        assert!(verdicts[first..].iter().all(stands), "{name}");
     }
 }
 

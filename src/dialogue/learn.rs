@@ -328,6 +328,8 @@ fn whole(request: &Request, got: &[u8]) -> Option<usize> {
 /// What is the same in two greetings: a beginning, and the end of the line.
 fn common(one: &[u8], other: &[u8]) -> Result<Template> {
     let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    // A number may begin with the same digits by chance.
+    let same = one[..same].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1);
     let ends = if one.ends_with(b"\r\n") { &b"\r\n"[..] } else { b"\n" };
     // Of one line, since a `*` ends where the line does.
     let is_line =

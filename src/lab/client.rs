@@ -147,33 +147,38 @@ impl Client {
     /// Waits for an answer of any form, at most for `patience`: `check` says when it is whole. What can't become the
     /// answer is given as it is, to the end of its line if it has one.
     pub fn answer(&mut self, patience: Duration, check: impl Fn(&[u8]) -> Match) -> Reply {
+        let got = self.quiet_answer(patience, check);
+        self.record_reply(&got);
+        got
+    }
+
+    /// Waits for an answer as `answer` does, and writes nothing down. For answers by the thousand.
+    pub fn quiet_answer(&mut self, patience: Duration, check: impl Fn(&[u8]) -> Match) -> Reply {
         let deadline = Instant::now() + patience;
-        let got = loop {
+        loop {
             match check(&self.pending) {
                 Match::Whole(length) => {
                     let rest = self.pending.split_off(length);
-                    break Reply::Line(std::mem::replace(&mut self.pending, rest));
+                    return Reply::Line(std::mem::replace(&mut self.pending, rest));
                 }
                 Match::Wrong(_) => {
                     let soon = Duration::from_millis(200).min(deadline.saturating_duration_since(Instant::now()));
-                    break match self.next_line(soon) {
+                    return match self.next_line(soon) {
                         Reply::Nothing(_, _) => Reply::Line(std::mem::take(&mut self.pending)),
                         other => other,
                     };
                 }
-                Match::Partial if self.pending.len() > LONGEST_ANSWER => break Reply::Flood,
+                Match::Partial if self.pending.len() > LONGEST_ANSWER => return Reply::Flood,
                 Match::Partial => {}
             }
             let mut buffer = [0; 16 * 1024];
             match self.read_before(deadline, &mut buffer) {
-                Ok(Some(0)) => break Reply::End(std::mem::take(&mut self.pending)),
+                Ok(Some(0)) => return Reply::End(std::mem::take(&mut self.pending)),
                 Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
-                Ok(None) => break Reply::Nothing(self.pending.clone(), patience),
-                Err(_) => break Reply::Reset(std::mem::take(&mut self.pending)),
+                Ok(None) => return Reply::Nothing(self.pending.clone(), patience),
+                Err(_) => return Reply::Reset(std::mem::take(&mut self.pending)),
             }
-        };
-        self.record_reply(&got);
-        got
+        }
     }
 
     /// Waits for one line as `line` does, and writes nothing down. For answers by the thousand.

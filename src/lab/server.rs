@@ -199,6 +199,11 @@ impl Running {
         self.addr
     }
 
+    /// Whether anybody has been able to connect since it was started.
+    pub fn was_reached(&self) -> bool {
+        self.reached
+    }
+
     /// The process, if it was started by a command.
     pub fn process(&mut self) -> Option<&mut Process> {
         self.process.as_mut()

@@ -1,23 +1,22 @@
 //! Chapter 5: lines of any length and any bytes, and answers that don't wait in a buffer.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::ch4_messages::read_all;
-use super::trial::{Silence, Trial, unreachable};
-use super::{Explained, Judged, Needs, Otherwise, Probe, falls};
-use crate::lab::client::Reply;
-use crate::lab::lack;
+use super::ch4_messages::{MOST_REQUESTS, ONE_ANSWER, joined, read_all};
+use super::sending::{Sending, memory};
+use super::trial::{Silence, Trial};
+use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
+use crate::dialogue::{Lines, Request};
+use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, with_thousands};
+use crate::lab::server::Running;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "endless-line",
         chapter: 5,
-        does: "Sends up to 64 MiB without a newline; the server must refuse at some point, in a way the client can read",
+        does: "Sends up to 64 MiB without an end of the line; the server must refuse at some point, in a way the client can read",
         remedy: Some("Bound the line; answer a longer one with an error, then read on for a moment before closing"),
         needs: Needs::Address,
         needs_echo: true,
@@ -37,7 +36,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "not-utf8",
         chapter: 5,
-        does: "Sends a line that isn't UTF-8; it must be echoed as it is or refused with a text, and the next client be served",
+        does: "Sends bytes that aren't UTF-8; a line of them must be echoed as it is or refused with a text, and the next client be served",
         remedy: Some("Read lines as bytes; where text is needed, treat the error as this line's, not as the end"),
         needs: Needs::Address,
         needs_echo: true,
@@ -47,8 +46,8 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "withheld-answer",
         chapter: 5,
-        does: "Sends a line and waits; the answer must come before the client ends its side",
-        remedy: Some("Flush the buffered writer before waiting for the next line"),
+        does: "Sends a request and waits; the answer must come before the client ends its side",
+        remedy: Some("Flush the buffered writer before waiting for the next request"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -57,7 +56,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "pipelined-lines",
         chapter: 5,
-        does: "Sends 10,000 lines without waiting; all must be answered in order",
+        does: "Sends 10,000 lines without waiting, or 50 requests of another protocol; all must be answered in order",
         remedy: Some(
             "Keep one buffered reader for the whole life of a connection; if joined-messages falls, mend that first",
         ),
@@ -68,181 +67,348 @@ pub(super) const PROBES: &[Probe] = &[
     },
 ];
 
-fn endless_line(trial: &Trial<'_>) -> Judged {
-    const MOST: usize = 64 * 1024 * 1024;
-    static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+/// What is sent without an end, at most, in bytes.
+const ENDLESS: usize = 64 * 1024 * 1024;
 
-    let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    if client.comes_within(Duration::from_millis(100)) {
-        let early = Trial::describe(&client.line(Duration::from_millis(100)));
-        falls!("before anything was sent, it gave {early}");
-    }
-    let sent = Arc::new(AtomicUsize::new(0));
-    let enough = Arc::new(AtomicBool::new(false));
-    let mut sender =
-        client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
-    trial.recorder.pieces_by_chance("the kernel cuts what is sent without a pause");
-    client.note("sends \"xxxx…\" without a newline, and reads all the time");
-    let sending = lack::spawn({
-        let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
-        move || {
-            while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
-                match sender.write(&CHUNK) {
-                    Ok(count) => _ = sent.fetch_add(count, SeqCst),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    // Refused or stuck: either shows at the reading side.
-                    Err(_) => break,
-                }
-            }
-            // The answer may still be on its way to a client that has said everything.
-            let _ = sender.shutdown(Shutdown::Write);
-        }
-    })?;
-    // Read in small steps: while bytes are still being taken, silence is not yet the answer.
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    let mut sent_before_answer = None;
-    let ending = loop {
-        let before = sent.load(SeqCst);
-        drop(client.stream().set_read_timeout(Some(trial.terms.limit)));
-        let read = client.stream().read(&mut buffer);
-        if read.is_ok() {
-            sent_before_answer.get_or_insert(sent.load(SeqCst));
-        }
-        match read {
-            Ok(0) => break Reply::End(Vec::new()),
-            Ok(count) => {
-                enough.store(true, SeqCst);
-                answer.extend_from_slice(&buffer[..count]);
-                if answer.len() > 2 * MOST {
-                    break Reply::Flood;
-                }
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                if sent.load(SeqCst) == before || sent.load(SeqCst) >= MOST {
-                    break Reply::Nothing(Vec::new(), trial.terms.limit);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break Reply::Reset(Vec::new()),
+fn endless_line(trial: &Trial<'_>) -> Judged {
+    let dialogue = &trial.terms.dialogue;
+    let lines = match dialogue.lines {
+        Some(_) => Some(trial.lines()?),
+        None => None,
+    };
+    let (beginning, repeated) = match (&dialogue.lines, &dialogue.endless) {
+        (Some(_), _) => (Vec::new(), b"x".to_vec()),
+        (None, Some(endless)) => endless.clone(),
+        (None, None) => {
+            skipped!("no request without an end is known: name one with --endless 'BEGINNING=>REPEATED'")
         }
     };
-    enough.store(true, SeqCst);
-    drop(client.stream().shutdown(Shutdown::Both));
-    let _ = sending.join();
-
-    let sent = sent.load(SeqCst);
-    let silent_to_the_last = sent_before_answer.is_some_and(|sent| sent >= MOST);
-    let sent = with_thousands(sent);
-    let said = Payload::new(&answer);
-    // An echo, or as much of its beginning as a reset left.
-    let echo = [&trial.lines()?.prefix[..], b"x"].concat();
-    let echoed = !answer.is_empty() && (answer.starts_with(&echo) || echo.starts_with(&answer));
-    client.note(format!("has sent {sent} bytes, received {said}, then {}", Trial::describe(&ending)));
-    match ending {
-        _ if echoed => falls!("took a line of {sent} bytes and echoed it: {said}"),
-        _ if silent_to_the_last => falls!("took {sent} bytes without a newline and said nothing"),
-        // Which of the two a client sees is chance: a reset is told to one thread, the other may read an end.
-        Reply::End(_) | Reply::Reset(_) if answer.is_empty() => {
-            Ok(format!("closed the connection after {sent} bytes without a newline, without saying why").into())
+    let chunk = repeated.repeat((64 * 1024 / repeated.len().max(1)).max(1));
+    let mut server = trial.start()?;
+    let flood = Flood::send(trial, &mut server, &beginning, &chunk)?;
+    let sent = with_thousands(flood.sent);
+    let said = Payload::new(&flood.answer);
+    if lines.is_some_and(|lines| flood.is_echo(lines)) {
+        // A server that answers a long line in pieces keeps none of it.
+        if flood.sent_before_answer.is_some_and(|sent| sent < ENDLESS / 16) && !dialogue.claimed {
+            return Err(Otherwise::differs(format!(
+                "it gave back the beginning of a line before its end: {said}. It has a bound, and a client can't tell such a piece \
+                 from an answer"
+            )));
         }
-        Reply::End(_) => Ok(format!("after {sent} bytes without a newline it answered {said} and closed").into()),
+        falls!("took a line of {sent} bytes and echoed it: {said}");
+    }
+    match flood.ending {
+        _ if flood.sent_before_answer.is_some_and(|sent| sent < ENDLESS) => {}
+        // Silent to the last.
+        _ if flood.sent >= ENDLESS => return silent(trial, &mut server, &flood, &beginning, &chunk),
+        Reply::Nothing(..) if flood.still_takes => {
+            let grown = flood.grown.unwrap_or(0);
+            if flood.sent > ENDLESS / 64 && grown > flood.sent / 2 {
+                falls!(
+                    "after {} s it still took bytes without an end, {sent} of them, and its memory had grown by {} KiB",
+                    FLOODING.as_secs(),
+                    with_thousands(grown / 1024)
+                );
+            }
+            skipped!("too slow to be judged: after {} s it still took bytes, {sent} of them", FLOODING.as_secs());
+        }
+        Reply::Nothing(..) if dialogue.lines.is_some() => {
+            return Err(trial.differs(format!("took {sent} bytes without a newline and said nothing")));
+        }
+        _ => {}
+    }
+    match flood.ending {
+        Reply::Flood => falls!("after {sent} bytes without an end it flooded the client: {said}"),
+        Reply::Nothing(..) if flood.answer.is_empty() => {
+            Ok(format!("took no more after {sent} bytes without an end").into())
+        }
+        // A missing end is for half-close to judge.
+        Reply::Nothing(..) => Ok(format!("after {sent} bytes without an end it answered {said}").into()),
+        // Which of the two a client sees is chance: a reset is told to one thread, the other may read an end.
+        _ if flood.answer.is_empty() => {
+            Ok(format!("closed the connection after {sent} bytes without an end, without saying why").into())
+        }
         Reply::Reset(_) => Ok(format!(
-            "after {sent} bytes without a newline it answered {said}; the connection was then reset, which the answer \
-             survived here but need not everywhere"
+            "after {sent} bytes without an end it answered {said}; the connection was then reset, which the answer survived \
+             here but need not everywhere"
         )
         .into()),
-        Reply::Flood => falls!("after {sent} bytes without a newline it flooded the client: {said}"),
-        _ if answer.is_empty() => falls!("took {sent} bytes without a newline and said nothing"),
-        _ => falls!("took {sent} bytes without a newline and after {said} neither went on nor closed"),
+        _ => Ok(format!("after {sent} bytes without an end it answered {said} and closed").into()),
+    }
+}
+
+/// Judges a server that has taken everything without a word: it may have kept it, or thrown it away.
+fn silent(trial: &Trial<'_>, server: &mut Running, first: &Flood, beginning: &[u8], chunk: &[u8]) -> Judged {
+    let sent = with_thousands(first.sent);
+    let is_lines = trial.terms.dialogue.lines.is_some();
+    if is_lines && trial.terms.dialogue.claimed {
+        falls!("took {sent} bytes without a newline and said nothing");
+    }
+    let Some(grown) = first.grown else {
+        let what = format!("took {sent} bytes without an end and said nothing; its memory can't be seen from here");
+        return Err(if is_lines { trial.differs(what) } else { Otherwise::skipped(what) });
+    };
+    let mib = |bytes: usize| format!("{} MiB", bytes / 1024 / 1024);
+    if grown >= first.sent / 2 {
+        // What a collector of garbage has not cleared away yet is no growth: it doesn't come a second time.
+        let second = Flood::send(trial, server, beginning, chunk).ok();
+        let Some(second) = second.filter(|second| second.sent > ENDLESS / 2) else {
+            return Err(Otherwise::differs(format!(
+                "took {sent} bytes without an end and said nothing, and its memory grew by {}. It serves no second client beside, so it may \
+                 keep them or only not have collected its garbage",
+                mib(grown)
+            )));
+        };
+        if let Some(again) = second.grown.filter(|&again| again >= second.sent / 2) {
+            falls!(
+                "took {sent} bytes without an end and said nothing, and its memory grew by {}; by {} for another client that did \
+                 the same",
+                mib(grown),
+                mib(again)
+            );
+        }
+    }
+    let what = format!("took {sent} bytes without an end and said nothing, and its memory grew by {}", mib(grown));
+    if is_lines {
+        return Err(Otherwise::differs(format!("{what}: it discards what is too long. Others say so, and close")));
+    }
+    Ok(what.into())
+}
+
+/// For how long bytes without an end are sent at most.
+const FLOODING: Duration = Duration::from_secs(20);
+
+/// What came of sending without an end. The client stays connected.
+struct Flood {
+    sent: usize,
+    /// How much was sent when the first byte of an answer came.
+    sent_before_answer: Option<usize>,
+    answer: Vec<u8>,
+    ending: Reply,
+    /// Whether the server was still taking bytes when the time was over.
+    still_takes: bool,
+    /// By how many bytes the server's memory had grown, if that can be seen.
+    grown: Option<usize>,
+    _client: Client,
+}
+
+impl Flood {
+    fn send(trial: &Trial<'_>, server: &mut Running, beginning: &[u8], chunk: &[u8]) -> Judged<Flood> {
+        const LOOK: Duration = Duration::from_millis(100);
+        // Bytes that are still on their way to the server may change its mind.
+        const LAST_WORD: Duration = Duration::from_secs(2);
+        const TO_THE_END: Duration = Duration::from_secs(3);
+
+        let mut client = trial.connect(server, "client 1")?;
+        if client.comes_within(LOOK) {
+            let early = Trial::describe(&client.line(LOOK));
+            skipped!("it speaks before it is asked ({early}); say what it says with --greeting");
+        }
+        let before = memory(server);
+        trial.recorder.pieces_by_chance("the kernel cuts what is sent without a pause");
+        client.note(format!("sends {} again and again, without an end, and reads all the time", Payload::new(chunk)));
+        let mut left = ENDLESS.div_ceil(chunk.len());
+        let (mut first, chunk) = (beginning.to_vec(), chunk.to_vec());
+        let sending = Sending::begin(&client, move || {
+            left = left.checked_sub(1)?;
+            Some([std::mem::take(&mut first), chunk.clone()].concat())
+        })?;
+        let grown = |server: &mut Running| {
+            let grown = memory(server)?.saturating_sub(before?);
+            usize::try_from(grown).ok()
+        };
+
+        let (mut answer, mut sent_before_answer) = (Vec::new(), None);
+        let (mut still_takes, mut most) = (false, None);
+        let began = Instant::now();
+        let (mut sent, mut moved) = (0, began);
+        let mut buffer = [0; 16 * 1024];
+        let mut until = began + FLOODING;
+        let _ = client.stream().set_read_timeout(Some(LOOK));
+        let mut sending = Some(sending);
+        let ending = loop {
+            let read = client.stream().read(&mut buffer);
+            if let Some(flow) = &sending {
+                if flow.sent() != sent {
+                    (sent, moved) = (flow.sent(), Instant::now());
+                }
+                most = most.max(grown(server));
+                if read.is_ok() {
+                    // At the first byte it stops and ends its side: the answer may still be on its way.
+                    sent_before_answer = Some(sent);
+                    sending = None;
+                    client.half_close();
+                    until = Instant::now() + TO_THE_END;
+                }
+            }
+            let now = Instant::now();
+            match read {
+                Ok(0) => break Reply::End(Vec::new()),
+                Ok(count) if answer.len() + count > 2 * ENDLESS => break Reply::Flood,
+                Ok(count) => answer.extend_from_slice(&buffer[..count]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break Reply::Reset(Vec::new()),
+            }
+            let patience = if sent >= ENDLESS { LAST_WORD } else { trial.terms.limit };
+            let stuck = sending.is_some() && now.duration_since(moved) > patience;
+            if stuck || now > until {
+                still_takes = sending.is_some() && !stuck;
+                break Reply::Nothing(Vec::new(), now.duration_since(moved));
+            }
+        };
+        drop(sending);
+        client.note(format!(
+            "has sent {} bytes, received {}, then {}",
+            with_thousands(sent),
+            Payload::new(&answer),
+            Trial::describe(&ending)
+        ));
+        Ok(Flood { sent, sent_before_answer, answer, ending, still_takes, grown: most, _client: client })
+    }
+
+    /// Whether the answer is an echo, or as much of its beginning as a reset left.
+    fn is_echo(&self, lines: &Lines) -> bool {
+        let echo = [&lines.prefix[..], b"x"].concat();
+        !self.answer.is_empty() && (self.answer.starts_with(&echo) || echo.starts_with(&self.answer))
     }
 }
 
 fn crlf(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    client.send(b"hi\r\n");
-    trial.expect_echo(&mut client, b"hi")?;
-    Ok("\"hi\\r\\n\" was answered as \"hi\\n\" would be".into())
+    if trial.lines()?.ends == b"\r\n" {
+        skipped!("it wants its lines to end with \\r\\n, and so they do");
+    }
+    let judged = (|| {
+        let mut server = trial.start()?;
+        let mut client = trial.connect(&mut server, "client 1")?;
+        client.send(b"hi\r\n");
+        trial.expect(&mut client, &trial.line(b"hi")).map_err(|other| {
+            trial.differs(format!(
+                "sent \"hi\\r\\n\": {other}. Node's readline and Go's Scanner drop the \\r, Python's readline keeps it"
+            ))
+        })?;
+        Ok("\"hi\\r\\n\" was answered as \"hi\\n\" would be".into())
+    })();
+    trial.unless_simpler(judged, "it doesn't answer \"hi\\n\" either; see withheld-answer", |trial, server| {
+        trial.in_turn(server, &["hi"])
+    })
 }
 
 fn not_utf8(trial: &Trial<'_>) -> Judged {
     const LINE: &[u8] = b"\xff\xfe caf\xe9";
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    client.send(&[LINE, b"\n"].concat());
-    let got = client.line(trial.terms.limit);
-    let sent = Payload::new(&[LINE, b"\n"].concat());
-    // An echo that was changed still has the part that is text.
-    let prefix = &trial.lines()?.prefix;
-    let is_echo = |answer: &[u8]| answer.starts_with(prefix) && answer.windows(4).any(|part| part == b" caf");
-    let how = match &got {
-        Reply::Line(answer) if *answer == trial.answer_to(LINE) => "was echoed as it is",
-        Reply::Line(answer) if !is_echo(answer) => "was refused with a text",
-        Reply::End(text) if !text.is_empty() && !is_echo(text) => "was refused with a text",
-        Reply::Line(_) => falls!("{sent} was changed to {}", Trial::describe(&got)),
-        _ => {
-            let fate = Trial::describe(&got);
-            falls!("{sent} was answered by {fate}");
+    let mut client = trial.connect(&mut server, "client 1")?;
+    let lines = trial.terms.dialogue.lines.as_ref().filter(|lines| !lines.bytewise);
+    let request = match lines {
+        Some(_) => trial.line(LINE).bytes,
+        None => [LINE, b"\r\n\0\x80 rubbish\r\n\r\n"].concat(),
+    };
+    let sent = Payload::new(&request);
+    client.send(&request);
+    let how = match lines {
+        Some(lines) => is_kept_or_refused(trial, &mut client, lines, &sent)?,
+        // Which answer is right nobody can say who doesn't know the protocol.
+        None => {
+            let (answer, ended) = client.take_until_pause(Duration::from_secs(1), Duration::from_millis(100));
+            match (answer.is_empty(), ended) {
+                (false, _) => "was answered",
+                (true, true) => "was answered by the end of the connection",
+                (true, false) => "was not answered",
+            }
         }
     };
     client.leave();
-    let mut next = server.connect("next client").map_err(unreachable)?;
-    trial.ask(&mut next, "hello").about("the next client")?;
-    Ok(format!("{sent} {how}, and the next client was served").into())
+    let judged = (|| {
+        let mut next = trial.connect(&mut server, "next client")?;
+        trial.ask(&mut next, "hello").with_obituary(&mut server).about(&format!("after {sent}, the next client"))?;
+        Ok(format!("{sent} {how}, and the next client was served").into())
+    })();
+    trial.unless_simpler(judged, "it doesn't serve a second client at all; see next-client", |trial, server| {
+        trial.in_turn(server, &["hello"])?;
+        trial.in_turn(server, &["hello"])
+    })
+}
+
+/// How a line that isn't UTF-8 was answered, as part of a sentence.
+fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sent: &Payload) -> Judged<&'static str> {
+    let request = trial.line(b"\xff\xfe caf\xe9");
+    let got = client.line(trial.terms.limit);
+    // An echo that was changed still has the part that is text.
+    let is_echo = |answer: &[u8]| answer.starts_with(&lines.prefix) && answer.windows(4).any(|part| part == b" caf");
+    match &got {
+        Reply::Line(answer) if request.is_answered_by(answer) => Ok("was echoed as it is"),
+        Reply::Line(answer) if !is_echo(answer) => Ok("was refused with a text"),
+        Reply::End(text) if !text.is_empty() && !is_echo(text) => Ok("was refused with a text"),
+        Reply::Line(_) => Err(trial.differs(format!("{sent} was changed to {}", Trial::describe(&got)))),
+        _ => Err(trial.differs(format!("{sent} was answered by {}", Trial::describe(&got)))),
+    }
 }
 
 fn withheld_answer(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(unreachable)?;
-        client.send(b"hello\n");
-        let expected = trial.answer_to(b"hello");
-        match client.line(patience) {
-            Reply::Line(answer) if answer == expected => {
+        let mut client = trial.connect(&mut server, "client 1")?;
+        let request = trial.request("hello");
+        let sent = Payload::new(&request.bytes);
+        client.send(&request.bytes);
+        match client.answer(patience, |got| request.check(got)) {
+            Reply::Line(answer) if request.is_answered_by(&answer) => {
                 return Ok(Silence::No("the answer came while the client kept its side open".into()));
             }
             Reply::Nothing(rest, _) if rest.is_empty() => {}
-            other => falls!("sent \"hello\\n\" and got {}", Trial::describe(&other)),
+            other => falls!("sent {sent} and got {}", Trial::describe(&other)),
         }
         if patience >= trial.terms.limit {
-            falls!("sent \"hello\\n\" and got nothing for {} s", patience.as_secs_f32());
+            falls!("sent {sent} and got nothing for {} s", patience.as_secs_f32());
         }
         client.half_close();
         let ended = Instant::now();
-        match client.line(trial.terms.limit) {
-            Reply::Line(answer) if answer == expected && ended.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
-                Otherwise::falls("the answer did not come until the client ended its side; then it came at once"),
-            )),
-            Reply::Line(answer) if answer == expected => Ok(Silence::Longer),
-            other => falls!("sent \"hello\\n\" and got {}", Trial::describe(&other)),
+        match client.answer(trial.terms.limit, |got| request.check(got)) {
+            Reply::Line(answer) if request.is_answered_by(&answer) && ended.elapsed() < Silence::SOON => {
+                Ok(Silence::UntilThen(Otherwise::falls(
+                    "the answer did not come until the client ended its side; then it came at once",
+                )))
+            }
+            // A server that takes the end for the wish to leave drops what it was still working on.
+            Reply::Line(_) | Reply::End(_) | Reply::Reset(_) => Ok(Silence::Longer),
+            other => falls!("sent {sent} and got {}", Trial::describe(&other)),
         }
     })
 }
 
 fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     const LINES: usize = 10_000;
-    let line = |number: usize| format!("line {number}");
+    trial.stays_open()?;
+    let dialogue = &trial.terms.dialogue;
+    if !dialogue.joined {
+        skipped!("it doesn't answer two requests that are sent together, which its protocol need not ask for");
+    }
+    let count =
+        if dialogue.lines.is_some() { LINES } else { MOST_REQUESTS - dialogue.setup.len().min(MOST_REQUESTS / 2) };
+    let judged = all_at_once(trial, count);
+    trial.unless_simpler(judged, ONE_ANSWER, |trial, server| trial.in_turn(server, &["one", "two"]))
+}
+
+fn all_at_once(trial: &Trial<'_>, count: usize) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    let mut sender =
-        client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
+    let mut client = trial.connect(&mut server, "client 1")?;
+    let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line {number}"))).collect();
+    let mut all = Some(joined(&requests));
+    let bytes = all.as_ref().map_or(0, Vec::len);
     trial.recorder.pieces_by_chance("the kernel cuts what is sent without a pause");
-    let all: String = (0..LINES).map(|number| line(number) + "\n").collect();
     client.note(format!(
-        "sends {} lines at once, {} bytes, and reads all the time",
-        with_thousands(LINES),
-        with_thousands(all.len())
+        "sends {} requests at once, {} bytes, and reads all the time",
+        with_thousands(count),
+        with_thousands(bytes)
     ));
-    let sending = lack::spawn(move || {
-        let _ = sender.write_all(all.as_bytes());
-        let _ = sender.shutdown(Shutdown::Write);
-    })?;
-    let judged = read_all(trial, &mut client, LINES, line);
-    // A server that has lost lines is let go on to its own end, not cut off in a write.
-    client.ends_within(Duration::from_secs(1));
-    drop(client.stream().shutdown(Shutdown::Both));
-    let _ = sending.join();
-    judged
+    let sending = Sending::begin(&client, move || all.take())?;
+    let read = read_all(trial, &mut client, &requests);
+    if read.is_err() {
+        // A server that has lost some is let go on to its own end, not cut off in a write.
+        client.ends_within(Duration::from_secs(1));
+    }
+    drop(sending);
+    Ok(format!("{} requests sent at once, {} bytes of answers in order", with_thousands(count), with_thousands(read?))
+        .into())
 }

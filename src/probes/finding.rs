@@ -182,6 +182,11 @@ impl Otherwise {
         Otherwise(Finding::skipped(why))
     }
 
+    /// Whether it says that the server does something otherwise than was expected.
+    pub(crate) fn accuses(&self) -> bool {
+        matches!(self.0.verdict, Verdict::Falls | Verdict::Differs)
+    }
+
     /// The same with this difference beside the sentence.
     pub(crate) fn showing(mut self, difference: Difference) -> Self {
         self.0.evidence.difference = Some(difference);

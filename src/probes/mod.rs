@@ -4,13 +4,17 @@
 //! `falls` is said only of an event that was observed, or after the full limit of 10 s. Where a shorter patience is
 //! used, it can only let a faulty server pass.
 
+mod any_bytes;
 mod ch1_start_up;
 mod ch2_accepting;
 mod ch3_crowding;
 mod ch4_messages;
 mod ch5_lines;
 mod ch6_stopping;
+mod deadlines;
+mod deaf_client;
 mod finding;
+mod sending;
 mod trial;
 
 pub use self::finding::{Difference, Evidence, Finding, Verdict};
@@ -106,7 +110,10 @@ static ALL: &[&[Probe]] = &[
     ch2_accepting::PROBES,
     ch3_crowding::PROBES,
     ch4_messages::PROBES,
+    any_bytes::PROBES,
     ch5_lines::PROBES,
+    deaf_client::PROBES,
+    deadlines::PROBES,
     ch6_stopping::PROBES,
 ];
 

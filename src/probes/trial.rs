@@ -28,13 +28,15 @@ pub struct Terms {
     pub crowd: usize,
     /// How long it may let a client be slow or silent. Without it, that is only measured.
     pub deadline: Option<Duration>,
+    /// What random conversations are made of. Without it, another each time.
+    pub seed: Option<u64>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
         // Whoever says nothing else claims the protocol of the course, as its own servers do.
         let dialogue = Dialogue { claimed: true, ..Dialogue::lines(Lines::of_the_course()) };
-        Terms { dialogue, limit: LIMIT, grace: Duration::from_secs(10), crowd: 64, deadline: None }
+        Terms { dialogue, limit: LIMIT, grace: Duration::from_secs(10), crowd: 64, deadline: None, seed: None }
     }
 }
 
@@ -73,7 +75,22 @@ impl<'a> Trial<'a> {
 
     /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
     pub(crate) fn connect(&self, server: &mut Running, name: &str) -> Judged<Client> {
-        let mut client = server.connect(name).map_err(unreachable)?;
+        self.connect_with(server, name, self.recorder, None)
+    }
+
+    /// The same for a client that writes to another recording, or has a small receive buffer.
+    pub(crate) fn connect_with(
+        &self,
+        server: &mut Running,
+        name: &str,
+        recorder: &Recorder,
+        receive_buffer: Option<usize>,
+    ) -> Judged<Client> {
+        let mut client = server.connect_with(name, recorder, receive_buffer).map_err(|why| {
+            // It has been reached before these probes began. That it isn't now is for the probes of the start to judge.
+            let runs = server.process().is_some_and(|process| process.exited().is_none());
+            if runs && !server.was_reached() { Otherwise::skipped(format!("{why:#}")) } else { unreachable(why) }
+        })?;
         let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
         if let Some(greeting) = greeting {
             let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
@@ -127,6 +144,35 @@ impl<'a> Trial<'a> {
         if self.terms.dialogue.claimed { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
     }
 
+    /// Gives a verdict unless it blames the server for what it does as well without that which the probe is about: the
+    /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at.
+    pub(crate) fn unless_simpler(
+        &self,
+        judged: Judged,
+        simpler: &str,
+        control: impl FnOnce(&Trial<'_>, &mut Running) -> Judged<()>,
+    ) -> Judged {
+        match judged {
+            Err(accusation) if accusation.accuses() => {
+                // What was seen is to be read without what is only made sure of.
+                let quiet = Recorder::new();
+                let trial = Trial::new(self.target, self.terms, &quiet);
+                let plain = trial.start().and_then(|mut server| control(&trial, &mut server));
+                Err(match plain {
+                    Ok(()) => accusation,
+                    Err(why) => Otherwise::skipped(format!("{simpler}: {why}")),
+                })
+            }
+            judged => judged,
+        }
+    }
+
+    /// Makes so many requests one after the other on one connection, as a control.
+    pub(crate) fn in_turn(&self, server: &mut Running, texts: &[&str]) -> Judged<()> {
+        let mut client = self.connect(server, "client")?;
+        texts.iter().try_for_each(|text| self.ask(&mut client, text))
+    }
+
     /// Sends a request and expects its answer.
     pub(crate) fn ask(&self, client: &mut Client, text: &str) -> Judged<()> {
         let request = self.request(text);
@@ -143,7 +189,12 @@ impl<'a> Trial<'a> {
     /// Expects that what came is the answer to this request.
     pub(crate) fn judge(&self, request: &Request, got: &Reply) -> Judged<()> {
         let expected = request.expected();
-        let wrong = || Otherwise::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(got)));
+        let shown = if expected.len() > 60 {
+            Payload::new(&expected).to_string()
+        } else {
+            format!("\"{}\"", escape(&expected))
+        };
+        let wrong = || Otherwise::falls(format!("expected {shown}, got {}", Self::describe(got)));
         match got {
             Reply::Line(answer) if request.is_answered_by(answer) => Ok(()),
             Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),

@@ -107,6 +107,9 @@ pub(crate) struct Arguments {
     /// How long it lets a client be slow or silent, in seconds. A client that is kept longer is then a fault
     #[arg(long, value_name = "SECONDS", value_parser = seconds(), help_heading = "Limits")]
     deadline: Option<u64>,
+    /// The seed that an any-bytes has told, to have the same conversation again
+    #[arg(long, value_name = "NUMBER", help_heading = "Probes")]
+    seed: Option<u64>,
 
     /// Print the findings as JSON
     #[arg(long, help_heading = "Output")]
@@ -222,6 +225,7 @@ impl Arguments {
             grace: Duration::from_secs(self.grace),
             crowd: self.crowd.into(),
             deadline: self.deadline.map(Duration::from_secs),
+            seed: self.seed,
             ..Terms::default()
         }
     }

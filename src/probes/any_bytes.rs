@@ -1,0 +1,279 @@
+//! Random conversations, compared with a model of the echo: what nobody has thought of asking.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use super::trial::{LONGEST, Trial, too_slow};
+use super::{Difference, Judged, Needs, Otherwise, Probe, skipped};
+use crate::dialogue::Lines;
+use crate::lab::client::{Client, Reply};
+use crate::lab::kernel;
+use crate::lab::recording::{Payload, Recorder, escape};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+
+pub(super) const PROBES: &[Probe] = &[Probe {
+    name: "any-bytes",
+    chapter: 4,
+    does: "Sends 200 random lines in writes that are split and joined anywhere; each must come back as it is, empty ones as well",
+    remedy: Some(
+        "Take off the end of the line and nothing else: no trimming, no special case for an empty line or a zero byte",
+    ),
+    needs: Needs::Address,
+    needs_echo: true,
+    runs_alone: false,
+    examine: any_bytes,
+}];
+
+/// How many lines each of the two conversations has.
+const LINES: usize = 100;
+/// The lengths of lines that are tried, to find one that the server takes.
+const LENGTHS: [usize; 5] = [4096, 1000, 500, 250, 80];
+
+/// For how long each write waits until the one before it has been read. Then they may meet on their way.
+const WAITING: Duration = Duration::from_secs(5);
+
+/// How this server takes lines, as far as other probes judge it.
+struct Model {
+    /// The longest line that was answered.
+    longest: usize,
+    /// What may stand at the end of a line.
+    ends: Vec<&'static [u8]>,
+    /// Whether a line is given back that isn't UTF-8.
+    any_byte: bool,
+}
+
+/// One line of a conversation.
+struct Line {
+    text: Vec<u8>,
+    ends: &'static [u8],
+}
+
+fn any_bytes(trial: &Trial<'_>) -> Judged {
+    let lines = trial.lines()?;
+    trial.stays_open()?;
+    let seed = trial.terms.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let judged = converse(trial, lines, seed);
+    let simpler = "it goes wrong with plain lines already; see split-message, joined-messages and next-client";
+    trial.unless_simpler(judged, simpler, plain_lines)
+}
+
+/// The control: two lines in one write, and one in two.
+fn plain_lines(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
+    let mut client = trial.connect(server, "client")?;
+    let (one, two) = (trial.line(b"one"), trial.line(b"two"));
+    client.send(&[&one.bytes[..], &two.bytes].concat());
+    trial.expect(&mut client, &one)?;
+    trial.expect(&mut client, &two)?;
+    let mut client = trial.connect(server, "client")?;
+    client.send(&one.bytes[..2]);
+    until_read(server, &client);
+    client.send(&one.bytes[2..]);
+    trial.expect(&mut client, &one)
+}
+
+fn converse(trial: &Trial<'_>, lines: &Lines, seed: u64) -> Judged {
+    let mut server = trial.start()?;
+    let quiet = Recorder::new();
+    let model = find_out(trial, &mut server, lines, &quiet)?;
+    let mut random = Random(seed);
+    trial.recorder.note(
+        "client 1",
+        format!(
+            "sends {LINES} lines of text, and {LINES} of any bytes, up to {} bytes long (seed {seed})",
+            model.longest
+        ),
+    );
+    let began = Instant::now();
+    let text: Vec<Line> = (0..LINES).map(|_| random.line(&model, Random::text)).collect();
+    exchange(trial, &mut server, &mut random, &text, &quiet, began)?
+        .map_or(Ok(()), |wrong| Err(wrong.judged(trial, seed, Otherwise::falls)))?;
+    let any: Vec<Line> = (0..LINES).map(|_| random.line(&model, Random::bytes)).collect();
+    exchange(trial, &mut server, &mut random, &any, &quiet, began)?
+        .map_or(Ok(()), |wrong| Err(wrong.judged(trial, seed, |evidence| trial.differs(evidence))))?;
+    trial.recorder.note("client 1", "has each of them back");
+    Ok(format!("{} random lines came back as they were (seed {seed})", 2 * LINES).into())
+}
+
+/// What stays out of the conversations because another probe is about it.
+fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines, quiet: &Recorder) -> Judged<Model> {
+    let mut answers = |bytes: &[u8], line: &[u8]| -> Judged<bool> {
+        let mut client = trial.connect_with(server, "client", quiet, None)?;
+        let request = trial.line(line);
+        client.send(bytes);
+        let reply = client.answer(trial.terms.limit.min(Duration::from_secs(3)), |got| request.check(got));
+        Ok(matches!(reply, Reply::Line(answer) if request.is_answered_by(&answer)))
+    };
+    let mut longest = None;
+    for length in LENGTHS {
+        let line = vec![b'x'; length];
+        if answers(&trial.line(&line).bytes, &line)? {
+            longest = Some(length);
+            break;
+        }
+    }
+    // A bound may count the end of the line.
+    let Some(longest) = longest.map(|longest| longest - 2) else {
+        skipped!("it doesn't answer a line of {} bytes; see withheld-answer", LENGTHS[LENGTHS.len() - 1]);
+    };
+    let mut ends = vec![lines.ends];
+    if lines.ends == b"\n" && answers(b"hi\r\n", b"hi")? {
+        ends.push(b"\r\n");
+    }
+    let any_byte = answers(&trial.line(b"\xff caf\xe9").bytes, b"\xff caf\xe9")?;
+    Ok(Model { longest, ends, any_byte })
+}
+
+/// A line that came back otherwise than the model says.
+struct Wrong {
+    number: usize,
+    sent: Vec<u8>,
+    expected: Vec<u8>,
+    got: Reply,
+}
+
+impl Wrong {
+    fn judged(&self, trial: &Trial<'_>, seed: u64, verdict: impl Fn(String) -> Otherwise) -> Otherwise {
+        let sent = if self.sent.len() > 60 {
+            Payload::new(&self.sent).to_string()
+        } else {
+            format!("\"{}\"", escape(&self.sent))
+        };
+        let got = Trial::describe(&self.got);
+        trial.recorder.note("client 1", format!("sends {sent} as line {} and gets {got}", self.number));
+        let verdict = verdict(format!(
+            "line {} of {LINES}, {sent}: expected {}, got {got} (seed {seed})",
+            self.number,
+            Payload::new(&self.expected)
+        ));
+        match &self.got {
+            Reply::Line(answer) => verdict.showing(Difference::between(&self.expected, answer)),
+            _ => verdict,
+        }
+    }
+}
+
+/// Sends these lines in writes that end anywhere, and takes each answer as soon as it is due. Gives the first that is wrong.
+fn exchange(
+    trial: &Trial<'_>,
+    server: &mut Running,
+    random: &mut Random,
+    lines: &[Line],
+    quiet: &Recorder,
+    began: Instant,
+) -> Judged<Option<Wrong>> {
+    let mut client = trial.connect_with(server, "client 1", quiet, None)?;
+    let stream: Vec<u8> = lines.iter().flat_map(|line| [&line.text[..], line.ends].concat()).collect();
+    let mut ends = lines.iter().scan(0, |at, line| {
+        *at += line.text.len() + line.ends.len();
+        Some(*at)
+    });
+    let mut due = ends.next();
+    let (mut at, mut number) = (0, 0);
+    while at < stream.len() {
+        if began.elapsed() > LONGEST {
+            return Err(too_slow(number));
+        }
+        let mut cut = (at + random.length(3000)).min(stream.len());
+        // Where it is thought of least.
+        if let Some(between) = stream[at..cut].windows(2).position(|pair| pair == b"\r\n").filter(|_| random.one_in(3))
+        {
+            cut = at + between + 1;
+        }
+        client.send(&stream[at..cut]);
+        at = cut;
+        while due.is_some_and(|end| end <= at) {
+            let Line { text, ends: end } = &lines[number];
+            let request = trial.line(text);
+            number += 1;
+            match client.answer(trial.terms.limit, |got| request.check(got)) {
+                Reply::Line(answer) if request.is_answered_by(&answer) => {}
+                got => {
+                    let sent = [&text[..], end].concat();
+                    return Ok(Some(Wrong { number, sent, expected: request.expected(), got }));
+                }
+            }
+            due = ends.next();
+        }
+        // On a machine with very many connections the kernel takes long to tell.
+        if due.is_some() && began.elapsed() < WAITING {
+            until_read(server, &client);
+        }
+    }
+    Ok(None)
+}
+
+/// Waits until the server has read all that was sent, so that it meets the next write by itself. Where that can't be seen,
+/// the writes may meet each other on their way.
+fn until_read(server: &Running, client: &Client) {
+    let own = client.stream().local_addr().ok();
+    let unread = || own.and_then(|own| kernel::unread(server.addr(), own)).unwrap_or(0);
+    wait_until(Duration::from_millis(200), || (unread() == 0).then_some(()));
+}
+
+/// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): the same for the same seed,
+/// everywhere and for ever.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 to one below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % (end.max(1) as u64)).unwrap_or(0)
+    }
+
+    fn byte_below(&mut self, end: usize) -> u8 {
+        self.below(end.min(256)).to_le_bytes()[0]
+    }
+
+    fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+
+    /// From 1 to `most`, and mostly little.
+    fn length(&mut self, most: usize) -> usize {
+        let most = if self.one_in(4) { most } else { most.min(12) };
+        1 + self.below(most)
+    }
+
+    fn line(&mut self, model: &Model, filling: fn(&mut Self, &Model, usize) -> Vec<u8>) -> Line {
+        let length = if self.one_in(6) { 0 } else { self.length(model.longest) };
+        let ends = model.ends[self.below(model.ends.len())];
+        Line { text: filling(self, model, length), ends }
+    }
+
+    /// Printable, with blanks only in the middle.
+    fn text(&mut self, _: &Model, length: usize) -> Vec<u8> {
+        let mut text: Vec<u8> = (0..length).map(|_| b' ' + self.byte_below(95)).collect();
+        for end in [0, length.saturating_sub(1)] {
+            if text.get(end) == Some(&b' ') {
+                text[end] = b'.';
+            }
+        }
+        text
+    }
+
+    /// Any bytes but the end of the line, those more often that mean something to somebody.
+    fn bytes(&mut self, model: &Model, length: usize) -> Vec<u8> {
+        const SPECIAL: &[u8] = b"\0\r\t \x0b\x0c\x1a\x1b\x7f\\%\"";
+        let highest = if model.any_byte { 256 } else { 128 };
+        let byte = |random: &mut Self| {
+            if random.one_in(3) { SPECIAL[random.below(SPECIAL.len())] } else { random.byte_below(highest) }
+        };
+        let mut bytes: Vec<u8> =
+            (0..length).map(|_| byte(self)).map(|byte| if byte == b'\n' { b' ' } else { byte }).collect();
+        // A \r before the end is a part of the end, or of the line: crlf's to judge.
+        while bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+        bytes
+    }
+}

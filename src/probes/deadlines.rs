@@ -1,0 +1,205 @@
+//! For how long a server lets one client be slow. None is no fault, unless the user says that there is a deadline.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::trial::Trial;
+use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
+use crate::lab::client::{Client, State};
+use crate::lab::wait::wait_until;
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "slow-reader",
+        chapter: 5,
+        does: "Asks for more than the connection holds and reads a byte a second; tells when the server has had enough",
+        remedy: Some("Give each write a timeout, or the whole answer a deadline"),
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: slow_reader,
+    },
+    Probe {
+        name: "slow-line",
+        chapter: 5,
+        does: "Sends a request a byte a second; tells when the server has had enough",
+        remedy: Some("Give a whole request a deadline: a timeout of each read begins anew with every byte"),
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: slow_line,
+    },
+    Probe {
+        name: "idle-limit",
+        chapter: 5,
+        does: "Connects and says nothing, and asks once and says nothing more; tells when the server has had enough",
+        remedy: Some("Give the wait for the next request a timeout, and close when it is over"),
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: idle_limit,
+    },
+];
+
+/// For how long a client is slow where no deadline was claimed. Most servers have none, or one of a minute.
+const WINDOW: Duration = Duration::from_secs(2);
+/// How much later than the claimed deadline a server may be.
+const LATE: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Trial<'_> {
+    /// For how long to be slow.
+    fn window(&self) -> Duration {
+        self.terms.deadline.map_or(WINDOW, |deadline| deadline + LATE)
+    }
+
+    /// What to say of a client that was `slow` and was let go after so long, or still wasn't.
+    fn judge_deadline(&self, slow: &str, after: Option<Duration>) -> Judged {
+        match (after, self.terms.deadline) {
+            (Some(after), Some(deadline)) => {
+                Ok(format!("{slow} was let go after {:.1} s (deadline {} s)", after.as_secs_f32(), deadline.as_secs())
+                    .into())
+            }
+            (None, Some(deadline)) => falls!(
+                "{slow} was still connected after {} s, though the deadline is said to be {} s",
+                self.window().as_secs(),
+                deadline.as_secs()
+            ),
+            (Some(after), None) => {
+                Err(Otherwise::note(format!("{slow} was let go after {:.1} s", after.as_secs_f32())))
+            }
+            (None, None) => Err(Otherwise::note(format!("none within {} s for {slow}", self.window().as_secs()))),
+        }
+    }
+}
+
+/// Does something once a second until the server has let the client go, and says after how long that was.
+fn until_let_go(window: Duration, client: &mut Client, mut each_second: impl FnMut(&mut Client)) -> Option<Duration> {
+    let began = Instant::now();
+    while began.elapsed() < window {
+        each_second(client);
+        let rest = SECOND.min(window.saturating_sub(began.elapsed()));
+        // A text, such as `408 Request Timeout`, is a farewell as good as the end.
+        if wait_until(rest, || (is_let_go(client)).then_some(())).is_some() {
+            return Some(began.elapsed());
+        }
+    }
+    None
+}
+
+fn is_let_go(client: &mut Client) -> bool {
+    client.state() != State::Open
+}
+
+fn slow_line(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = trial.connect(&mut server, "client 1")?;
+    if trial.terms.dialogue.lines.is_some() {
+        trial.lines()?;
+    }
+    // The last byte stays unsent, and a request of few bytes is sent more slowly.
+    let mut bytes = trial.request(&"x".repeat(4096)).bytes;
+    bytes.pop();
+    if bytes.is_empty() {
+        skipped!("a request of one byte can't be sent slowly");
+    }
+    let window = trial.window();
+    let every = usize::try_from(window.as_secs()).unwrap_or(usize::MAX).div_ceil(bytes.len()).max(1);
+    client.note(format!("sends a request a byte every {every} s"));
+    let mut seconds = 0;
+    let after = until_let_go(window, &mut client, |client| {
+        if seconds % every == 0 {
+            if let Some(byte) = bytes.get(seconds / every) {
+                let _ = client.stream().write_all(&[*byte]);
+            }
+        }
+        seconds += 1;
+    });
+    trial.judge_deadline("a client that sends a byte a second", after)
+}
+
+fn idle_limit(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut asked = if trial.terms.dialogue.one_request {
+        None
+    } else {
+        let mut client = trial.connect(&mut server, "client 1")?;
+        trial.ask(&mut client, "hello").map_err(|other| {
+            Otherwise::skipped(format!(
+                "no silence can be timed, since a request went wrong ({other}); see withheld-answer"
+            ))
+        })?;
+        Some(client)
+    };
+    // One that ends each connection after an answer leaves only this to be timed.
+    if asked.as_mut().is_some_and(|client| client.ends_within(Duration::from_millis(100))) {
+        asked = None;
+    }
+    let answered = asked.is_some();
+    let Ok(mut silent) = trial.connect(&mut server, "client 2") else {
+        skipped!("no second client can connect; see next-client");
+    };
+    let (began, window) = (Instant::now(), trial.window());
+    let mut after = [None, None];
+    wait_until(window, || {
+        for (after, client) in after.iter_mut().zip([Some(&mut silent), asked.as_mut()]) {
+            if after.is_none() && client.is_some_and(is_let_go) {
+                *after = Some(began.elapsed());
+            }
+        }
+        (after[0].is_some() && (after[1].is_some() || !answered)).then_some(())
+    });
+    let never = trial.judge_deadline("a client that never says anything", after[0]);
+    if !answered {
+        return never;
+    }
+    let no_more = trial.judge_deadline("a client that is silent after an answer", after[1]);
+    match (never, no_more) {
+        (Ok(never), Ok(no_more)) => Ok(format!("{never}; {no_more}").into()),
+        (Err(never), Err(no_more)) => Err(never.reword(|never| format!("{never}; {no_more}"))),
+        (Err(falls), Ok(_)) | (Ok(_), Err(falls)) => Err(falls),
+    }
+}
+
+fn slow_reader(trial: &Trial<'_>) -> Judged {
+    const WINDOW_OF_THE_CONNECTION: usize = 4096;
+    const MOST: usize = 32 * 1024 * 1024;
+    const FILLING: Duration = Duration::from_secs(5);
+
+    trial.stays_open()?;
+    let mut server = trial.start()?;
+    let client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW_OF_THE_CONNECTION))?;
+    let asked: Vec<u8> = (0..32).flat_map(|_| trial.request(&"x".repeat(499)).bytes).collect();
+    client.note("asks until the connection takes no more, and reads a byte a second");
+    let _ = client.stream().set_write_timeout(Some(Duration::from_millis(500)));
+    let (began, mut sent) = (Instant::now(), 0);
+    loop {
+        match client.stream().write(&asked[sent % asked.len()..]) {
+            Ok(count) => sent += count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => skipped!("it ended the connection while requests were still coming; see pipelined-lines"),
+        }
+        if sent > MOST || began.elapsed() > FILLING {
+            skipped!(
+                "it took {} MiB without waiting for a client that reads nothing; see deaf-client",
+                sent / 1024 / 1024
+            );
+        }
+    }
+    let _ = client.stream().set_read_timeout(Some(Duration::from_millis(100)));
+    let mut ended = false;
+    let (window, began) = (trial.window(), Instant::now());
+    let mut read = Instant::now();
+    // What has come is not to be taken here, so the end can't be seen behind it. But a server that lets go of a client
+    // whose requests lie unread resets the connection, which shows at once.
+    let after = wait_until(window, || {
+        if read.elapsed() > SECOND {
+            read = Instant::now();
+            ended |= matches!(client.stream().read(&mut [0]), Ok(0));
+        }
+        ended |= client.stream().take_error().is_ok_and(|error| error.is_some());
+        ended.then(|| began.elapsed())
+    });
+    trial.judge_deadline("a client that reads a byte a second", after)
+}
