@@ -44,6 +44,16 @@ pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
     (!listeners.is_empty()).then(|| listeners.iter().any(holds))
 }
 
+/// Whether every thread of a process is halted, as SIGSTOP does it.
+pub fn is_halted(pid: u32) -> Option<bool> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // The state stands behind the program's name, which may hold anything (proc(5)).
+    let is_halted =
+        |stat: String| stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'));
+    Some(stats.map(is_halted).all(|halted| halted))
+}
+
 /// How many processes that this one started have ended without being waited for.
 pub fn zombies(pid: u32) -> Option<usize> {
     let is_zombie = |stat: String| {

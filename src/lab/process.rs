@@ -117,6 +117,22 @@ impl Process {
         platform::terminate(&self.child)
     }
 
+    /// Halts it and its process group: SIGSTOP.
+    ///
+    /// # Errors
+    /// The system's own; everywhere but on Unix, that there is no such signal.
+    pub fn halt(&self) -> io::Result<()> {
+        platform::halt_group(self.child.id(), true)
+    }
+
+    /// Lets it and its process group go on after `halt`: SIGCONT.
+    ///
+    /// # Errors
+    /// As `halt`.
+    pub fn go_on(&self) -> io::Result<()> {
+        platform::halt_group(self.child.id(), false)
+    }
+
     /// Ends the process at once, and not its children.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -171,6 +187,12 @@ mod platform {
         kill_process(Pid::from_child(child), Signal::TERM).is_ok()
     }
 
+    pub(super) fn halt_group(leader: u32, halt: bool) -> std::io::Result<()> {
+        let signal = if halt { Signal::STOP } else { Signal::CONT };
+        let leader = leader.try_into().ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(kill_process_group(leader, signal)?)
+    }
+
     pub(super) fn kill_group(leader: u32) {
         if let Some(leader) = leader.try_into().ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(leader, Signal::KILL);
@@ -188,6 +210,10 @@ mod platform {
 
     pub(super) fn terminate(_child: &Child) -> bool {
         false
+    }
+
+    pub(super) fn halt_group(_leader: u32, _halt: bool) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn kill_group(leader: u32) {

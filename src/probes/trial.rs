@@ -73,6 +73,12 @@ impl<'a> Trial<'a> {
     /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
     pub(crate) fn connect(&self, server: &mut Running, name: &str) -> Judged<Client> {
         let mut client = server.connect(name).map_err(unreachable)?;
+        self.greet(&mut client, name)?;
+        Ok(client)
+    }
+
+    /// Hears the greeting, and says what has to be said first.
+    pub(crate) fn greet(&self, client: &mut Client, name: &str) -> Judged<()> {
         let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
         if let Some(greeting) = greeting {
             let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
@@ -84,9 +90,9 @@ impl<'a> Trial<'a> {
         for step in setup {
             let request = step.fill(self.number().to_string().as_bytes());
             client.send(&request.bytes);
-            self.expect(&mut client, &request).about("at the beginning of the connection")?;
+            self.expect(client, &request).about("at the beginning of the connection")?;
         }
-        Ok(client)
+        Ok(())
     }
 
     fn number(&self) -> usize {

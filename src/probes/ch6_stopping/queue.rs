@@ -1,0 +1,86 @@
+//! Clients that have connected, and that the server hasn't accepted yet.
+
+use std::time::Duration;
+
+use super::super::trial::Trial;
+use super::{claims_lines, go_on, halt, is_accepted, is_more_than_killed, stop};
+use crate::dialogue::Request;
+use crate::lab::client::Client;
+use crate::lab::kernel;
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Judged, Otherwise, skipped};
+
+/// How often it is tried: who waits in the queue may be served by chance.
+const ROUNDS: usize = 3;
+
+/// How many clients wait, if the server's queue takes so many.
+const CLIENTS: usize = 5;
+
+pub(super) fn serves_queue(trial: &Trial<'_>) -> Judged {
+    let dialogue = &trial.terms.dialogue;
+    if dialogue.greeting.is_some() || !dialogue.setup.is_empty() {
+        skipped!("a client has to hear the server before it asks, and hears nothing in the accept queue");
+    }
+    let mut served = 0;
+    for _ in 0..ROUNDS {
+        served += serves_one_queue(trial)?;
+    }
+    Ok(format!("{served} clients were connected and not yet accepted at the signal, and all were answered").into())
+}
+
+fn serves_one_queue(trial: &Trial<'_>) -> Judged<usize> {
+    let mut server = trial.start()?;
+    let mut first = trial.connect(&mut server, "client 1")?;
+    trial.ask(&mut first, "hello")?;
+    first.leave();
+    is_accepted(&server);
+    halt(trial, &mut server)?;
+    let waiting = fill_queue(trial, &server)?;
+    stop(trial, &mut server, &mut [])?;
+    go_on(trial, &mut server);
+    let count = waiting.len();
+    for (mut client, request) in waiting {
+        if let Err(instead) = trial.expect(&mut client, &request) {
+            return Err(reset_in_queue(trial, &mut server, count, &instead));
+        }
+    }
+    Ok(count)
+}
+
+/// Connects clients that ask, as many as the kernel lets wait.
+fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Request)>> {
+    let mut waiting = Vec::new();
+    while waiting.len() < CLIENTS {
+        let name = format!("client {}", waiting.len() + 2);
+        // A full queue leaves the attempt unanswered.
+        let patience = Duration::from_millis(500);
+        let Ok(mut client) = Client::connect(server.addr(), &name, trial.recorder, patience) else { break };
+        let is_counted =
+            || kernel::accept_queue(server.addr()).is_some_and(|queued| queued > waiting.len()).then_some(());
+        if wait_until(patience, is_counted).is_none() {
+            break;
+        }
+        let request = trial.request(&name);
+        client.send(&request.bytes);
+        waiting.push((client, request));
+    }
+    if waiting.is_empty() {
+        skipped!("no client was seen to wait in the accept queue of the halted server");
+    }
+    trial.kernel(format!("{} clients wait in the accept queue", waiting.len()));
+    Ok(waiting)
+}
+
+fn reset_in_queue(trial: &Trial<'_>, server: &mut Running, count: usize, instead: &Otherwise) -> Otherwise {
+    if let Err(skipped) = is_more_than_killed(trial, server) {
+        return skipped;
+    }
+    let what = format!(
+        "{count} clients were connected, had asked, and were not yet accepted at the signal; of one of them: {instead}"
+    );
+    if claims_lines(trial) {
+        return Otherwise::falls(what);
+    }
+    Otherwise::differs(format!("{what}. Go, Node and Java reset some of such clients, others accept them all first"))
+}
