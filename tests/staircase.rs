@@ -32,7 +32,10 @@ fn each_step_holds_against_the_probes_of_its_chapter_and_of_those_before() {
     for (name, verdicts) in EXPECTED.iter().copied() {
         let probe = probes::find(name).expect("there is such a probe");
         let first = usize::from(probe.chapter) - 1;
-        assert!(verdicts[first..].iter().all(|&verdict| verdict == Verdict::Holds), "{name}");
+        // Some ask for more than the course's servers speak.
+        let is_of_the_course = verdicts.iter().any(|&verdict| verdict != Verdict::Skipped);
+        let holds = verdicts[first..].iter().all(|&verdict| verdict == Verdict::Holds);
+        assert!(holds || !is_of_the_course, "{name}");
     }
 }
 

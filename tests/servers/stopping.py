@@ -1,10 +1,10 @@
-"""An echo server that stops as it should, and can be given one fault: stopping.py ADDR [FAULT].
+"""An echo server that stops as it should, and can be given one fault: stopping.py ADDR [FAULT [GRACE]].
 
-A line that begins with "slow" is answered after a second. The grace time is 2 s.
+A line that begins with "slow" is answered after a second. The grace time is 2 s unless it is given.
 """
 import os, selectors, signal, socket, sys, time
 
-GRACE = 2
+GRACE = int(sys.argv[3]) if len(sys.argv) > 3 else 2
 fault = sys.argv[2] if len(sys.argv) > 2 else "none"
 started = time.monotonic()
 stopping = False

@@ -29,9 +29,10 @@ fn quiet(trial: &Trial<'_>) -> Judged<Running> {
 pub(super) fn stops_when_quiet(trial: &Trial<'_>) -> Judged {
     let mut server = quiet(trial)?;
     stop(trial, &mut server, &mut [])?;
-    let Some(status) = exits(&mut server, trial.terms.grace) else {
+    let limit = trial.terms.limit.max(trial.terms.grace);
+    let Some(status) = exits(&mut server, limit) else {
         is_heard(&mut server)?;
-        falls!("with nobody connected, and nobody who connects, it still ran {} s later", trial.terms.grace.as_secs());
+        falls!("with nobody connected, and nobody who connects, it still ran {} s later", limit.as_secs());
     };
     is_more_than_killed(trial, &mut server)?;
     trial.recorder.note("server", format!("ends with {status}"));
@@ -62,7 +63,7 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     }
     let ended = kept.state() == State::Ended;
     // A server that the signal kills ends its connections and its listener one after the other, in either order.
-    if ended && (refuses || after < Duration::from_secs(1)) {
+    if ended && after < Duration::from_secs(1) {
         return Err(unfinished(trial, &mut server, "the client in the middle of a request was disconnected"));
     }
     is_heard(&mut server)?;

@@ -12,7 +12,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::trial::{Trial, refuses_within};
+use super::trial::{Trial, refuses_within, require_no_wrapper};
 use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, State};
@@ -203,6 +203,18 @@ fn claims_lines(trial: &Trial<'_>) -> bool {
 
 /// Sends the stop signal. These clients must still be connected: one that isn't tells nothing of stopping.
 fn stop(trial: &Trial<'_>, server: &mut Running, clients: &mut [&mut Client]) -> Judged<()> {
+    can_be_stopped(server)?;
+    send_stop(trial, server, clients)
+}
+
+/// Expects that a signal reaches the server. The table of sockets that this looks into may be long.
+fn can_be_stopped(server: &mut Running) -> Judged<()> {
+    require_no_wrapper(server)?;
+    is_heard(server)
+}
+
+/// Sends the stop signal at once, to a server that can be stopped.
+fn send_stop(trial: &Trial<'_>, server: &mut Running, clients: &mut [&mut Client]) -> Judged<()> {
     if clients.iter_mut().any(|client| client.state() == State::Ended) {
         let before = "a client that had been served was disconnected before the signal already";
         if claims_lines(trial) {
@@ -210,47 +222,35 @@ fn stop(trial: &Trial<'_>, server: &mut Running, clients: &mut [&mut Client]) ->
         }
         skipped!("{before}, so this tells nothing of stopping");
     }
-    is_heard(server)?;
-    trial.ask_to_stop("probe", server)
+    trial.send_stop("probe", server)
 }
 
-/// Expects that the stop signal isn't kept from the server by how it was started: ignored, or blocked and so still
-/// pending (proc(5)).
+/// Expects that the stop signal isn't kept from the server by how it was started. Where that can't be seen, it isn't.
 fn is_heard(server: &mut Running) -> Judged<()> {
-    let Some(status) = server.id().and_then(|id| std::fs::read_to_string(format!("/proc/{id}/status")).ok()) else {
-        return Ok(());
-    };
-    let signal = stop_signal(server);
-    let has = |set: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'));
-        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & (1 << (signal - 1)) != 0)
-    };
-    if has("SigIgn") {
-        skipped!(
-            "its process ignores the signal (SigIgn in /proc). Start it without nohup or trap, or say --stop SIGNAL"
-        );
+    let Some(process) = server.process() else { return Ok(()) };
+    let stop = process.stop_signal();
+    if process.ignores(stop).is_ok_and(|ignores| ignores) {
+        skipped!("its process ignores {stop} (SigIgn in /proc). Start it without trap, or say --stop SIGNAL");
     }
-    if has("SigPnd") || has("ShdPnd") {
-        skipped!(
-            "its process blocks the signal (SigBlk in /proc) and doesn't take it. Start it with no signal blocked"
-        );
+    if process.leaves_pending(stop).is_ok_and(|pending| pending) {
+        skipped!("its process blocks {stop} and doesn't take it (ShdPnd in /proc). Start it with no signal blocked");
     }
     Ok(())
 }
 
-/// The number of the stop signal.
-fn stop_signal(_server: &mut Running) -> i32 {
-    15
-}
-
 /// Whether this is an end by the stop signal itself, or the status that says so: 128 and its number.
 fn is_by_the_signal(server: &mut Running, status: ExitStatus) -> bool {
-    let signal = stop_signal(server);
     #[cfg(unix)]
-    let by = std::os::unix::process::ExitStatusExt::signal(&status);
+    {
+        use std::os::unix::process::ExitStatusExt;
+        let stop = server.process().map(|process| process.stop_signal().number());
+        stop.is_some() && (status.signal() == stop || status.code().map(|code| code - 128) == stop)
+    }
     #[cfg(not(unix))]
-    let by = None;
-    by == Some(signal) || status.code() == Some(128 + signal)
+    {
+        let _ = (server, status);
+        false
+    }
 }
 
 /// How the process ended, if the signal simply killed it. One that takes its time for that is no such.
