@@ -153,14 +153,16 @@ impl Staircase {
         let heads = self.steps.map(|step| step.splitn(3, '_').collect::<Vec<_>>());
         for part in 0..2 {
             let cells: String = heads.iter().map(|head| format!("{:9}", head[part])).collect();
-            let _ = writeln!(table, "{:23}{BOLD}{}{BOLD:#}", "", cells.trim_end());
+            let _ = writeln!(table, "{:26}{BOLD}{}{BOLD:#}", "", cells.trim_end());
         }
         let mut chapter = 0;
-        for row in &self.probes {
+        // Not those that ask for more than the steps speak.
+        let is_judged = |row: &&Row| row.findings.iter().any(|finding| finding.verdict != Skipped);
+        for row in self.probes.iter().filter(is_judged) {
             let number = if row.chapter == chapter { " ".to_owned() } else { row.chapter.to_string() };
             chapter = row.chapter;
             let style = if row.headline { BOLD } else { Style::new() };
-            let _ = write!(table, "{number}  {style}{:18}{style:#}", row.name);
+            let _ = write!(table, "{number}  {style}{:21}{style:#}", row.name);
             let _ = write!(table, "{}", if row.headline { "*" } else { " " });
             for finding in &row.findings {
                 let word = match finding.verdict {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::super::trial::{Trial, refuses_within};
 use super::{
-    InProgress, WITHOUT_FINISHING, has_begun, is_by_the_signal, is_heard, is_more_than_killed, stays, stop, unfinished,
+    InProgress, WITHOUT_FINISHING, is_by_the_signal, is_heard, is_more_than_killed, just_killed, lets_finish, stays,
+    stop, unfinished,
 };
 use crate::lab::client::State;
 use crate::lab::recording::Recorder;
@@ -173,28 +174,17 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>) -> Judged<(ExitStatus, Duration)
             "the process ended with {status}, but another one still holds the connection of the client that never finishes"
         );
     }
-    if !refuses {
-        is_graceful(trial)?;
-    }
-    Ok((status, after))
-}
-
-/// For a server that goes on accepting: a client that finishes, though late, is answered.
-fn is_graceful(trial: &Trial<'_>) -> Judged<()> {
-    let mut server = trial.start()?;
-    let mut late = InProgress::begin(trial, &mut server, "client 1")?;
-    stop(trial, &mut server, &mut [&mut late.client])?;
-    has_begun(&server, &mut late.client);
-    match late.finish(trial) {
-        Ok(()) => Ok(()),
-        Err(_) if trial.terms.dialogue.lines.is_none() => {
-            skipped!("it drops half a request, which is for finishes-line to tell")
+    // One that went on accepting has shown nothing yet.
+    if !refuses && !lets_finish(trial)? {
+        if trial.terms.dialogue.lines.is_none() {
+            skipped!("it drops half a request, which is for finishes-line to tell");
         }
-        Err(_) => falls!(
+        falls!(
             "{WITHOUT_FINISHING}: its process went on for a moment, and then it disconnected the client in the middle of a \
              line, which was not answered"
-        ),
+        );
     }
+    Ok((status, after))
 }
 
 /// How long after the signal the process ends, if the client finishes and leaves.
@@ -234,16 +224,14 @@ pub(super) fn clean_exit(trial: &Trial<'_>) -> Judged {
 /// An end by the very signal is what a JVM can't avoid, and others choose. A client in the middle of a line tells whether
 /// more was done than that.
 fn ends_by_the_signal(trial: &Trial<'_>, status: ExitStatus) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = InProgress::begin(trial, &mut server, "client 1")?;
-    stop(trial, &mut server, &mut [&mut client.client])?;
-    has_begun(&server, &mut client.client);
-    if client.finish(trial).is_ok() {
+    if lets_finish(trial)? {
         return Err(Otherwise::differs(format!(
             "with nobody connected, it ended with {status}, by the very signal; a client in the middle of a request was \
              served to its end. A JVM can't do otherwise, uvicorn does it on purpose, and systemd takes it for a clean end"
         )));
     }
-    is_more_than_killed(trial, &mut server)?;
+    if let Some(why) = just_killed(trial, status) {
+        return Err(why);
+    }
     falls!("with nobody connected, it ended with {status} instead of status 0, and a request in progress was cut off")
 }

@@ -259,21 +259,37 @@ fn killed(server: &mut Running) -> Option<ExitStatus> {
     is_by_the_signal(server, status).then_some(status)
 }
 
-/// Expects that there is a stop to examine. A server that the signal simply kills is told so by finishes-line, once,
-/// unless the user says that it is more than that.
+/// The reason of the other probes where the signal simply kills a server and the user doesn't claim that it is more than
+/// that: finishes-line says so, once.
+fn just_killed(trial: &Trial<'_>, status: ExitStatus) -> Option<Otherwise> {
+    let why = format!("the signal simply ends it ({status}), as finishes-line says: there is no stop to examine");
+    (!trial.terms.dialogue.claimed).then(|| Otherwise::skipped(why))
+}
+
+/// Expects that there is a stop to examine.
 fn is_more_than_killed(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
-    match killed(server) {
-        Some(status) if !trial.terms.dialogue.claimed => {
-            skipped!("the signal simply ends it ({status}), as finishes-line says: there is no stop to examine")
-        }
+    match killed(server).and_then(|status| just_killed(trial, status)) {
+        // A JVM ends like that even after a clean stop.
+        Some(why) if !lets_finish(trial).unwrap_or(false) => Err(why),
         _ => Ok(()),
     }
 }
 
+/// Whether a server that is told to stop lets a client finish that is in the middle of a request.
+fn lets_finish(trial: &Trial<'_>) -> Judged<bool> {
+    let mut server = trial.start()?;
+    let mut late = InProgress::begin(trial, &mut server, "client 1")?;
+    stop(trial, &mut server, &mut [&mut late.client])?;
+    // A process that takes a moment to die goes on for so long, and refuses nobody.
+    let patience = (trial.terms.grace / 2).clamp(TO_BEGIN, TO_BEGIN * 3);
+    refuses_within(&server, patience, &Recorder::new(), || late.client.state() == State::Ended);
+    Ok(late.finish(trial).is_ok())
+}
+
 /// What is to be said of a server that cut off a client in the middle of a request, where that is not the question.
 fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise {
-    if let Err(skipped) = is_more_than_killed(trial, server) {
-        return skipped;
+    if let Some(why) = killed(server).and_then(|status| just_killed(trial, status)) {
+        return why;
     }
     if trial.terms.dialogue.lines.is_none() {
         return Otherwise::skipped(format!("half a request was dropped, which is for finishes-line to tell: {what}"));

@@ -23,13 +23,31 @@ pub(super) fn serves_queue(trial: &Trial<'_>) -> Judged {
         skipped!("a client has to hear the server before it asks, and hears nothing in the accept queue");
     }
     let mut served = 0;
+    let mut lost = 0;
     for _ in 0..ROUNDS {
-        served += serves_one_queue(trial)?;
+        match serves_one_queue(trial)? {
+            Served::All(count) => served += count,
+            // Once, a busy machine may have used up the grace time of a right server.
+            Served::Not(why) => {
+                lost += 1;
+                if lost > 1 {
+                    return Err(why);
+                }
+            }
+        }
     }
-    Ok(format!("{served} clients were connected and not yet accepted at the signal, and all were answered").into())
+    Ok(format!("{served} clients were connected and not yet accepted at the signal, and were answered").into())
 }
 
-fn serves_one_queue(trial: &Trial<'_>) -> Judged<usize> {
+/// What has become of those who waited.
+enum Served {
+    /// So many were answered.
+    All(usize),
+    /// One was not.
+    Not(Otherwise),
+}
+
+fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     let mut server = trial.start()?;
     let mut first = trial.connect(&mut server, "client 1")?;
     trial.ask(&mut first, "hello")?;
@@ -42,10 +60,10 @@ fn serves_one_queue(trial: &Trial<'_>) -> Judged<usize> {
     let count = waiting.len();
     for (mut client, request) in waiting {
         if let Err(instead) = trial.expect(&mut client, &request) {
-            return Err(reset_in_queue(trial, &mut server, count, &instead));
+            return reset_in_queue(trial, &mut server, count, &instead).map(Served::Not);
         }
     }
-    Ok(count)
+    Ok(Served::All(count))
 }
 
 /// Connects clients that ask, as many as the kernel lets wait.
@@ -70,15 +88,16 @@ fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Reques
     Ok(waiting)
 }
 
-fn reset_in_queue(trial: &Trial<'_>, server: &mut Running, count: usize, instead: &Otherwise) -> Otherwise {
-    if let Err(skipped) = is_more_than_killed(trial, server) {
-        return skipped;
-    }
+fn reset_in_queue(trial: &Trial<'_>, server: &mut Running, count: usize, instead: &Otherwise) -> Judged<Otherwise> {
+    is_more_than_killed(trial, server)?;
     let what = format!(
         "{count} clients were connected, had asked, and were not yet accepted at the signal; of one of them: {instead}"
     );
-    if claims_lines(trial) {
-        return Otherwise::falls(what);
-    }
-    Otherwise::differs(format!("{what}. Go, Node and Java reset some of such clients, others accept them all first"))
+    Ok(if claims_lines(trial) {
+        Otherwise::falls(what)
+    } else {
+        Otherwise::differs(format!(
+            "{what}. Go, Node and Java reset some of such clients, others accept them all first"
+        ))
+    })
 }
