@@ -262,7 +262,7 @@ fn killed(server: &mut Running) -> Option<ExitStatus> {
 /// The reason of the other probes where the signal simply kills a server and the user doesn't claim that it is more than
 /// that: finishes-line says so, once.
 fn just_killed(trial: &Trial<'_>, status: ExitStatus) -> Option<Otherwise> {
-    let why = format!("the signal simply ends it ({status}), as finishes-line says: there is no stop to examine");
+    let why = format!("the signal simply ends it ({status}), so there is no stop to examine");
     (!trial.terms.dialogue.claimed).then(|| Otherwise::skipped(why))
 }
 
