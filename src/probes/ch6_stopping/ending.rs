@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::super::trial::{Trial, refuses_within};
 use super::{
-    InProgress, WITHOUT_FINISHING, is_by_the_signal, is_heard, is_more_than_killed, just_killed, lets_finish, stays,
-    stop, unfinished,
+    InProgress, WITHOUT_FINISHING, is_by_the_signal, is_heard, is_more_than_killed, just_killed, killed, lets_finish,
+    stays, stop, unfinished,
 };
 use crate::lab::client::State;
 use crate::lab::recording::Recorder;
@@ -64,7 +64,8 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     }
     let ended = kept.state() == State::Ended;
     // A server that the signal kills ends its connections and its listener one after the other, in either order.
-    if ended && after < Duration::from_secs(1) {
+    let is_killed = killed(&mut server).is_some();
+    if ended && (is_killed || after < Duration::from_secs(1)) {
         return Err(unfinished(trial, &mut server, "the client in the middle of a request was disconnected"));
     }
     is_heard(&mut server)?;

@@ -47,6 +47,13 @@ enum Half {
 }
 
 fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
+    match half {
+        Half::Read => {}
+        Half::ReadByAnOldServer => {
+            trial.recorder.note("probe", "once more, with a server that is older than its grace time")
+        }
+        Half::Unread => trial.recorder.note("probe", "once more, with the half still unread at the signal"),
+    }
     let mut server = trial.start()?;
     let mut half_sent = InProgress::ready(trial, &mut server, "client 1")?;
     match half {
@@ -54,7 +61,6 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
             half_sent.send_half(trial);
             all_is_read(trial, &server, &half_sent.client);
             if half == Half::ReadByAnOldServer {
-                trial.recorder.note("probe", "waits until the server has run for longer than its grace time");
                 server
                     .process()
                     .and_then(|process| process.exits_within(trial.terms.grace + Duration::from_millis(200)));
