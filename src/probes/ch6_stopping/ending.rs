@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::super::trial::{Trial, refuses_within};
 use super::{
-    InProgress, WITHOUT_FINISHING, is_by_the_signal, is_heard, is_more_than_killed, just_killed, killed, lets_finish,
-    stays, stop, unfinished,
+    InProgress, WITHOUT_FINISHING, before_the_stop, is_by_the_signal, is_heard, is_more_than_killed, just_killed,
+    killed, lets_finish, stays, stop, unfinished,
 };
 use crate::lab::client::State;
 use crate::lab::recording::Recorder;
@@ -20,8 +20,8 @@ use crate::probes::{Judged, Otherwise, falls, skipped};
 fn quiet(trial: &Trial<'_>) -> Judged<Running> {
     let mut server = trial.start()?;
     for name in ["client 1", "client 2"] {
-        let mut client = trial.connect(&mut server, name)?;
-        trial.ask(&mut client, "hello")?;
+        let mut client = before_the_stop(trial, trial.connect(&mut server, name))?;
+        before_the_stop(trial, trial.ask(&mut client, "hello"))?;
         client.leave();
     }
     Ok(server)
@@ -103,6 +103,12 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
         _ => "the client that has never said anything was",
     };
     let together = "idle clients and the one in the middle of a request were disconnected together";
+    if ended == (true, false) && busy_ended != Some(false) && trial.terms.dialogue.lines.is_none() {
+        return Err(Otherwise::differs(format!(
+            "{kept} kept. nginx and Go wait for its first request, for as long as they do without a stop or for some seconds; \
+             Node closes it"
+        )));
+    }
     match busy_ended {
         None => {
             is_heard(&mut server)?;
@@ -210,7 +216,13 @@ pub(super) fn clean_exit(trial: &Trial<'_>) -> Judged {
     };
     trial.recorder.note("server", format!("ends with {status}"));
     let port = server.addr().port();
-    if let Err(error) = TcpListener::bind(server.addr()) {
+    // Others that had the listener as well may be about to end.
+    let mut bound = Ok(());
+    wait_until(Duration::from_secs(1), || {
+        bound = TcpListener::bind(server.addr()).map(drop);
+        bound.is_ok().then_some(())
+    });
+    if let Err(error) = bound {
         falls!("it ended with {status}, but port {port} can't be used: {error}");
     }
     if status.success() {

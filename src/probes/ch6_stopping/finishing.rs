@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::trial::{Trial, refuses_within, unreachable};
 use super::{
-    InProgress, TO_BEGIN, WITHOUT_FINISHING, all_is_read, go_on, halt, has_begun, is_accepted, is_more_than_killed,
-    killed, stop,
+    InProgress, TO_BEGIN, WITHOUT_FINISHING, all_is_read, before_the_stop, go_on, halt, has_begun, is_accepted,
+    is_more_than_killed, killed, stop,
 };
 use crate::dialogue::{Match, Request};
 use crate::lab::client::{Client, Reply};
@@ -143,12 +143,12 @@ pub(super) fn unread_answer_at_stop(trial: &Trial<'_>) -> Judged {
         None => (0..REQUESTS).map(|_| trial.request("")).collect(),
     };
     let mut server = trial.start()?;
-    let mut reader = asker(trial, &mut server, "client 1", &requests)?;
+    let mut reader = before_the_stop(trial, asker(trial, &mut server, "client 1", &requests))?;
     if let Err(instead) = all_answered(trial, &mut reader, &requests) {
         skipped!("it doesn't answer so many requests at once without being stopped, either ({instead})");
     }
     reader.leave();
-    let mut client = asker(trial, &mut server, "client 2", &requests)?;
+    let mut client = before_the_stop(trial, asker(trial, &mut server, "client 2", &requests))?;
     all_is_read(trial, &server, &client);
     // That the answer is written can't be seen. If it isn't, it is in progress.
     wait_until(Duration::from_millis(200), || server.process()?.exited());

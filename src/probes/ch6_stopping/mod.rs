@@ -155,11 +155,11 @@ impl InProgress {
         if dialogue.lines.is_some() {
             trial.lines()?;
         }
-        let mut client = trial.connect(server, name)?;
+        let mut client = before_the_stop(trial, trial.connect(server, name))?;
         if dialogue.one_request {
             is_accepted(server);
         } else {
-            trial.ask(&mut client, "whole")?;
+            before_the_stop(trial, trial.ask(&mut client, "whole"))?;
         }
         let request = trial.request("half");
         if request.bytes.len() < 2 {
@@ -199,6 +199,17 @@ fn is_accepted(server: &Running) {
 /// Whether a difference from the protocol is a fault: the user says that the server echoes lines.
 fn claims_lines(trial: &Trial<'_>) -> bool {
     trial.terms.dialogue.claimed && trial.terms.dialogue.lines.is_some()
+}
+
+/// What went wrong before the stop is another probe's to tell, unless the user says that the server echoes lines.
+fn before_the_stop<T>(trial: &Trial<'_>, judged: Judged<T>) -> Judged<T> {
+    judged.map_err(|why| {
+        if claims_lines(trial) {
+            why
+        } else {
+            Otherwise::skipped(format!("without being told to stop, already: {why}"))
+        }
+    })
 }
 
 /// Sends the stop signal. These clients must still be connected: one that isn't tells nothing of stopping.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::trial::Trial;
-use super::{claims_lines, go_on, halt, is_accepted, is_more_than_killed, stop};
+use super::{before_the_stop, claims_lines, go_on, halt, is_accepted, is_more_than_killed, stop};
 use crate::dialogue::Request;
 use crate::lab::client::Client;
 use crate::lab::kernel;
@@ -49,8 +49,8 @@ enum Served {
 
 fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     let mut server = trial.start()?;
-    let mut first = trial.connect(&mut server, "client 1")?;
-    trial.ask(&mut first, "hello")?;
+    let mut first = before_the_stop(trial, trial.connect(&mut server, "client 1"))?;
+    before_the_stop(trial, trial.ask(&mut first, "hello"))?;
     first.leave();
     is_accepted(&server);
     halt(trial, &mut server)?;
