@@ -10,6 +10,7 @@ use super::{
     killed, lets_finish, stays, stop, unfinished,
 };
 use crate::lab::client::State;
+use crate::lab::kernel;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -222,7 +223,8 @@ pub(super) fn clean_exit(trial: &Trial<'_>) -> Judged {
         bound = TcpListener::bind(server.addr()).map(drop);
         bound.is_ok().then_some(())
     });
-    if let Err(error) = bound {
+    // What TIME_WAIT keeps from a port is for restart to tell.
+    if let Some(error) = bound.err().filter(|_| !kernel::has_time_wait(port)) {
         falls!("it ended with {status}, but port {port} can't be used: {error}");
     }
     if status.success() {
