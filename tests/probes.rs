@@ -39,12 +39,18 @@ const PITFALLS: &[(&str, &str, &str)] = &[
     ("not-utf8", env!("CARGO_BIN_EXE_05_bufread_lines"), "not-utf8"),
     ("withheld-answer", env!("CARGO_BIN_EXE_05_bufread_lines"), "withheld-answer"),
     ("pipelined-lines", env!("CARGO_BIN_EXE_05_bufread_lines"), "pipelined-lines"),
+    ("stops-when-quiet", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "refuses-after-stop"),
     ("refuses-after-stop", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "refuses-after-stop"),
+    ("serves-queue", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "finishes-line"),
+    ("unread-answer-at-stop", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "finishes-line"),
     ("finishes-line", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "finishes-line"),
     ("closes-idle", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "stuck-client"),
     ("stuck-client", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "stuck-client"),
     ("clean-exit", env!("CARGO_BIN_EXE_06_graceful_shutdown"), "finishes-line"),
 ];
+
+/// Those that ask for a slow request, which the course's servers don't have: see `stopping.rs`.
+const SLOW: [&str; 3] = ["finishes-answer", "half-close-while-working", "queued-requests"];
 
 fn command(program: &str, option: &str) -> Target {
     Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec().into())
@@ -77,7 +83,8 @@ fn each_holds_on_the_last_step() {
 #[test]
 fn each_probe_has_both_and_a_text_for_people() {
     let pitfalls = PITFALLS.iter().map(|(name, ..)| name);
-    let tried: BTreeSet<&str> = pitfalls.chain(OF_OTHER_FAULTS).chain(OF_DEADLINES).copied().collect();
+    let others = OF_OTHER_FAULTS.iter().chain(OF_DEADLINES).chain(&SLOW);
+    let tried: BTreeSet<&str> = pitfalls.chain(others).copied().collect();
     let all: BTreeSet<&str> = probes::all().map(|probe| probe.name).collect();
     assert_eq!(tried, all);
     for probe in probes::all() {

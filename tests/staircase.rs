@@ -32,9 +32,10 @@ fn each_step_holds_against_the_probes_of_its_chapter_and_of_those_before() {
     for (name, verdicts) in EXPECTED.iter().copied() {
         let probe = probes::find(name).expect("there is such a probe");
         let first = usize::from(probe.chapter) - 1;
-        // A figure is nothing to hold against.
+        // Some ask for more than the course's servers speak, and a figure is nothing to hold against.
+        let is_of_the_course = verdicts.iter().any(|&verdict| verdict != Verdict::Skipped);
         let stands = |&verdict: &Verdict| matches!(verdict, Verdict::Holds | Verdict::Note);
-        assert!(verdicts[first..].iter().all(stands), "{name}");
+        assert!(verdicts[first..].iter().all(stands) || !is_of_the_course, "{name}");
     }
 }
 

@@ -43,6 +43,16 @@ pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
     (!listeners.is_empty()).then(|| listeners.iter().any(holds))
 }
 
+/// Whether every thread of a process is halted, as SIGSTOP does it.
+pub fn is_halted(pid: u32) -> Option<bool> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let mut stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // The state stands behind the program's name, which may hold anything (proc(5)).
+    let is_halted =
+        |stat: String| stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'));
+    Some(stats.all(is_halted))
+}
+
 /// Where these processes listen. `None` where that can't be seen.
 pub fn listening(pids: impl IntoIterator<Item = u32>) -> Option<Vec<SocketAddr>> {
     let held: Vec<Vec<PathBuf>> = pids.into_iter().map(descriptors_of).collect::<Option<_>>()?;

@@ -189,10 +189,19 @@ impl Process {
 
     /// Whether it ignores a signal. One that it only blocks isn't ignored: it may wait for it by `sigwait` or `signalfd`.
     pub fn ignores(&self, signal: Signal) -> Known<bool> {
+        self.has_in_set("SigIgn", signal)
+    }
+
+    /// Whether a signal was sent to it and is blocked, and nobody has taken it.
+    pub fn leaves_pending(&self, signal: Signal) -> Known<bool> {
+        self.has_in_set("ShdPnd", signal)
+    }
+
+    fn has_in_set(&self, set: &str, signal: Signal) -> Known<bool> {
         let path = format!("/proc/{}/status", self.id());
         let status =
             std::fs::read_to_string(&path).map_err(|error| Unreadable(format!("cannot read {path}: {error}")))?;
-        platform::is_ignored(&status, signal).ok_or_else(|| Unreadable(format!("{path} has no line SigIgn")))
+        platform::is_in_set(&status, set, signal).ok_or_else(|| Unreadable(format!("{path} has no line {set}")))
     }
 
     /// It and all that it has started, as they are now.
@@ -208,6 +217,22 @@ impl Process {
             return Err(Unreadable(format!("the server's process has ended with {status}")));
         }
         Ok(self.tree()?.processor()?.since(&before, began.elapsed()))
+    }
+
+    /// Halts it and its process group: SIGSTOP.
+    ///
+    /// # Errors
+    /// The system's own; everywhere but on Unix, that there is no such signal.
+    pub fn halt(&self) -> io::Result<()> {
+        platform::halt_group(self.child.id(), true)
+    }
+
+    /// Lets it and its process group go on after `halt`: SIGCONT.
+    ///
+    /// # Errors
+    /// As `halt`.
+    pub fn go_on(&self) -> io::Result<()> {
+        platform::halt_group(self.child.id(), false)
     }
 
     /// Ends the process at once, and not its children.
@@ -297,7 +322,7 @@ mod platform {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         // That it is ignored is what `nohup` is for.
-        let hangs_up = super::signal::is_ignored(&status, SIGHUP) != Some(true);
+        let hangs_up = super::signal::is_in_set(&status, "SigIgn", SIGHUP) != Some(true);
         let signals = [SIGINT, SIGTERM].into_iter().chain(hangs_up.then_some(SIGHUP));
         if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
             drop(super::lack::spawn(move || signals.forever().next().map(end)));
@@ -328,8 +353,8 @@ mod platform {
         bytes
     }
 
-    pub(super) fn is_ignored(status: &str, signal: Signal) -> Option<bool> {
-        super::signal::is_ignored(status, signal.number())
+    pub(super) fn is_in_set(status: &str, set: &str, signal: Signal) -> Option<bool> {
+        super::signal::is_in_set(status, set, signal.number())
     }
 
     pub(super) fn signal(child: &Child, signal: Signal) -> io::Result<()> {
@@ -340,6 +365,12 @@ mod platform {
         if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, rustix::process::Signal::KILL);
         }
+    }
+
+    pub(super) fn halt_group(leader: u32, halt: bool) -> io::Result<()> {
+        let signal = if halt { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
+        let leader = leader.try_into().ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process_group(leader, signal)?)
     }
 
     pub(super) fn kill_group(leader: u32) {
@@ -376,11 +407,15 @@ mod platform {
         None
     }
 
+    pub(super) fn halt_group(_leader: u32, _halt: bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(super) fn beginning(_file: &File, _most: usize) -> Vec<u8> {
         Vec::new()
     }
 
-    pub(super) fn is_ignored(_status: &str, _signal: Signal) -> Option<bool> {
+    pub(super) fn is_in_set(_status: &str, _set: &str, _signal: Signal) -> Option<bool> {
         None
     }
 

@@ -121,13 +121,13 @@ fn ignored() -> Vec<i32> {
         SIGWINCH,
     ];
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Vec::new() };
-    candidates.into_iter().filter(|&signal| is_ignored(&status, signal) == Some(true)).collect()
+    candidates.into_iter().filter(|&signal| is_in_set(&status, "SigIgn", signal) == Some(true)).collect()
 }
 
-/// Whether the set `SigIgn` of a `/proc/PID/status` has this signal (proc(5)).
+/// Whether a set of signals in a `/proc/PID/status` has this one (proc(5)).
 #[cfg(unix)]
-pub(super) fn is_ignored(status: &str, signal: i32) -> Option<bool> {
-    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+pub(super) fn is_in_set(status: &str, set: &str, signal: i32) -> Option<bool> {
+    let set = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))?;
     let set = u64::from_str_radix(set.trim(), 16).ok()?;
     Some(set & (1 << (signal - 1)) != 0)
 }

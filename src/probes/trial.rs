@@ -91,6 +91,12 @@ impl<'a> Trial<'a> {
             let runs = server.process().is_some_and(|process| process.exited().is_none());
             if runs && !server.was_reached() { Otherwise::skipped(format!("{why:#}")) } else { unreachable(why) }
         })?;
+        self.greet(&mut client, name)?;
+        Ok(client)
+    }
+
+    /// Hears the greeting, and says what has to be said first.
+    pub(crate) fn greet(&self, client: &mut Client, name: &str) -> Judged<()> {
         let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
         if let Some(greeting) = greeting {
             let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
@@ -102,9 +108,9 @@ impl<'a> Trial<'a> {
         for step in setup {
             let request = step.fill(self.number().to_string().as_bytes());
             client.send(&request.bytes);
-            self.expect(&mut client, &request).about("at the beginning of the connection")?;
+            self.expect(client, &request).about("at the beginning of the connection")?;
         }
-        Ok(client)
+        Ok(())
     }
 
     fn number(&self) -> usize {
@@ -273,6 +279,11 @@ impl<'a> Trial<'a> {
     /// Sends the signal that stops it to the process that listens. `who` is written down as the one who does.
     pub(crate) fn ask_to_stop(&self, who: &str, server: &mut Running) -> Judged<()> {
         require_no_wrapper(server)?;
+        self.send_stop(who, server)
+    }
+
+    /// The same where it is known that the process that was started is the one that listens.
+    pub(crate) fn send_stop(&self, who: &str, server: &mut Running) -> Judged<()> {
         let Some(process) = server.process() else { skipped!("there is no process to send a signal to") };
         let stop = process.stop_signal();
         self.recorder.note(who, format!("sends {stop} to the server"));

@@ -1,0 +1,252 @@
+//! What ends, and when: the listener, idle connections, the process.
+
+use std::net::TcpListener;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use super::super::trial::{Trial, refuses_within};
+use super::{
+    InProgress, WITHOUT_FINISHING, before_the_stop, is_by_the_signal, is_heard, is_more_than_killed, just_killed,
+    killed, lets_finish, stays, stop, unfinished,
+};
+use crate::lab::client::State;
+use crate::lab::kernel;
+use crate::lab::recording::Recorder;
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Judged, Otherwise, falls, skipped};
+
+/// Has two clients served one after the other, who leave. After one, a server that serves only one is about to end by
+/// itself, with status 0.
+fn quiet(trial: &Trial<'_>) -> Judged<Running> {
+    let mut server = trial.start()?;
+    for name in ["client 1", "client 2"] {
+        let mut client = before_the_stop(trial, trial.connect(&mut server, name))?;
+        before_the_stop(trial, trial.ask(&mut client, "hello"))?;
+        client.leave();
+    }
+    Ok(server)
+}
+
+pub(super) fn stops_when_quiet(trial: &Trial<'_>) -> Judged {
+    let mut server = quiet(trial)?;
+    stop(trial, &mut server, &mut [])?;
+    let limit = trial.terms.limit.max(trial.terms.grace);
+    let Some(status) = exits(&mut server, limit) else {
+        is_heard(&mut server)?;
+        falls!("with nobody connected, and nobody who connects, it still ran {} s later", limit.as_secs());
+    };
+    is_more_than_killed(trial, &mut server)?;
+    trial.recorder.note("server", format!("ends with {status}"));
+    Ok("with nobody connected, and nobody who connects, the process ended".into())
+}
+
+/// The process's end within the grace time and a little for ending itself.
+fn exits(server: &mut Running, grace: Duration) -> Option<ExitStatus> {
+    server.process()?.exits_within(grace + Duration::from_secs(1))
+}
+
+pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut kept = InProgress::begin(trial, &mut server, "client 1")?.client;
+    stop(trial, &mut server, &mut [&mut kept])?;
+    let asked = Instant::now();
+    // How many get in before the server has seen the signal is chance, so they are not written down.
+    let refuses = refuses_within(&server, trial.terms.limit, &Recorder::new(), || kept.state() == State::Ended);
+    let after = asked.elapsed();
+    if refuses {
+        trial.recorder.note("new client", "is refused");
+        if stays(trial, &mut server, &mut kept) {
+            return Ok(
+                "after the signal new clients were refused, and the one in the middle of a request stayed connected"
+                    .into(),
+            );
+        }
+    }
+    let ended = kept.state() == State::Ended;
+    // A server that the signal kills ends its connections and its listener one after the other, in either order.
+    let is_killed = killed(&mut server).is_some();
+    if ended && (is_killed || after < Duration::from_secs(1)) {
+        return Err(unfinished(trial, &mut server, "the client in the middle of a request was disconnected"));
+    }
+    is_heard(&mut server)?;
+    falls!(
+        "it still accepted new clients {:.0} s after the signal{}",
+        after.as_secs_f32(),
+        if ended { ", when it disconnected the one that was in the middle of a request" } else { "" }
+    )
+}
+
+pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
+    trial.stays_open()?;
+    let mut server = trial.start()?;
+    let mut busy = InProgress::begin(trial, &mut server, "client 1")?.client;
+    let beside = |why: Otherwise| {
+        Otherwise::skipped(format!("others are not served beside client 1, and this probe takes three clients ({why})"))
+    };
+    let mut silent = trial.connect(&mut server, "client 2").map_err(beside)?;
+    let mut idle = trial.connect(&mut server, "client 3").map_err(beside)?;
+    trial.ask(&mut idle, "done").map_err(|instead| beside(instead.reword(|instead| format!("client 3: {instead}"))))?;
+    stop(trial, &mut server, &mut [&mut busy, &mut silent, &mut idle])?;
+    let asked = Instant::now();
+    // Whichever ends first: one that ends only with the busy one was not closed for being idle.
+    let limit = trial.terms.limit.max(trial.terms.grace + Duration::from_secs(2));
+    let mut ended = (false, false);
+    let busy_ended = wait_until(limit, || {
+        ended = (idle.state() == State::Ended, silent.state() == State::Ended);
+        let both = ended == (true, true);
+        (both || busy.state() == State::Ended).then_some(!both)
+    });
+    let after = asked.elapsed();
+    let kept = match ended {
+        (false, false) => "the idle client and the one that has never said anything were",
+        (false, true) => "the idle client was",
+        _ => "the client that has never said anything was",
+    };
+    let together = "idle clients and the one in the middle of a request were disconnected together";
+    if ended == (true, false) && busy_ended != Some(false) && trial.terms.dialogue.lines.is_none() {
+        return Err(Otherwise::differs(format!(
+            "{kept} kept. nginx and Go wait for its first request, for as long as they do without a stop or for some seconds; \
+             Node closes it"
+        )));
+    }
+    match busy_ended {
+        None => {
+            is_heard(&mut server)?;
+            falls!("{kept} still connected {} s after the signal", limit.as_secs())
+        }
+        Some(false) if stays(trial, &mut server, &mut busy) => {
+            trial.recorder.note("client 2 and client 3", "are idle, and see the end");
+            Ok("idle clients were disconnected at once, one that had never said anything as well, and the one in the middle \
+                of a request was not"
+                .into())
+        }
+        Some(_) if after < Duration::from_secs(1) => {
+            trial.recorder.note("client 1", "sees the end, in the middle of its request");
+            Err(unfinished(trial, &mut server, together))
+        }
+        Some(true) => falls!(
+            "{kept} kept until the one in the middle of a request was cut off, {:.1} s after the signal",
+            after.as_secs_f32()
+        ),
+        Some(false) => falls!("{together}, and only {:.1} s after the signal", after.as_secs_f32()),
+    }
+}
+
+pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {
+    let grace = trial.terms.grace;
+    let (status, stuck_for) = stops_with_a_stuck_client(trial)?;
+    // One that goes on waiting when nobody is left stops as late as with a stuck client. Once may be chance.
+    for _ in 0..2 {
+        let gone_for = stops_when_all_have_gone(trial)?;
+        if gone_for < Duration::from_secs(1) || gone_for * 10 < stuck_for * 8 {
+            return Ok(format!(
+                "the client got its time, and then the process ended with {status}; once nobody was left, it did not wait"
+            )
+            .into());
+        }
+    }
+    falls!(
+        "when everybody had gone, it still waited until {:.1} s after the signal, as long as for a client that never \
+         finishes (with a limit of {} s)",
+        stuck_for.as_secs_f32(),
+        grace.as_secs()
+    )
+}
+
+/// How the process ended, and how long after the signal.
+fn stops_with_a_stuck_client(trial: &Trial<'_>) -> Judged<(ExitStatus, Duration)> {
+    let grace = trial.terms.grace;
+    let mut server = trial.start()?;
+    let mut stuck = InProgress::begin(trial, &mut server, "client 1")?;
+    stop(trial, &mut server, &mut [&mut stuck.client])?;
+    let asked = Instant::now();
+    let refuses = refuses_within(&server, grace.min(Duration::from_secs(1)) / 2, &Recorder::new(), || {
+        stuck.client.state() == State::Ended
+    });
+    // A process that takes a moment to die keeps its clients for so long. What it does for them tells it from a graceful
+    // one: that has begun to stop, and still keeps the client that it waits for.
+    if stuck.client.state() == State::Ended || refuses && !stays(trial, &mut server, &mut stuck.client) {
+        return Err(unfinished(trial, &mut server, "the client in the middle of a request was disconnected at once"));
+    }
+    let exit = exits(&mut server, grace.saturating_sub(asked.elapsed()));
+    let after = asked.elapsed();
+    let Some(status) = exit else {
+        is_heard(&mut server)?;
+        trial.recorder.note("server", format!("still runs {} s after the signal", grace.as_secs()));
+        falls!("still running after {} s; if your grace time is longer, pass --grace", grace.as_secs())
+    };
+    trial.recorder.note("server", format!("ends with {status}"));
+    if !stuck.client.ends_within(Duration::from_secs(1)) {
+        falls!(
+            "the process ended with {status}, but another one still holds the connection of the client that never finishes"
+        );
+    }
+    // One that went on accepting has shown nothing yet.
+    if !refuses && !lets_finish(trial)? {
+        if trial.terms.dialogue.lines.is_none() {
+            skipped!("it drops half a request, which is for finishes-line to tell");
+        }
+        falls!(
+            "{WITHOUT_FINISHING}: its process went on for a moment, and then it disconnected the client in the middle of a \
+             line, which was not answered"
+        );
+    }
+    Ok((status, after))
+}
+
+/// How long after the signal the process ends, if the client finishes and leaves.
+fn stops_when_all_have_gone(trial: &Trial<'_>) -> Judged<Duration> {
+    let mut server = trial.start()?;
+    let mut client = InProgress::begin(trial, &mut server, "client 1")?;
+    stop(trial, &mut server, &mut [&mut client.client])?;
+    let asked = Instant::now();
+    wait_until(Duration::from_millis(300), || (client.client.state() == State::Ended).then_some(()));
+    // Whether it is answered is for finishes-line to judge.
+    let _ = client.finish(trial);
+    client.client.leave();
+    let _ = exits(&mut server, trial.terms.grace);
+    Ok(asked.elapsed())
+}
+
+pub(super) fn clean_exit(trial: &Trial<'_>) -> Judged {
+    let mut server = quiet(trial)?;
+    stop(trial, &mut server, &mut [])?;
+    let Some(status) = exits(&mut server, trial.terms.grace) else {
+        skipped!("it doesn't end with nobody connected, as stops-when-quiet says");
+    };
+    trial.recorder.note("server", format!("ends with {status}"));
+    let port = server.addr().port();
+    // Others that had the listener as well may be about to end.
+    let mut bound = Ok(());
+    wait_until(Duration::from_secs(1), || {
+        bound = TcpListener::bind(server.addr()).map(drop);
+        bound.is_ok().then_some(())
+    });
+    // What TIME_WAIT keeps from a port is for restart to tell.
+    if let Some(error) = bound.err().filter(|_| !kernel::has_time_wait(port)) {
+        falls!("it ended with {status}, but port {port} can't be used: {error}");
+    }
+    if status.success() {
+        return Ok(format!("with nobody connected, it ended with {status}, and port {port} was free").into());
+    }
+    if !is_by_the_signal(&mut server, status) {
+        falls!("with nobody connected, it ended with {status} instead of status 0");
+    }
+    ends_by_the_signal(trial, status)
+}
+
+/// An end by the very signal is what a JVM can't avoid, and others choose. A client in the middle of a line tells whether
+/// more was done than that.
+fn ends_by_the_signal(trial: &Trial<'_>, status: ExitStatus) -> Judged {
+    if lets_finish(trial)? {
+        return Err(Otherwise::differs(format!(
+            "with nobody connected, it ended with {status}, by the very signal; a client in the middle of a request was \
+             served to its end. A JVM can't do otherwise, uvicorn does it on purpose, and systemd takes it for a clean end"
+        )));
+    }
+    if let Some(why) = just_killed(trial, status) {
+        return Err(why);
+    }
+    falls!("with nobody connected, it ended with {status} instead of status 0, and a request in progress was cut off")
+}

@@ -1,0 +1,208 @@
+//! What was begun before the signal is brought to its end.
+
+use std::time::Duration;
+
+use super::super::trial::{Trial, refuses_within, unreachable};
+use super::{
+    InProgress, TO_BEGIN, WITHOUT_FINISHING, all_is_read, before_the_stop, go_on, halt, has_begun, is_accepted,
+    is_more_than_killed, killed, stop,
+};
+use crate::dialogue::{Match, Request};
+use crate::lab::client::{Client, Reply};
+use crate::lab::recording::Recorder;
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
+
+/// What others do with half a request, where it isn't a line.
+const OTHERS: &str = "nginx, Apache, HAProxy and Node finish it on their graceful signal; Go, uvicorn and aiohttp drop it, \
+                      so that the client may repeat it";
+
+/// The longest grace time that is waited for, so that the signal comes to a server that is older than that.
+const SHORT_GRACE: Duration = Duration::from_secs(3);
+
+pub(super) fn finishes_line(trial: &Trial<'_>) -> Judged {
+    finishes_half(trial, Half::Read, false)?;
+    let grace = trial.terms.grace;
+    if grace <= SHORT_GRACE {
+        // A deadline that counts from the start of the server has passed by then.
+        finishes_half(trial, Half::ReadByAnOldServer, false)
+            .about("on a server that had run for longer than its grace time")?;
+    }
+    finishes_half(trial, Half::Unread, false).about("with the half still unread when the signal came")?;
+    let line = if trial.terms.dialogue.lines.is_some() { "line" } else { "request" };
+    Ok(format!(
+        "a {line} that was half sent at the signal was completed and answered, and then the connection was closed"
+    )
+    .into())
+}
+
+/// What has become of the half of a request when the signal comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Half {
+    Read,
+    ReadByAnOldServer,
+    /// It is in the server's kernel.
+    Unread,
+}
+
+fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
+    match half {
+        Half::Read => {}
+        Half::ReadByAnOldServer => {
+            trial.recorder.note("probe", "once more, with a server that is older than its grace time")
+        }
+        Half::Unread => trial.recorder.note("probe", "once more, with the half still unread at the signal"),
+    }
+    let mut server = trial.start()?;
+    let mut half_sent = InProgress::ready(trial, &mut server, "client 1")?;
+    match half {
+        Half::Read | Half::ReadByAnOldServer => {
+            half_sent.send_half(trial);
+            all_is_read(trial, &server, &half_sent.client);
+            if half == Half::ReadByAnOldServer {
+                server
+                    .process()
+                    .and_then(|process| process.exits_within(trial.terms.grace + Duration::from_millis(200)));
+            }
+            stop(trial, &mut server, &mut [&mut half_sent.client])?;
+        }
+        Half::Unread => {
+            halt(trial, &mut server)?;
+            half_sent.send_half(trial);
+            stop(trial, &mut server, &mut [&mut half_sent.client])?;
+            go_on(trial, &mut server);
+        }
+    }
+    // The rest is late on purpose: the server has had time to stop.
+    has_begun(&server, &mut half_sent.client);
+    end_by_chance(trial);
+    if let Err(instead) = half_sent.finish(trial) {
+        // On a busy machine the grace time may be over by now. One that the signal has killed had none.
+        if !again && killed(&mut server).is_none() {
+            trial.recorder.note("probe", "once more from the beginning");
+            return finishes_half(trial, half, true);
+        }
+        return Err(dropped(trial, &mut server, instead));
+    }
+    if trial.terms.dialogue.lines.is_some() {
+        ends(trial, &mut half_sent.client)?;
+    }
+    Ok(())
+}
+
+fn dropped(trial: &Trial<'_>, server: &mut Running, instead: Otherwise) -> Otherwise {
+    if trial.terms.dialogue.lines.is_some() {
+        return instead.reword(|instead| {
+            format!("{WITHOUT_FINISHING}: a line was half sent at the signal and completed after it; {instead}")
+        });
+    }
+    let killed = match killed(server) {
+        Some(status) => {
+            format!(" The signal simply ends it ({status}); if another one is its graceful stop, say --stop.")
+        }
+        None => String::new(),
+    };
+    Otherwise::differs(format!(
+        "a request was half sent at the signal and completed after it; {instead}. {OTHERS}.{killed}"
+    ))
+}
+
+/// Expects the end of the connection; last words before it are welcome.
+fn ends(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
+    const WORDS: usize = 100;
+    for _ in 0..WORDS {
+        match client.line(trial.terms.limit) {
+            Reply::Line(_) => {}
+            Reply::End(_) => return Ok(()),
+            other => falls!(
+                "the line in progress was answered, but then the client got {} and not the end of the connection",
+                Trial::describe(&other)
+            ),
+        }
+    }
+    falls!("the line in progress was answered, and then came {WORDS} lines more")
+}
+
+/// How many lines the long answer is of, and how long each is: within what servers bound a line to.
+const LINES: usize = 132;
+const LINE: usize = 500;
+
+/// How many requests of another protocol, of which some servers take only so many on one connection.
+const REQUESTS: usize = 50;
+
+/// A small window, so that most of the answer has to wait in the server's kernel.
+const RECEIVE_BUFFER: usize = 16 * 1024;
+
+pub(super) fn unread_answer_at_stop(trial: &Trial<'_>) -> Judged {
+    trial.stays_open()?;
+    if !trial.terms.dialogue.joined {
+        skipped!("it answers one request at a time, so no long answer can be had");
+    }
+    let requests: Vec<Request> = match trial.terms.dialogue.lines {
+        Some(_) => (0..LINES).map(|number| trial.line(format!("{number:0LINE$}").as_bytes())).collect(),
+        None => (0..REQUESTS).map(|_| trial.request("")).collect(),
+    };
+    let mut server = trial.start()?;
+    let mut reader = before_the_stop(trial, asker(trial, &mut server, "client 1", &requests))?;
+    if let Err(instead) = all_answered(trial, &mut reader, &requests) {
+        skipped!("it doesn't answer so many requests at once without being stopped, either ({instead})");
+    }
+    reader.leave();
+    let mut client = before_the_stop(trial, asker(trial, &mut server, "client 2", &requests))?;
+    all_is_read(trial, &server, &client);
+    // That the answer is written can't be seen. If it isn't, it is in progress.
+    wait_until(Duration::from_millis(200), || server.process()?.exited());
+    stop(trial, &mut server, &mut [])?;
+    refuses_within(&server, TO_BEGIN, &Recorder::new(), || false);
+    client.send(&trial.request("late").bytes);
+    // A reset, if it comes to that, comes at once.
+    wait_until(Duration::from_millis(200), || server.process()?.exited());
+    let Err(instead) = all_answered(trial, &mut client, &requests) else {
+        return Ok(
+            "an answer that was not yet read at the signal was all there, though one more request was sent".into()
+        );
+    };
+    is_more_than_killed(trial, &mut server)?;
+    let what = format!("an answer was written and not yet read at the signal, and one more request sent; {instead}");
+    Err(match trial.terms.dialogue.lines {
+        Some(_) => Otherwise::falls(what),
+        None => Otherwise::differs(format!("{what}. Servers of HTTP may answer only the request that they are at")),
+    })
+}
+
+/// A client with a small window that has asked all this at once.
+fn asker(trial: &Trial<'_>, server: &mut Running, name: &str, requests: &[Request]) -> Judged<Client> {
+    let mut client = server.connect_with(name, trial.recorder, Some(RECEIVE_BUFFER)).map_err(unreachable)?;
+    trial.greet(&mut client, name)?;
+    is_accepted(server);
+    client.send(&requests.iter().flat_map(|request| request.bytes.clone()).collect::<Vec<_>>());
+    Ok(client)
+}
+
+/// Expects the answers to all requests, one behind the other.
+fn all_answered(trial: &Trial<'_>, client: &mut Client, requests: &[Request]) -> Judged<()> {
+    let check = |got: &[u8]| {
+        let mut length = 0;
+        for request in requests {
+            match request.check(&got[length..]) {
+                Match::Whole(more) => length += more,
+                Match::Partial => return Match::Partial,
+                Match::Wrong(at) => return Match::Wrong(length + at),
+            }
+        }
+        Match::Whole(length)
+    };
+    match client.answer(trial.terms.limit, check) {
+        Reply::Line(all) if matches!(check(&all), Match::Whole(_)) => Ok(()),
+        other => falls!("instead of {} answers it got {}", requests.len(), Trial::describe(&other)),
+    }
+}
+
+/// What the recording of a scene may show otherwise in another run.
+fn end_by_chance(trial: &Trial<'_>) {
+    let why = "the kernel makes a reset of the end if bytes of the client are left unread";
+    for of in [["sees-end", "sees-reset"], ["the end of the connection", "a reset of the connection"]] {
+        trial.recorder.either_by_chance(&of, why);
+    }
+}

@@ -1,0 +1,141 @@
+//! Requests that the server is working on. For dialogues with a slow request.
+
+use std::time::{Duration, Instant};
+
+use super::super::trial::Trial;
+use super::{can_be_stopped, claims_lines, is_more_than_killed, send_stop};
+use crate::dialogue::{Exchange, Request};
+use crate::lab::client::{Client, State};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Explained, Judged, Otherwise, skipped};
+
+/// What is taken for slow: long enough for something else to happen before the answer.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// How many slow requests come at once: more than a small server has workers.
+const QUEUED: usize = 8;
+
+/// The slow request of the dialogue.
+fn slow<'a>(trial: &Trial<'a>) -> Judged<&'a Exchange> {
+    match &trial.terms.dialogue.slow {
+        Some(slow) => Ok(slow),
+        None => skipped!("no request is known whose answer takes time: name one with --slow-ask"),
+    }
+}
+
+/// Connects so many clients, and has each send a slow request.
+fn work(trial: &Trial<'_>, server: &mut Running, count: usize) -> Judged<Vec<(Client, Request)>> {
+    let slow = slow(trial)?;
+    let connect = |number: usize| {
+        let client = trial.connect(server, &format!("client {}", number + 1))?;
+        Ok((client, slow.fill(number.to_string().as_bytes())))
+    };
+    let mut working = (0..count).map(connect).collect::<Judged<Vec<_>>>()?;
+    for (client, request) in &mut working {
+        client.send(&request.bytes);
+    }
+    Ok(working)
+}
+
+/// Sees to it that so many slow requests at once are answered when nothing else happens, and how long that takes.
+fn control(trial: &Trial<'_>, server: &mut Running, count: usize) -> Judged<Duration> {
+    let mut working = work(trial, server, count)?;
+    let began = Instant::now();
+    for (client, request) in &mut working {
+        if let Err(instead) = trial.expect(client, request) {
+            skipped!("its slow request isn't answered when nothing else happens, either: {instead}");
+        }
+    }
+    let took = began.elapsed();
+    if took < SLOW {
+        skipped!("its slow request was answered after {} ms: it must take a second or more", took.as_millis());
+    }
+    can_be_stopped(server)?;
+    Ok(took)
+}
+
+/// Gives the server a part of the time that it takes for an answer, so that it is at work on these.
+fn are_being_worked_on(working: &mut [(Client, Request)], takes: Duration) -> Judged<()> {
+    // The kernel could tell what has been read. To ask it may take as long as the answer.
+    let early =
+        wait_until(takes / 3, || working.iter_mut().any(|(client, _)| client.state() == State::HasBytes).then_some(()));
+    match early {
+        None => Ok(()),
+        Some(()) => skipped!("its slow request is answered sometimes slowly and sometimes at once"),
+    }
+}
+
+pub(super) fn finishes_answer(trial: &Trial<'_>) -> Judged {
+    slow(trial)?;
+    let mut server = trial.start()?;
+    let takes = control(trial, &mut server, 1)?;
+    let mut working = work(trial, &mut server, 1)?;
+    are_being_worked_on(&mut working, takes)?;
+    let (client, request) = &mut working[0];
+    send_stop(trial, &mut server, &mut [client])?;
+    let answered = trial.expect(client, request).about("a request was being worked on at the signal");
+    if answered.is_err() {
+        is_more_than_killed(trial, &mut server)?;
+    }
+    answered.with_obituary(&mut server)?;
+    Ok("a request that was being worked on at the signal was answered".into())
+}
+
+pub(super) fn half_close_while_working(trial: &Trial<'_>) -> Judged {
+    slow(trial)?;
+    let mut server = trial.start()?;
+    let takes = control(trial, &mut server, 1)?;
+    let mut working = work(trial, &mut server, 1)?;
+    are_being_worked_on(&mut working, takes)?;
+    let (client, request) = &mut working[0];
+    client.half_close();
+    let Err(instead) = trial.expect(client, request) else {
+        return Ok("the client ended its side while its request was being worked on, and got the answer".into());
+    };
+    let what = format!("the client ended its side while its request was being worked on; {instead}");
+    Err(if claims_lines(trial) {
+        Otherwise::falls(what)
+    } else {
+        Otherwise::differs(format!(
+            "{what}. Node, aiohttp, uvicorn and hyper do so as well and take the end for a client that has gone; Go and \
+             gunicorn answer, as RFC 9112 (section 9.6) lets a client expect"
+        ))
+    })
+}
+
+pub(super) fn queued_requests(trial: &Trial<'_>) -> Judged {
+    slow(trial)?;
+    let mut server = trial.start()?;
+    let takes = control(trial, &mut server, 1)?;
+    let together = control(trial, &mut server, QUEUED)?;
+    if together + SLOW > trial.terms.grace {
+        skipped!(
+            "{QUEUED} of its slow requests take {:.1} s, and more than its grace time of {} s isn't owed: say --grace",
+            together.as_secs_f32(),
+            trial.terms.grace.as_secs()
+        );
+    }
+    let mut working = work(trial, &mut server, QUEUED)?;
+    are_being_worked_on(&mut working, takes)?;
+    send_stop(trial, &mut server, &mut [])?;
+    let answered = working.iter_mut().map(|(client, request)| trial.expect(client, request));
+    let lost: Vec<Otherwise> = answered.filter_map(Judged::err).collect();
+    let Some(instead) = lost.first() else {
+        return Ok(format!("{QUEUED} slow requests were sent before the signal, and all were answered").into());
+    };
+    is_more_than_killed(trial, &mut server)?;
+    let count = lost.len();
+    let what = format!(
+        "{count} of {QUEUED} slow requests that were sent before the signal were lost; of one of them: {instead}"
+    );
+    // One that answers them in turn may not have seen those that were to come.
+    let side_by_side = together < takes * 2;
+    Err(if claims_lines(trial) || side_by_side {
+        Otherwise::falls(what)
+    } else {
+        Otherwise::differs(format!(
+            "{what}. It answers them one after the other; so does gunicorn's sync worker, which loses those it has not begun"
+        ))
+    })
+}
