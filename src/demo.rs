@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::lab::lack;
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
@@ -130,7 +131,7 @@ pub fn own_server(options: &[&str]) -> Target {
     // Without a path to itself the program can't be started: the probe then says so.
     let program = env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
     let arguments = [program.as_str(), "serve", "{addr}"].into_iter().chain(options.iter().copied()).map(str::to_owned);
-    Target::Command(arguments.collect())
+    Target::Command(arguments.collect::<Vec<_>>().into())
 }
 
 /// What is shown of the demonstration, and where else than on the screen.
@@ -228,17 +229,25 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
     }
     spinner.enable_steady_tick(Duration::from_millis(120));
     let seen = thread::scope(|scope| {
+        let side_by_side = |take: Take| (take.caption, lack::spawn_scoped(scope, || play(take)));
         let started: Vec<Result<[_; 2], [Take; 2]>> = scenes
             .into_iter()
             .map(|Scene { pitfall, cure, alone, .. }| {
                 let takes = [pitfall, cure];
-                if alone { Err(takes) } else { Ok(takes.map(|take| scope.spawn(|| play(take)))) }
+                if alone { Err(takes) } else { Ok(takes.map(side_by_side)) }
             })
             .collect();
         // All that run side by side have to end before one that must be alone begins.
         let finished: Vec<Result<[Seen; 2], [Take; 2]>> = started
             .into_iter()
-            .map(|playing| playing.map(|takes| takes.map(|take| take.join().expect("a scene doesn't panic"))))
+            .map(|playing| {
+                playing.map(|takes| {
+                    takes.map(|(caption, take)| match take {
+                        Ok(take) => take.join().expect("a scene doesn't panic"),
+                        Err(lack) => Seen { caption, played: Err(lack.into()), recording: Recording::default() },
+                    })
+                })
+            })
             .collect();
         finished.into_iter().map(|scene| scene.unwrap_or_else(|takes| takes.map(play))).collect()
     });

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::lab::client::Client;
+use crate::lab::lack;
 use crate::lab::lock;
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
@@ -59,14 +60,17 @@ fn run_keeping<K: Send>(
     };
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);
     let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                while let Some(&index) = together.get(next.fetch_add(1, SeqCst)) {
-                    run(index);
-                }
-            });
+    let work = || {
+        while let Some(&index) = together.get(next.fetch_add(1, SeqCst)) {
+            run(index);
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..at_once {
+            drop(lack::spawn_scoped(scope, work));
+        }
+        // One works here, even if this machine has no other thread to give.
+        work();
     });
     alone.into_iter().for_each(run);
     let taken = |cell: Mutex<Option<K>>| cell.into_inner().ok().flatten();

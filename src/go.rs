@@ -67,7 +67,7 @@ impl GoServers {
     pub fn server(&self, step: usize, flags: &[&str]) -> Target {
         let program = self.program(STEPS[step - 1]).to_string_lossy().into_owned();
         let flags = flags.iter().copied().chain(["{addr}"]).map(str::to_owned);
-        Target::Command([program].into_iter().chain(flags).collect())
+        Target::Command([program].into_iter().chain(flags).collect::<Vec<_>>().into())
     }
 
     /// Runs the whole table and calls `done` after each of its cells.

@@ -188,7 +188,7 @@ fn step_server(program: &Path, step: usize) -> Target {
     if step == STEPS.len() {
         command.push(format!("--grace={}", GRACE.as_secs()));
     }
-    Target::Command(command)
+    Target::Command(command.into())
 }
 
 fn surprises(row: &Row, expected: Option<[Verdict; 6]>) -> Vec<String> {

@@ -174,7 +174,7 @@ impl Case {
         let program = format!("{kind}_{}", exercise.id);
         let path = servers().join(&program).with_extension(env::consts::EXE_EXTENSION);
         let command = [path.to_str().unwrap()].into_iter().chain(options.iter().copied()).chain(["{addr}"]);
-        let target = Target::Command(command.map(str::to_owned).collect());
+        let target = Target::Command(command.map(str::to_owned).collect::<Vec<_>>().into());
         Case { exercise, target, name: format!("{program} {}", options.join(" ")), falls: Box::new(falls) }
     }
 }

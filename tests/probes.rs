@@ -44,7 +44,7 @@ const PITFALLS: &[(&str, &str, &str)] = &[
 ];
 
 fn command(program: &str, option: &str) -> Target {
-    Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec())
+    Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec().into())
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::kit::{expect_end, expect_line, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply, State};
+use crate::lab::lack;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -157,16 +158,16 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
     next.send(b"Grace\n");
     let done = AtomicBool::new(false);
     let ticket = thread::scope(|scope| {
-        scope.spawn(|| {
+        lack::spawn_scoped(scope, || {
             // Ends when the window has hung up, or when customer 2 has its ticket or has waited long enough.
             while !done.load(SeqCst) && dripping.send(b"a") {
                 wait_until(BETWEEN_LETTERS, || done.load(SeqCst).then_some(()));
             }
-        });
+        })?;
         let ticket = expect_ticket(trial, &mut next, "Grace");
         done.store(true, SeqCst);
-        ticket
-    });
+        Ok::<_, Otherwise>(ticket)
+    })?;
     ticket
         .with_obituary(&mut window)
         .about("customer 1 said a letter now and then, and customer 2 waited behind it")?;

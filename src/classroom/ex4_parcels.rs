@@ -2,13 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::kit::{differing, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
+use crate::lab::lack;
 use crate::lab::recording::{Action, Payload, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -184,10 +184,10 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
     office
         .client
         .note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", with_thousands(LARGEST)));
-    let sending = thread::spawn(move || {
+    let sending = lack::spawn(move || {
         // An error means that the server doesn't take them, which shows at the reading side.
         let _ = (0..PARCELS).try_for_each(|number| sender.write_all(&parcel(&contents(number))));
-    });
+    })?;
     wait_until(LATE, || None::<()>);
     let judged = (0..PARCELS)
         .try_for_each(|number| office.expect_back(&contents(number)).about(&format!("parcel {}", number + 1)));

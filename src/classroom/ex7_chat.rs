@@ -5,13 +5,13 @@ use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ex6_closing::{GRACE, expect_bye};
 use super::kit::{ask, differing, expect_end, expect_line, probe};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
+use crate::lab::lack;
 use crate::lab::recording::{Recorder, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -275,7 +275,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     let mut sender =
         bob.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     bob.note("sends \"xxxx…\" without a newline, and reads all the time");
-    let sending = thread::spawn({
+    let sending = lack::spawn({
         let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
         move || {
             while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
@@ -289,7 +289,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
             // The answer may still be on its way to a client that has said everything.
             let _ = sender.shutdown(Shutdown::Write);
         }
-    });
+    })?;
     // While bytes are still being taken, silence is not yet the answer. It is when that takes a minute.
     let began = Instant::now();
     let told = loop {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::lack::Lack;
 use super::recording::{Action, Payload, Recorder};
 use super::wait::wait_until;
 
@@ -63,7 +64,8 @@ impl Client {
     /// Connects to `addr`, once.
     ///
     /// # Errors
-    /// The system's own error; `ConnectionRefused` also for a connection of the port with itself (TCP self-connect).
+    /// The system's own error; `ConnectionRefused` also for a connection of the port with itself (TCP self-connect). What is
+    /// not the server's fault is a `Lack` inside of it.
     pub fn connect(addr: SocketAddr, name: &str, recorder: &Recorder, limit: Duration) -> io::Result<Client> {
         Self::connect_with(addr, name, recorder, limit, None)
     }
@@ -76,6 +78,12 @@ impl Client {
         limit: Duration,
         receive_buffer: Option<usize>,
     ) -> io::Result<Client> {
+        let stream = Self::open(addr, limit, receive_buffer).map_err(|error| Lack::connecting(addr, error))?;
+        recorder.record(name, Action::Connects);
+        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
+    }
+
+    fn open(addr: SocketAddr, limit: Duration, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
         if let Some(size) = receive_buffer {
             socket.set_recv_buffer_size(size)?;
@@ -88,8 +96,7 @@ impl Client {
         // What the client sends shall arrive as it was sent: the pitfalls examined are the server's.
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limit))?;
-        recorder.record(name, Action::Connects);
-        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
+        Ok(stream)
     }
 
     /// The connection, for what this type doesn't offer.

@@ -3,13 +3,13 @@
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::trial::{LONGEST, Trial, too_slow, unreachable};
 use super::{Judged, Needs, Otherwise, Probe, falls};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
+use crate::lab::lack;
 use crate::lab::recording::{Payload, Recorder, with_thousands};
 use crate::lab::wait::wait_until;
 
@@ -135,7 +135,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
     client.note(format!("sends {} lines, {} bytes", with_thousands(LINES), with_thousands(LINES * LINE)));
-    let sending = thread::spawn(move || {
+    let sending = lack::spawn(move || {
         use std::io::Write;
         let mut sender = sender;
         for chunk in 0..LINES / 4 {
@@ -146,7 +146,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
             count.fetch_add(lines.len(), SeqCst);
         }
         let _ = sender.shutdown(Shutdown::Write);
-    });
+    })?;
     let own = client.stream().local_addr().ok();
     let progress = || (sent.load(SeqCst), own.and_then(|own| kernel::unread(server.addr(), own)));
     let (mut last, mut since) = (progress(), Instant::now());

@@ -4,13 +4,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ch4_messages::read_all;
 use super::trial::{Silence, Trial, unreachable};
 use super::{Explained, Judged, Needs, Otherwise, Probe, falls};
 use crate::lab::client::Reply;
+use crate::lab::lack;
 use crate::lab::recording::{Payload, with_thousands};
 
 pub(super) const PROBES: &[Probe] = &[
@@ -83,7 +83,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
     let mut sender =
         client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     client.note("sends \"xxxx…\" without a newline, and reads all the time");
-    let sending = thread::spawn({
+    let sending = lack::spawn({
         let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
         move || {
             while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
@@ -97,7 +97,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
             // The answer may still be on its way to a client that has said everything.
             let _ = sender.shutdown(Shutdown::Write);
         }
-    });
+    })?;
     // Read in small steps: while bytes are still being taken, silence is not yet the answer.
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -233,10 +233,10 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
         with_thousands(LINES),
         with_thousands(all.len())
     ));
-    let sending = thread::spawn(move || {
+    let sending = lack::spawn(move || {
         let _ = sender.write_all(all.as_bytes());
         let _ = sender.shutdown(Shutdown::Write);
-    });
+    })?;
     let judged = read_all(trial, &mut client, LINES, line);
     // A server that has lost lines is let go on to its own end, not cut off in a write.
     client.ends_within(Duration::from_secs(1));

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lab::lack::Lack;
 use crate::lab::server::Running;
 
 /// The verdict on one pitfall. Only `falls` makes a program end with status 1.
@@ -194,6 +195,13 @@ impl Otherwise {
     pub(crate) fn reword(mut self, change: impl FnOnce(&str) -> String) -> Self {
         self.0.evidence.sentence = change(&self.0.evidence.sentence);
         self
+    }
+}
+
+/// What the prober lacks says nothing of the server.
+impl From<Lack> for Otherwise {
+    fn from(lack: Lack) -> Self {
+        Otherwise::skipped(lack.to_string())
     }
 }
 

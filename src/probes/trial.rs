@@ -9,6 +9,7 @@ use super::{Difference, Evidence, Explained, Judged, Otherwise, falls, skipped};
 use crate::dialogue::{Dialogue, Lines, Match, Request};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
+use crate::lab::lack::Lack;
 use crate::lab::port::{self, Port};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
@@ -215,21 +216,16 @@ impl<'a> Trial<'a> {
 
     /// Expects that the address can be spelled in any way where the server is started.
     pub(crate) fn spelled_by_hand(&self) -> Judged<()> {
-        if self.target.takes_any_address() {
-            Ok(())
-        } else {
-            skipped!("the command has {{host}} and {{port}}, so the address can't be spelled otherwise")
-        }
+        self.target.takes_any_address().map_err(|why| Otherwise::skipped(why.to_string()))
     }
 
-    /// Sends SIGTERM to the process that listens. `who` is written down as the one who does.
+    /// Sends the signal that stops it to the process that listens. `who` is written down as the one who does.
     pub(crate) fn ask_to_stop(&self, who: &str, server: &mut Running) -> Judged<()> {
         require_no_wrapper(server)?;
-        self.recorder.note(who, "sends SIGTERM to the server");
-        match server.process().map(|process| process.ask_to_stop()) {
-            Some(true) => Ok(()),
-            _ => skipped!("the signal could not be sent"),
-        }
+        let Some(process) = server.process() else { skipped!("there is no process to send a signal to") };
+        let stop = process.stop_signal();
+        self.recorder.note(who, format!("sends {stop} to the server"));
+        process.signal(stop).map_err(|error| Otherwise::skipped(format!("{stop} could not be sent: {error}")))
     }
 
     /// Writes down something that the kernel shows.
@@ -272,10 +268,13 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Judged<()> {
     }
 }
 
-/// For `Running::connect`: a server that nobody can reach has fallen.
+/// For `Running::connect`: a server that nobody can reach has fallen, unless this machine is short of something.
 #[expect(clippy::needless_pass_by_value, reason = "so that `map_err` takes it")]
 pub(crate) fn unreachable(why: anyhow::Error) -> Otherwise {
-    Otherwise::falls(format!("{why:#}"))
+    match Lack::behind(&why) {
+        Some(lack) => lack.clone().into(),
+        None => Otherwise::falls(format!("{why:#}")),
+    }
 }
 
 /// A port for a server that is to be started on one that is known beforehand.
