@@ -118,6 +118,14 @@ impl Target {
         bail!("the command has {has}, so the address can't be spelled otherwise")
     }
 
+    /// How long the server may take to start.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Target::Command(launch) => launch.start,
+            Target::Address(_) | Target::InProcess(_) => LIMIT,
+        }
+    }
+
     /// Starts the server on a port of its own.
     ///
     /// # Errors

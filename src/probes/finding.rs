@@ -185,6 +185,11 @@ impl Otherwise {
         Otherwise(Finding::skipped(why))
     }
 
+    /// Which it is.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.0.verdict
+    }
+
     /// The same with this difference beside the sentence.
     pub(crate) fn showing(mut self, difference: Difference) -> Self {
         self.0.evidence.difference = Some(difference);

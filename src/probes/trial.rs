@@ -1,11 +1,11 @@
 //! What the probes share: starting a server, asking it a line, and saying what came back instead.
 
-use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use super::{Difference, Evidence, Explained, Judged, Otherwise, falls, skipped};
+use super::{Difference, Evidence, Explained, Judged, Otherwise, Verdict, falls, skipped};
 use crate::dialogue::{Dialogue, Lines, Match, Request};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
@@ -47,12 +47,12 @@ pub struct Trial<'a> {
     /// Where everything is written down.
     pub recorder: &'a Recorder,
     /// How many requests were made: what `{n}` stands for in the next one.
-    requests: Cell<usize>,
+    requests: AtomicUsize,
 }
 
 impl<'a> Trial<'a> {
     pub(crate) fn new(target: &'a Target, terms: &'a Terms, recorder: &'a Recorder) -> Self {
-        Trial { target, terms, recorder, requests: Cell::new(0) }
+        Trial { target, terms, recorder, requests: AtomicUsize::new(0) }
     }
 
     /// Starts the server, or takes the one that is running. That it can be started has been tried: if it can't, then this
@@ -73,13 +73,17 @@ impl<'a> Trial<'a> {
 
     /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
     pub(crate) fn connect(&self, server: &mut Running, name: &str) -> Judged<Client> {
-        let mut client = server.connect(name).map_err(unreachable)?;
+        self.introduce(server.connect(name).map_err(unreachable)?)
+    }
+
+    /// Has a client that is connected be polite.
+    pub(crate) fn introduce(&self, mut client: Client) -> Judged<Client> {
         let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
         if let Some(greeting) = greeting {
             let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
-            let Reply::Line(said) = &said else { falls!("it did not greet: {name} got {}", Self::describe(&said)) };
+            let Reply::Line(said) = &said else { falls!("it did not greet: the client got {}", Self::describe(&said)) };
             if !matches!(greeting.check(b"", said), Match::Whole(_)) {
-                falls!("it did not greet with \"{greeting}\": {name} got {}", Payload::new(said));
+                falls!("it did not greet with \"{greeting}\": the client got {}", Payload::new(said));
             }
         }
         for step in setup {
@@ -90,8 +94,23 @@ impl<'a> Trial<'a> {
         Ok(client)
     }
 
+    /// Serves two polite clients, one after the other: the control run of a probe that is about something worse. What fails
+    /// here is `next-client`'s.
+    pub(crate) fn serves_two(&self, server: &mut Running) -> Judged<()> {
+        for which in ["first", "second"] {
+            let served = self.connect(server, &format!("{which} polite client"));
+            match served.and_then(|mut client| self.ask(&mut client, "hello")) {
+                Err(otherwise) if otherwise.verdict() == Verdict::Falls => {
+                    skipped!("it doesn't serve a {which} client at all: see next-client")
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     fn number(&self) -> usize {
-        self.requests.replace(self.requests.get() + 1)
+        self.requests.fetch_add(1, SeqCst)
     }
 
     /// The next request. Of echoed lines it is this text; other protocols get a number in its place.
@@ -159,11 +178,6 @@ impl<'a> Trial<'a> {
     /// Expects the echo of a line that has been sent.
     pub(crate) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Judged<()> {
         self.expect(client, &self.line(line))
-    }
-
-    /// Expects that what came is the echo of this line.
-    pub(crate) fn judge_echo(&self, line: &[u8], got: &Reply) -> Judged<()> {
-        self.judge(&self.line(line), got)
     }
 
     /// Expects that nothing more comes, and then the end of the stream.
