@@ -205,11 +205,13 @@ fn start_with_few(trial: &Trial<'_>) -> Judged<Running> {
     let mut server = trial.start_short_of(Some(FEW))?;
     // To close its first connection takes Java a descriptor (JDK 17, FileDispatcherImpl), and without one it never closes
     // any. So it has to have closed one before there are none.
-    let served = trial.serves_two(&mut server);
-    let failed = server.process().and_then(|process| process.exited()).is_some_and(|status| !status.success());
+    let Err(why) = trial.serves_two(&mut server) else { return Ok(server) };
+    let status = server.process().and_then(|process| process.exits_within(A_MOMENT));
     match server.obituary() {
-        Some(obituary) if failed => skipped!("it can't be run with {FEW} descriptors: {obituary}"),
-        _ => served.map(|()| server),
+        Some(obituary) if status.is_some_and(|status| !status.success()) => {
+            skipped!("it can't be run with {FEW} descriptors: {obituary}")
+        }
+        _ => Err(why),
     }
 }
 
