@@ -7,11 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::lab::client::Client;
-use crate::lab::lack;
-use crate::lab::lock;
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::Target;
+use crate::lab::{lack, lock};
 use crate::probes::{Finding, Probe, Terms};
 
 /// One probe to run on one server.

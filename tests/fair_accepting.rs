@@ -111,7 +111,8 @@ fn a_client_too_many_may_be_told_so() {
     let connected = Arc::new(AtomicUsize::new(0));
     let target = Target::in_process(move |connection| {
         let mut stream = connection.stream;
-        let served = if connected.fetch_add(1, SeqCst) < 20 { echo(stream, || true) } else { stream.write_all(b"busy\n") };
+        let served =
+            if connected.fetch_add(1, SeqCst) < 20 { echo(stream, || true) } else { stream.write_all(b"busy\n") };
         connected.fetch_sub(1, SeqCst);
         served
     });

@@ -66,7 +66,7 @@ pub fn raise_descriptor_limit() {
 
 /// What was started here and could not be ended, for example because it has changed its user. Each is told once.
 pub fn left_behind() -> Vec<Member> {
-    std::mem::take(&mut *lock(&LEFT_BEHIND))
+    std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"))
 }
 
 impl Process {
@@ -146,9 +146,7 @@ impl Process {
     /// What it has printed so far, on standard output, then on standard error, and then what it wrote to its standard
     /// input, where a daemon thinks that its client is (on Linux).
     pub fn output(&self) -> String {
-        let text = |output: &Arc<Mutex<Vec<u8>>>| {
-            String::from_utf8_lossy(&lock(output)).into_owned()
-        };
+        let text = |output: &Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&lock(output)).into_owned();
         let mut printed: String = self.output.iter().map(text).collect();
         if let Some(input) = &self.input {
             printed += &String::from_utf8_lossy(&platform::beginning(input, OUTPUT_KEPT));

@@ -136,12 +136,18 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
     trial.recorder.note("probe", format!("holds port {port} with a listener of its own"));
     let mut server = trial.start_at(&addr.to_string(), addr)?;
     let patience = trial.target.patience();
-    let ended = wait_until(patience, || {
+    let mut what_it_does = || {
         if let Some(status) = server.process()?.exited() {
             return Some(Ok(status));
         }
         (kernel::listens(server.id()?, addr) == Some(true)).then_some(Err(()))
-    });
+    };
+    let mut ended = wait_until(patience, &mut what_it_does);
+    if ended.is_none() {
+        // On a busy machine it may not have come so far. It has when one that is started after it has.
+        usual_text(trial)?;
+        ended = what_it_does();
+    }
     let status = match ended {
         Some(Ok(status)) => status,
         Some(Err(())) => {
@@ -183,7 +189,9 @@ fn hold(addr: SocketAddr) -> io::Result<TcpListener> {
 /// What the server says when it starts and all is well, line by line, without numbers.
 fn usual_text(trial: &Trial<'_>) -> Judged<Vec<String>> {
     let mut server = trial.start()?;
-    server.connect("client").map_err(unreachable)?.leave();
+    if let Err(why) = server.connect("client") {
+        skipped!("on a free port, too, it can't be reached: {why:#}");
+    }
     let said = server.process().map(|process| process.output()).unwrap_or_default();
     Ok(said.lines().map(without_numbers).collect())
 }

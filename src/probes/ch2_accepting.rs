@@ -6,6 +6,7 @@ use super::trial::{LONGEST, Trial, unreachable};
 use super::{Explained, Judged, Needs, Probe, falls};
 use crate::dialogue::Dialogue;
 use crate::lab::kernel;
+use crate::lab::process::Process;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
@@ -118,16 +119,16 @@ fn is_served_after(trial: &Trial<'_>, server: &mut Running, after: &str) -> Judg
     // Where it can be seen, wait until the server has taken them out of its queue, or has ended over the first.
     let queue = server.addr();
     wait_until(Duration::from_millis(500), || (kernel::accept_queue(queue).unwrap_or(0) == 0).then_some(()));
-    let served = trial.connect(server, "next client").and_then(|mut next| {
+    let answered = trial.connect(server, "next client").and_then(|mut next| {
         let request = trial.request("still there?");
         next.send(&request.bytes);
         next.comes_within(PATIENCE);
         trial.expect(&mut next, &request)
     });
-    served.with_obituary(server).about(after)?;
+    answered.with_obituary(server).about(after)?;
     // One that serves each client on a thread may end a little later.
     server.process().and_then(|process| process.exits_within(A_MOMENT));
-    match server.process().and_then(|process| process.exited()).and_then(|_| server.obituary()) {
+    match server.process().and_then(Process::exited).and_then(|_| server.obituary()) {
         Some(obituary) => falls!("{after}: {obituary}"),
         None => Ok(()),
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::time::{Duration, Instant};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::ch2_accepting::A_MOMENT;
 use super::trial::{LONGEST, Silence, Trial, unreachable};
@@ -90,7 +90,9 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
                 (true, _) if dropped => {
                     falls!("client 2 was served only after the silent client 1 had been dropped")
                 }
-                (true, _) => Ok(Silence::No("client 1 is silent and still connected, and client 2 got its answer".into())),
+                (true, _) => {
+                    Ok(Silence::No("client 1 is silent and still connected, and client 2 got its answer".into()))
+                }
                 (false, true) => Ok(Silence::UntilThen(Otherwise::falls(
                     "client 2 asked and got nothing until the silent client 1 left; then it was answered",
                 ))),
@@ -190,7 +192,8 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
         (asked.is_ok() || server.obituary().is_some()).then_some(())
     });
     asked.with_obituary(&mut server).about(&format!("after {count} clients had come and left"))?;
-    let went_on = format!("with {FEW} descriptors and {count} clients it went on, and served the next one when they had left");
+    let went_on =
+        format!("with {FEW} descriptors and {count} clients it went on, and served the next one when they had left");
     match full {
         Ok(window) => Ok(format!("{went_on}; it used {} in 2 s", in_words(&window)).into()),
         Err(why) => skipped!("{went_on}; but whether it spins can't be seen: {why}"),
@@ -287,8 +290,8 @@ fn back_after_quiet(trial: &Trial<'_>) -> Judged {
     let quiet = format!("{} s without any client", QUIET.as_secs_f32());
     trial.recorder.note("probe", format!("lets the server have {quiet}"));
     wait_until(QUIET, || server.process()?.exited());
-    let served = trial.connect(&mut server, "client").and_then(|mut client| trial.ask(&mut client, "hello again"));
-    served.with_obituary(&mut server).about(&format!("after {quiet}"))?;
+    let answered = trial.connect(&mut server, "client").and_then(|mut client| trial.ask(&mut client, "hello again"));
+    answered.with_obituary(&mut server).about(&format!("after {quiet}"))?;
     Ok(format!("after {quiet}, the next one was served").into())
 }
 
@@ -312,7 +315,8 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
             more.is_little().then_some(())
         });
         trial.kernel(format!("counts more than before: {more}"));
-        evidence = format!("{ROUND} clients that left and {ROUND} that reset in the middle of a request left behind {more}");
+        evidence =
+            format!("{ROUND} clients that left and {ROUND} that reset in the middle of a request left behind {more}");
         if settled.is_some() {
             return Ok(evidence.into());
         }
@@ -390,9 +394,11 @@ fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize, be
         }
         reset_in_the_middle(trial, server)?;
         let client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
-        let served = trial.introduce(client).and_then(|mut client| trial.ask(&mut client, "hello"));
-        served.with_obituary(server).about(&format!("client {number} of {count}, one after the other"))?;
+        let answered = trial.introduce(client).and_then(|mut client| trial.ask(&mut client, "hello"));
+        answered.with_obituary(server).about(&format!("client {number} of {count}, one after the other"))?;
     }
-    trial.recorder.note("clients", format!("{count} come, ask and leave, and {count} reset in the middle of a request"));
+    trial
+        .recorder
+        .note("clients", format!("{count} come, ask and leave, and {count} reset in the middle of a request"));
     Ok(())
 }

@@ -98,8 +98,8 @@ impl<'a> Trial<'a> {
     /// here is `next-client`'s.
     pub(crate) fn serves_two(&self, server: &mut Running) -> Judged<()> {
         for which in ["first", "second"] {
-            let served = self.connect(server, &format!("{which} polite client"));
-            match served.and_then(|mut client| self.ask(&mut client, "hello")) {
+            let answered = self.connect(server, &format!("{which} polite client"));
+            match answered.and_then(|mut client| self.ask(&mut client, "hello")) {
                 Err(otherwise) if otherwise.verdict() == Verdict::Falls => {
                     skipped!("it doesn't serve a {which} client at all: see next-client")
                 }

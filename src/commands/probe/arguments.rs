@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, Lines, Template};
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::server::{Launch, Target};
+use tcp_pitfalls::lab::signal::Signal;
 use tcp_pitfalls::probes::Terms;
 
 use crate::commands::probe_names;
@@ -91,13 +92,13 @@ pub(crate) struct Arguments {
 
     /// How long the server may take until it listens, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds(), help_heading = "Limits")]
-    pub(super) start: u64,
+    start: u64,
     /// How long it may take to stop, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds(), help_heading = "Limits")]
     grace: u64,
     /// The signal that stops it gracefully: TERM, INT, QUIT, HUP, USR1, USR2 or WINCH
     #[arg(long, value_name = "SIGNAL", default_value = "TERM", help_heading = "Limits")]
-    pub(super) stop: String,
+    stop: Signal,
     /// How many clients it has to serve at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=1000), help_heading = "Limits")]
     crowd: u16,
@@ -231,8 +232,11 @@ impl Arguments {
     /// The server.
     pub(super) fn target(&self) -> Result<Target> {
         let Some(addr) = &self.addr else {
-            return Target::command(&self.command)
-                .context("cannot start the server. Write it as in: tcp-pitfalls probe -- python3 my_server.py {addr}");
+            let mut launch = Launch::new(&self.command)
+                .map_err(|why| anyhow!("{why}, as in: tcp-pitfalls probe -- python3 my_server.py {{addr}}"))?;
+            launch.start = Duration::from_secs(self.start);
+            launch.stop = self.stop;
+            return Ok(Target::Command(launch));
         };
         let loopback = |port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
         // Also what servers print: a port, or an address that stands for every interface.

@@ -62,6 +62,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     };
     bar.finish_and_clear();
+    for left in process::left_behind() {
+        eprintln!("{BOLD}note:{BOLD:#} {left} was started and can't be ended from here. End it by hand.");
+    }
     let why = format!("it speaks another protocol: {}", otherwise.unwrap_or_default());
     let skipped = skipped.into_iter().map(|probe| (probe, Finding::skipped(&*why)));
     let mut judged: Vec<(&Probe, Finding)> = probes.into_iter().zip(findings).chain(skipped).collect();
