@@ -77,6 +77,19 @@ fn a_server_may_greet() {
 }
 
 #[test]
+fn a_greeting_may_differ_each_time() {
+    let greeted = AtomicUsize::new(0);
+    let target = Target::in_process(move |connection| {
+        let mut out = connection.stream;
+        out.write_all(format!("you are number {}\n", greeted.fetch_add(1, SeqCst)).as_bytes())?;
+        echo(connection.stream, || true)
+    });
+    let unknown = Dialogue::lines(Lines::of_the_course());
+    let learned = tcp_pitfalls::dialogue::learn(&target, unknown, true).unwrap().dialogue;
+    judge("next-client", &target, &terms(learned), Holds);
+}
+
+#[test]
 fn a_server_may_answer_once_for_each_connection() {
     let dialogue = Dialogue { one_request: true, claimed: true, ..Dialogue::lines(Lines::of_the_course()) };
     let target = Target::in_process(|connection| {

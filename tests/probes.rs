@@ -71,7 +71,8 @@ fn each_holds_on_the_last_step() {
 
 #[test]
 fn each_probe_has_both_and_a_text_for_people() {
-    let tried: BTreeSet<&str> = PITFALLS.iter().map(|(name, ..)| *name).chain(WITHOUT_PITFALL.iter().copied()).collect();
+    let tried: BTreeSet<&str> =
+        PITFALLS.iter().map(|(name, ..)| *name).chain(WITHOUT_PITFALL.iter().copied()).collect();
     let all: BTreeSet<&str> = probes::all().map(|probe| probe.name).collect();
     assert_eq!(tried, all);
     for probe in probes::all() {

@@ -262,6 +262,12 @@ impl Running {
         if listeners.is_empty() {
             return format!(". Its process runs and listens nowhere. Check the command{longer}");
         }
+        let here = |listener: &&SocketAddr| {
+            listener.port() == self.addr.port() && (listener.ip().is_unspecified() || listener.ip() == self.addr.ip())
+        };
+        if listeners.iter().any(|listener| here(&listener)) {
+            return ", though its process runs and listens there".into();
+        }
         let places = listeners.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ");
         format!(". Its process runs and listens on {places}, not on {}. Check the command", self.addr)
     }

@@ -213,13 +213,7 @@ fn restart(trial: &Trial<'_>) -> Judged {
     let mut first = trial.start_at(&addr.to_string(), addr)?;
     // The server's side closes first, and so it is the server's port that stays in TIME_WAIT. Killed before it has
     // accepted, it would reset the client, and there would be none.
-    let mut client = trial.connect(&mut first, "client 1")?;
-    client.send(&trial.request("still here").bytes);
-    client.comes_within(trial.terms.limit);
-    if client.received().is_empty() {
-        skipped!("a request got no answer, so it can't be told when the server has accepted");
-    }
-    client.take_until_pause(Duration::ZERO, Duration::from_millis(100));
+    let mut client = trial.served(&mut first, "first")?;
     if let Some(process) = first.process() {
         // One that serves a single client is ending by itself.
         let ended = process.exits_within(A_MOMENT).is_some();

@@ -7,6 +7,7 @@ use super::{Explained, Judged, Needs, Probe, falls};
 use crate::dialogue::Dialogue;
 use crate::lab::kernel;
 use crate::lab::process::Process;
+use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
@@ -83,8 +84,8 @@ fn leaves_unread(trial: &Trial<'_>) -> Judged {
     const LINES: usize = 5000;
     // Other servers may end a connection after so many requests, or call more of them an attack.
     const REQUESTS: usize = 50;
-    // One write is all that it takes to fail, but it takes a second one to notice.
     const TIMES: usize = 3;
+    const AT_ONCE: usize = 3;
 
     let Dialogue { one_request, joined, lines, .. } = &trial.terms.dialogue;
     let (count, what) = match lines {
@@ -92,24 +93,47 @@ fn leaves_unread(trial: &Trial<'_>) -> Judged {
         Some(_) => (LINES, "5,000 lines".to_owned()),
         None => (REQUESTS, format!("{REQUESTS} requests")),
     };
+    let after = format!("after clients had asked {what} each and left without reading");
     let mut server = trial.start()?;
     trial.serves_two(&mut server)?;
     for _ in 0..TIMES {
-        let mut leaving = trial.connect(&mut server, "leaving client")?;
-        let requests: Vec<u8> = (0..count).flat_map(|_| trial.request("is anybody there?").bytes).collect();
-        leaving.send(&requests);
-        leaving.leave();
-        is_served_after(trial, &mut server, &format!("after a client had asked {what} and left without reading"))?;
+        // Too much for one read: the first write to a client that has left succeeds, and only another one fails. More than
+        // one client, so that some have left before a server with one thread comes to them.
+        for _ in 0..AT_ONCE {
+            let mut leaving = trial.connect(&mut server, "leaving client").about(&after)?;
+            let requests = (0..count).flat_map(|_| trial.request(&"is anybody there? ".repeat(3)).bytes);
+            leaving.send(&requests.collect::<Vec<u8>>());
+            leaving.leave();
+        }
+        is_served_after(trial, &mut server, &after)?;
     }
-    let request = trial.request("is anybody there?");
-    let mut leaving = trial.connect(&mut server, "leaving client")?;
-    leaving.send(trial.terms.dialogue.half(&request));
-    leaving.reset();
+    reset_in_the_middle(trial, &mut server, trial.recorder, true)?;
     is_served_after(trial, &mut server, "after a client had reset its connection in the middle of a request")?;
     Ok(format!(
-        "{TIMES} clients asked {what} and left without reading, one reset in the middle of a request, and the next one got its answer each time"
+        "{} clients asked {what} each and left without reading, one reset in the middle of a request, and the next one got \
+         its answer each time",
+        TIMES * AT_ONCE
     )
     .into())
+}
+
+/// Has a client reset its connection in the middle of a request: `once_read`, the server is waiting for the rest of it,
+/// where that can be seen.
+pub(super) fn reset_in_the_middle(
+    trial: &Trial<'_>,
+    server: &mut Running,
+    recorder: &Recorder,
+    once_read: bool,
+) -> Judged<()> {
+    let mut hasty = server.connect_with("hasty client", recorder, None).map_err(unreachable)?;
+    hasty.send(trial.terms.dialogue.half(&trial.request("is anybody there?")));
+    let own = hasty.stream().local_addr().ok();
+    let is_read = || (kernel::unread(server.addr(), own?)? == 0).then_some(());
+    if once_read {
+        wait_until(Duration::from_millis(200), is_read);
+    }
+    hasty.reset();
+    Ok(())
 }
 
 /// Expects that a client is served, after others had done something `after` which the server may have ended.

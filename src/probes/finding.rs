@@ -251,8 +251,11 @@ impl<T> Explained for Judged<T> {
 
     fn with_obituary(self, server: &mut Running) -> Self {
         self.map_err(|other| match server.obituary() {
-            Some(obituary) => other.reword(|sentence| format!("{sentence}; {obituary}")),
-            None => other,
+            // A client that could not connect has said it already.
+            Some(obituary) if !other.0.evidence.sentence.contains(&obituary) => {
+                other.reword(|sentence| format!("{sentence}; {obituary}"))
+            }
+            _ => other,
         })
     }
 }

@@ -94,18 +94,22 @@ impl<'a> Trial<'a> {
         Ok(client)
     }
 
-    /// Serves two polite clients, one after the other: the control run of a probe that is about something worse. What fails
-    /// here is `next-client`'s.
+    /// Connects a polite client and serves it, before a probe does what it is about. What fails here is `next-client`'s.
+    pub(crate) fn served(&self, server: &mut Running, which: &str) -> Judged<Client> {
+        let answered = self.connect(server, &format!("{which} client")).and_then(|mut client| {
+            self.ask(&mut client, "hello")?;
+            Ok(client)
+        });
+        answered.map_err(|why| match why.verdict() {
+            Verdict::Falls => Otherwise::skipped(format!("it doesn't serve a {which} client at all: see next-client")),
+            _ => why,
+        })
+    }
+
+    /// Serves two polite clients, one after the other: the control run of a probe that is about something worse.
     pub(crate) fn serves_two(&self, server: &mut Running) -> Judged<()> {
-        for which in ["first", "second"] {
-            let answered = self.connect(server, &format!("{which} polite client"));
-            match answered.and_then(|mut client| self.ask(&mut client, "hello")) {
-                Err(otherwise) if otherwise.verdict() == Verdict::Falls => {
-                    skipped!("it doesn't serve a {which} client at all: see next-client")
-                }
-                other => other?,
-            }
-        }
+        self.served(server, "first")?.leave();
+        self.served(server, "second")?.leave();
         Ok(())
     }
 
