@@ -107,6 +107,7 @@ fn learn_greeting(talk: &mut Conversation, dialogue: &mut Dialogue, says: &mut V
 
 fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
     let mut says = Vec::new();
+    let claims_greeting = dialogue.greeting.is_some();
     for ends in [&b"\n"[..], b"\r\n"] {
         let mut talk = Conversation::begin(target)?;
         learn_greeting(&mut talk, &mut dialogue, &mut says);
@@ -136,6 +137,10 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         }
         let one_request = ended || !stays(&mut talk, &sent);
         drop(talk);
+        if let Some(greeting) = dialogue.greeting.take_if(|_| !claims_greeting) {
+            let (heard, _) = Conversation::begin(target)?.hear(PATIENCE);
+            dialogue.greeting = Some(if greeting.fill(b"") == heard { greeting } else { common(&greeting, &heard)? });
+        }
         if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
             says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
             lines.bytewise = true;
