@@ -253,6 +253,9 @@ fn whole(request: &super::Request, got: &[u8]) -> Option<usize> {
 fn common(greeting: &Template, other: &[u8]) -> Result<Template> {
     let first = greeting.fill(b"");
     let same = first.iter().zip(other).take_while(|(one, other)| one == other).count();
+    // Two numbers that differ may begin alike.
+    let number = first[..same].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let same = same - number;
     if same == 0 || !other.ends_with(b"\n") {
         bail!(
             "it greets with {} and with {}: say what is right with --greeting",

@@ -203,6 +203,11 @@ impl Running {
         self.process.as_ref().map(Process::id)
     }
 
+    /// Whether anybody could connect.
+    pub fn was_reached(&self) -> bool {
+        self.reached
+    }
+
     /// Connects a client. While the server refuses, tries again, at most for 10 s, or for as long as it may take to start.
     ///
     /// # Errors
