@@ -1,7 +1,6 @@
 //! Demonstrations: the scenes that a chapter scripts, played and shown.
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,6 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anstream::adapter::strip_str;
 use anstream::{eprintln, print, println};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -20,9 +18,8 @@ use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
 use crate::probes::{self, Finding, Terms, Verdict};
-use crate::show::figure::{self, Run};
+use crate::show::scene::{self, Run};
 use crate::show::screen::{self, BAD, BOLD, GOOD, report};
-use crate::show::timeline;
 
 /// How long a demonstration waits for what a pitfall owes. Strangers are given `server::LIMIT`.
 const SHORT_LIMIT: Duration = Duration::from_secs(2);
@@ -59,14 +56,20 @@ struct Take {
 
 /// What was seen of one run.
 struct Seen {
-    caption: &'static str,
-    played: Played,
-    recording: Recording,
+    run: Run,
+    /// Whether it could be played at all.
+    is_played: bool,
 }
 
 impl Seen {
-    fn is_skipped(&self) -> bool {
-        matches!(&self.played, Ok(finding) if finding.verdict == Verdict::Skipped)
+    fn new(caption: &str, played: Played, recording: Recording) -> Self {
+        let is_played = played.is_ok();
+        let finding = played.unwrap_or_else(|why| Finding::skipped(format!("could not be shown: {why:#}")));
+        Seen { run: Run { caption: caption.to_owned(), finding, recording }, is_played }
+    }
+
+    fn has(&self, verdict: Verdict) -> bool {
+        self.is_played && self.run.finding.verdict == verdict
     }
 }
 
@@ -143,7 +146,7 @@ pub(crate) struct Show {
     /// Also draw a scene as a figure (SVG): the pitfall's run, and the cure's below. The first scene, without --scene
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Also write each scene's two runs, as text and as figures, for the book
+    /// Also write each scene's two runs as data, for the book
     #[arg(long, value_name = "DIR", hide = true)]
     record: Option<PathBuf>,
 }
@@ -170,19 +173,17 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
     let played: Vec<[Seen; 2]> = play_all(scenes);
     for (&name, [pitfall, cure]) in names.iter().zip(&played) {
         println!("\n{BOLD}── {name} {}{BOLD:#}", "─".repeat(screen::width().saturating_sub(name.len() + 4)));
-        print!("\n{}", shown("the pitfall", pitfall, timeline::draw, screen::width()));
-        match &pitfall.played {
-            Err(_) => broken_claims.push(format!("{name}: the pitfall could not be shown")),
-            Ok(finding) if matches!(finding.verdict, Verdict::Falls | Verdict::Skipped) => {}
-            Ok(_) => broken_claims.push(format!("{name}: the pitfall did not spring")),
+        let claims =
+            [("pitfall", pitfall, Verdict::Falls, "did not spring"), ("cure", cure, Verdict::Holds, "did not hold")];
+        for (side, seen, claimed, broken) in claims {
+            print!("\n{}", seen.run.told(side, screen::width()));
+            if !seen.is_played {
+                broken_claims.push(format!("{name}: the {side} could not be shown"));
+            } else if !seen.has(claimed) && !seen.has(Verdict::Skipped) {
+                broken_claims.push(format!("{name}: the {side} {broken}"));
+            }
         }
-        print!("\n{}", shown("the cure", cure, timeline::draw, screen::width()));
-        match &cure.played {
-            Err(_) => broken_claims.push(format!("{name}: the cure could not be shown")),
-            Ok(finding) if matches!(finding.verdict, Verdict::Holds | Verdict::Skipped) => {}
-            Ok(_) => broken_claims.push(format!("{name}: the cure did not hold")),
-        }
-        if [pitfall, cure].into_iter().any(Seen::is_skipped) {
+        if pitfall.has(Verdict::Skipped) || cure.has(Verdict::Skipped) {
             skipped.push(name);
         }
     }
@@ -193,7 +194,7 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
         println!("{}", screen::paragraph(&alone, 2));
     }
     let chapter = name.split('_').next().unwrap_or_default();
-    if let Err(error) = write_down(chapter, &names, &played, show) {
+    if let Err(error) = write_down(chapter, &names, played, show) {
         return report(Err(error));
     }
     if broken_claims.is_empty() {
@@ -244,7 +245,7 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
                 playing.map(|takes| {
                     takes.map(|(caption, take)| match take {
                         Ok(take) => take.join().expect("a scene doesn't panic"),
-                        Err(lack) => Seen { caption, played: Err(lack.into()), recording: Recording::default() },
+                        Err(lack) => Seen::new(caption, Err(lack.into()), Recording::default()),
                     })
                 })
             })
@@ -258,70 +259,28 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
 fn play(take: Take) -> Seen {
     let recorder = Recorder::new();
     let played = (take.run)(&recorder);
-    Seen { caption: take.caption, played, recording: recorder.recording() }
+    Seen::new(take.caption, played, recorder.recording())
 }
 
 /// Writes the files that were asked for.
-fn write_down(chapter: &str, names: &[&str], played: &[[Seen; 2]], show: &Show) -> anyhow::Result<()> {
+fn write_down(chapter: &str, names: &[&str], played: Vec<[Seen; 2]>, show: &Show) -> anyhow::Result<()> {
     let write = |path: &Path, text: String| {
         fs::write(path, text).with_context(|| format!("cannot write \"{}\"", path.display()))
     };
-    if let (Some(path), Some(name), Some(takes)) = (&show.svg, names.first(), played.first()) {
-        write(path, drawn(chapter, name, &sides(takes)))?;
-        println!("The figure of {name} is in {}.", path.display());
-    }
-    let Some(folder) = &show.record else { return Ok(()) };
-    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder \"{}\"", folder.display()))?;
-    for (name, takes) in names.iter().zip(played) {
-        for (side, seen) in sides(takes) {
-            let text = shown(&format!("the {side}"), seen, timeline::draw_without_times, 80);
-            write(&folder.join(format!("{name}.{side}.txt")), strip_str(&text).to_string())?;
-            write(&folder.join(format!("{name}.{side}.svg")), drawn(chapter, name, &[(side, seen)]))?;
+    let scenes = names.iter().zip(played).map(|(&name, takes)| {
+        let [pitfall, cure] = takes.map(|seen| seen.run);
+        scene::Scene { chapter: chapter.to_owned(), name: name.to_owned(), pitfall, cure }
+    });
+    for (number, scene) in scenes.enumerate() {
+        if let (0, Some(path)) = (number, &show.svg) {
+            write(path, scene.figure(&scene.sides()))?;
+            println!("The figure of {} is in {}.", scene.name, path.display());
+        }
+        if let Some(folder) = &show.record {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder \"{}\"", folder.display()))?;
+            let path = folder.join(&scene.name).with_extension("json");
+            write(&path, serde_json::to_string_pretty(&scene.shortened())? + "\n")?;
         }
     }
     Ok(())
-}
-
-fn sides([pitfall, cure]: &[Seen; 2]) -> [(&'static str, &Seen); 2] {
-    [("pitfall", pitfall), ("cure", cure)]
-}
-
-/// The figure of a scene, or of one side of it.
-fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
-    let titles: Vec<String> = sides.iter().map(|(side, _)| format!("{name}: the {side}")).collect();
-    let ids: Vec<String> = sides.iter().map(|(side, _)| format!("figure-{chapter}-{name}-{side}")).collect();
-    let finding = |(_, seen): &(&str, &Seen)| match &seen.played {
-        Ok(finding) => finding.clone(),
-        Err(why) => Finding::skipped(format!("could not be shown: {why:#}")),
-    };
-    let findings: Vec<Finding> = sides.iter().map(finding).collect();
-    let run = |index: usize| {
-        let seen = sides[index].1;
-        let (id, title, finding) = (&ids[index], &titles[index], &findings[index]);
-        Run { id, title, caption: seen.caption, recording: &seen.recording, finding }
-    };
-    figure::draw(&(0..sides.len()).map(run).collect::<Vec<_>>())
-}
-
-/// One run, as it is told on a screen of this width.
-fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, width: usize) -> String {
-    let (word, style, evidence) = match &seen.played {
-        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence.to_string()),
-        Err(why) => ("could not be shown", BAD, format!("{why:#}")),
-    };
-    let mut text = String::new();
-    let indent = "  : ".len() + which.len();
-    let mut lines = screen::wrap(seen.caption, width.saturating_sub(indent)).into_iter();
-    let _ = writeln!(text, "  {BOLD}{which}:{BOLD:#} {}", lines.next().unwrap_or_default());
-    for line in lines {
-        let _ = writeln!(text, "{:indent$}{line}", "");
-    }
-    text.push_str(&timeline(&seen.recording, width));
-    let indent = "  → : ".chars().count() + word.chars().count();
-    let mut lines = screen::wrap(&evidence, width.saturating_sub(indent)).into_iter();
-    let _ = writeln!(text, "  → {style}{word}{style:#}: {}", lines.next().unwrap_or_default());
-    for line in lines {
-        let _ = writeln!(text, "{:indent$}{line}", "");
-    }
-    text
 }

@@ -52,6 +52,13 @@ impl GoServers {
             );
         }
         let folder = env::temp_dir().join(format!("tcp-pitfalls-go-{}", process::id()));
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("chapters");
+        if !sources.is_dir() {
+            bail!(
+                "the Go servers are built from the repository, which is not in {} any more. Run this in a clone of it",
+                env!("CARGO_MANIFEST_DIR")
+            );
+        }
         fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let servers = GoServers { folder };
         // One after the other: with an empty cache, the first compiles Go's standard library for all of them.

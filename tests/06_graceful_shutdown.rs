@@ -108,11 +108,18 @@ fn a_full_server_stops_as_well() {
 }
 
 #[test]
-fn a_full_server_is_told_when_a_place_is_free() {
+fn a_client_over_the_limit_waits_until_a_place_is_free() {
     let Started { addr, .. } = start(&["--max-connections=1"]);
-    for line in ["one", "two", "three"] {
-        Peer::connect(addr).ask(line);
+    let mut first = Peer::connect(addr);
+    first.ask("one");
+    let mut second = Peer::connect(addr);
+    second.send("two\n");
+    for _ in 0..3 {
+        first.ask("still here");
     }
+    assert!(second.has_nothing());
+    drop(first);
+    assert_eq!(second.line(), "echo: two");
 }
 
 #[test]

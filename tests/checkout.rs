@@ -103,6 +103,6 @@ fn the_installed_command_works_without_the_repository_or_says_what_it_lacks() {
     installed.expect(&["check"], 2, "there are no exercises here");
     installed.expect(&["check", "04"], 2, "there are no exercises here");
     installed.expect(&["reset", "04"], 2, "there are no exercises here");
-    installed.expect(&["bench", "--", &itself, "step", "3", "{addr}"], 1, "Cargo.toml");
-    installed.expect(&["--go"], 1, "`go build`");
+    installed.expect(&["bench", "--", &itself, "step", "3", "{addr}"], 1, "a clone of it");
+    installed.expect(&["--go"], 1, "a clone of it");
 }

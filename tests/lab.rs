@@ -13,6 +13,7 @@ use tcp_pitfalls::lab::recording::{Action, Payload, Recorder, escape, with_thous
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
 use tcp_pitfalls::show::figure;
+use tcp_pitfalls::show::scene::{Run, Scene};
 use tcp_pitfalls::show::timeline;
 
 #[test]
@@ -75,7 +76,7 @@ fn calls_by_the_thousand_are_summed_up_but_never_one_that_fell_short() {
     }
     recorder.record("server", Action::Wrote { given: 1000, taken: Payload::new(&bytes[..7]) });
     for _ in 0..3 {
-        recorder.record("server", Action::Failed { call: "write", error: "not now".into() });
+        recorder.record("server", Action::Failed { call: "write".into(), error: "not now".into() });
     }
     let read = format!("server  read → \"{}…\" (1,000 bytes)", "x".repeat(24));
     let read = read.as_str();
@@ -121,6 +122,31 @@ fn what_a_check_did_itself_is_never_left_out_of_its_story() {
     assert_eq!(lines.len(), 12);
 }
 
+#[test]
+fn a_scene_is_drawn_from_its_json_as_from_what_happened() {
+    let recorder = Recorder::new();
+    for number in 0..100 {
+        recorder.of_connection(1).record("server", Action::Read(Payload::new(&[b'x'; 100])));
+        if number % 10 == 0 {
+            recorder.record("client 1", Action::Sends(Payload::new(b"\xff \"\n")));
+        }
+    }
+    for _ in 0..5 {
+        recorder.record("server", Action::Failed { call: "write".into(), error: "not now".into() });
+    }
+    recorder.number_by_chance(7, "a measured time");
+    let run = || Run { caption: "one read".into(), finding: Finding::falls("7 ms"), recording: recorder.recording() };
+    let scene = Scene { chapter: "04".into(), name: "every-byte".into(), pitfall: run(), cure: run() };
+    let drawn = |scene: &Scene| [scene.cure.transcript("cure"), scene.figure(&scene.sides())];
+    let whole = drawn(&scene);
+    let short = scene.shortened();
+    assert!(short.cure.recording.events.len() <= 20);
+    let json = serde_json::to_string(&short).unwrap();
+    let read: Scene = serde_json::from_str(&json).unwrap();
+    assert!(drawn(&read) == whole, "{:#?}", drawn(&read)[0]);
+    assert_eq!(serde_json::to_string(&read.shortened()).unwrap(), json);
+}
+
 /// A recording with one of everything, drawn twice in one figure.
 fn figure_of_everything() -> String {
     let recorder = Recorder::new();
@@ -132,7 +158,7 @@ fn figure_of_everything() -> String {
         ("server", Action::Read(bytes("one\n"))),
         ("server", Action::Wrote { given: 10, taken: bytes("echo: one\n") }),
         ("server", Action::Wrote { given: 1000, taken: bytes("echo") }),
-        ("server", Action::Failed { call: "write", error: "not now".into() }),
+        ("server", Action::Failed { call: "write".into(), error: "not now".into() }),
         ("client 1", Action::Receives(bytes("echo: one\n"))),
         ("client 1", Action::HearsNothing { for_ms: 1900 }),
         ("client 1", Action::HalfCloses),

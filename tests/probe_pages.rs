@@ -1,4 +1,4 @@
-//! The page of the book that `explain` points to has a place for every probe.
+//! `explain` names the page of the book that has a heading for every probe. `cargo book check` sees to the headings.
 
 use std::process::Command;
 
@@ -8,12 +8,6 @@ const PAGE: &str = include_str!("../book/src/probe_your_own_server.md");
 
 fn names() -> Vec<&'static str> {
     probes::all().map(|probe| probe.name).collect()
-}
-
-#[test]
-fn every_probe_has_its_heading_and_no_heading_is_of_another() {
-    let headings: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    assert_eq!(headings, names());
 }
 
 #[test]

@@ -98,6 +98,7 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
         }
         served
     });
+    recorder.pieces_by_chance("the kernel cuts a big transfer, and how much of it a reset leaves");
     let mut server = target.start(recorder, None)?;
     let mut client = server.connect_with("client 1", recorder, Some(8 * 1024))?;
     client.send(&[&vec![b'x'; LINE - 1][..], b"\n"].concat());

@@ -1,5 +1,6 @@
 //! `tcp-pitfalls bench`: the speed of a server of the reader's own.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -20,9 +21,15 @@ pub(crate) struct Arguments {
 
 /// The benchmark is a program of its own, for it needs other crates than the course does.
 pub(crate) fn run(Arguments { quick, command }: &Arguments) -> Result<()> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    ensure!(
+        Path::new(manifest).is_file(),
+        "the benchmark is compiled from the repository, which is not in {} any more. Run this in a clone of it",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let mut duel = Command::new("cargo");
     duel.args(["run", "--release", "--quiet", "--package=duel", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .arg(manifest)
         .args(["--", "--only=step 6", "--only=yours"])
         .args(quick.then_some("--quick"))
         .arg("--")

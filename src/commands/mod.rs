@@ -13,7 +13,7 @@ use serde::Serialize;
 use tcp_pitfalls::probes;
 use tcp_pitfalls::show::screen::BAD;
 
-/// The page of the book that has a heading for every probe, its name. tests/probe_pages.rs sees to that.
+/// The page of the book that has a heading for every probe, its name. `cargo book check` sees to that.
 const PAGE: &str = "Probe your own server";
 
 fn probe_names() -> PossibleValuesParser {

@@ -1,10 +1,11 @@
 //! What happened, as data: events with a time, an actor and what it did.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::lock;
 
@@ -12,15 +13,18 @@ use super::lock;
 const CAPACITY: usize = 20_000;
 
 /// How many bytes of each payload are kept.
-const PAYLOAD_HEAD: usize = 48;
+const PAYLOAD_HEAD: usize = 24;
 
 /// One thing that happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
     /// Nanoseconds since the recording began.
     pub at_ns: u64,
     /// Who did it: `client 1`, `server`, `kernel`.
     pub who: String,
+    /// For which connection, counted from 1, if a server with a thread for each did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<usize>,
     /// What was done.
     #[serde(flatten)]
     pub action: Action,
@@ -38,7 +42,7 @@ impl Event {
 }
 
 /// What an event was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Action {
     /// A client's connection was established.
@@ -81,7 +85,7 @@ pub enum Action {
     /// A `read` or `write` of the server failed.
     Failed {
         /// `read` or `write`.
-        call: &'static str,
+        call: String,
         /// The error's text.
         error: String,
     },
@@ -90,36 +94,55 @@ pub enum Action {
         /// The words.
         text: String,
     },
+    /// Many calls of the server in a row, summed up.
+    MoreCalls {
+        /// How many reads there were.
+        reads: usize,
+        /// How many bytes they got.
+        read: usize,
+        /// How many writes there were.
+        writes: usize,
+        /// How many bytes they took.
+        written: usize,
+    },
+    /// The event before this one, so many times more.
+    Repeats {
+        /// How many times.
+        times: usize,
+    },
+    /// Events that are too many to show, or were too many to keep.
+    LeftOut {
+        /// How many.
+        events: usize,
+    },
+}
+
+impl Action {
+    /// Whether this stands for other events.
+    pub fn is_summary(&self) -> bool {
+        matches!(self, Action::MoreCalls { .. } | Action::Repeats { .. } | Action::LeftOut { .. })
+    }
 }
 
 /// Bytes that were moved: how many, and the first of them.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
+    #[serde(rename = "bytes")]
     len: usize,
-    head: Vec<u8>,
+    /// The first bytes, as text.
+    text: String,
 }
 
 impl Payload {
     /// Notes these bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        Payload { len: bytes.len(), head: bytes[..bytes.len().min(PAYLOAD_HEAD)].to_vec() }
+        Payload { len: bytes.len(), text: escape(&bytes[..bytes.len().min(PAYLOAD_HEAD)]) }
     }
 
     /// How many bytes were moved.
     #[expect(clippy::len_without_is_empty, reason = "nobody asks whether it is empty")]
     pub fn len(&self) -> usize {
         self.len
-    }
-}
-
-impl Serialize for Payload {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shown {
-            bytes: usize,
-            text: String,
-        }
-        Shown { bytes: self.len, text: escape(&self.head) }.serialize(serializer)
     }
 }
 
@@ -132,11 +155,9 @@ impl fmt::Debug for Payload {
 /// `"hello\n" (6 bytes)`, long ones shortened.
 impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 24;
         let unit = if self.len == 1 { "byte" } else { "bytes" };
-        let more = if self.len > SHOWN { "…" } else { "" };
-        let head = &self.head[..self.head.len().min(SHOWN)];
-        write!(f, "\"{}{more}\" ({} {unit})", escape(head), with_thousands(self.len))
+        let more = if self.len > PAYLOAD_HEAD { "…" } else { "" };
+        write!(f, "\"{}{more}\" ({} {unit})", self.text, with_thousands(self.len))
     }
 }
 
@@ -174,22 +195,57 @@ pub fn with_thousands(number: usize) -> String {
 #[derive(Clone)]
 pub struct Recorder {
     start: Instant,
+    connection: Option<usize>,
     recording: Arc<Mutex<Recording>>,
 }
 
 /// Everything that was taken down.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recording {
     /// The events, the earliest first.
     pub events: Vec<Event>,
     /// How many more there were than are kept.
     pub left_out: usize,
+    /// What may be otherwise in another run.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub chance: BTreeSet<Chance>,
+}
+
+/// Something that chance decides, and why it does. It is no difference between two recordings.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chance {
+    /// A number, as the words of the recording and its verdict spell it.
+    Number {
+        /// The number.
+        is: String,
+        /// Why it is chance.
+        why: String,
+    },
+    /// One of several things happens, or is said.
+    Either {
+        /// Their names or words.
+        of: Vec<String>,
+        /// Why it is chance.
+        why: String,
+    },
+    /// How many calls the server makes, of how many bytes, and every number that tells of them.
+    Pieces {
+        /// Why it is chance.
+        why: String,
+    },
 }
 
 impl Recorder {
     /// Begins a recording.
     pub fn new() -> Self {
-        Recorder { start: Instant::now(), recording: Arc::default() }
+        Recorder { start: Instant::now(), connection: None, recording: Arc::default() }
+    }
+
+    /// Writes to the same recording, of what is done for one connection of the server.
+    #[must_use]
+    pub fn of_connection(&self, number: usize) -> Self {
+        Recorder { connection: Some(number), ..self.clone() }
     }
 
     /// Takes down that `who` did `action`, now.
@@ -204,7 +260,7 @@ impl Recorder {
         let at_ns = u64::try_from(began.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
         let mut recording = lock(&self.recording);
         if recording.events.len() < CAPACITY {
-            recording.events.push(Event { at_ns, who: who.to_owned(), action });
+            recording.events.push(Event { at_ns, who: who.to_owned(), connection: self.connection, action });
         } else {
             recording.left_out += 1;
         }
@@ -213,6 +269,26 @@ impl Recorder {
     /// Takes down something in words.
     pub fn note(&self, who: &str, text: impl Into<String>) {
         self.record(who, Action::Note { text: text.into() });
+    }
+
+    /// Takes down that this number, wherever it stands, may be another in the next run.
+    pub fn number_by_chance(&self, number: impl fmt::Display, why: &str) {
+        self.by_chance(Chance::Number { is: number.to_string(), why: why.to_owned() });
+    }
+
+    /// Takes down that another run may have another one of these, by their names or in these words.
+    pub fn either_by_chance(&self, of: &[&str], why: &str) {
+        let of = of.iter().map(|&one| one.to_owned()).collect();
+        self.by_chance(Chance::Either { of, why: why.to_owned() });
+    }
+
+    /// Takes down that the server may read and write in other pieces in the next run.
+    pub fn pieces_by_chance(&self, why: &str) {
+        self.by_chance(Chance::Pieces { why: why.to_owned() });
+    }
+
+    fn by_chance(&self, chance: Chance) {
+        self.recording.lock().expect("nothing panics while it holds this lock").chance.insert(chance);
     }
 
     /// What has been taken down so far, in the order in which it happened.
@@ -252,6 +328,19 @@ impl fmt::Display for Action {
             }
             Action::Failed { call, error } => write!(f, "{call} fails: {error}"),
             Action::Note { text } => write!(f, "{text}"),
+            Action::MoreCalls { reads, read, writes, written } => {
+                let calls = [sum_up(*reads, "read", *read), sum_up(*writes, "write", *written)];
+                let calls: Vec<String> = calls.into_iter().flatten().collect();
+                write!(f, "… {}", calls.join(" and "))
+            }
+            Action::Repeats { times } => write!(f, "… {} times more", with_thousands(*times)),
+            Action::LeftOut { events } => write!(f, "… {} more events", with_thousands(*events)),
         }
     }
+}
+
+/// `12 more reads (98,304 bytes)`, or nothing.
+fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
+    let plural = if count == 1 { "" } else { "s" };
+    (count > 0).then(|| format!("{} more {call}{plural} ({} bytes)", with_thousands(count), with_thousands(bytes)))
 }

@@ -178,6 +178,7 @@ impl Target {
         })?;
         let process = process.stopped_by(launch.stop, launch.moment_to_stop);
         recorder.note("server", format!("is started for {spelling}"));
+        recorder.number_by_chance(port, "a port is drawn for each run");
         Ok(Running { process: Some(process), patience: launch.start, ..Running::new(addr, recorder.clone()) })
     }
 }
@@ -370,7 +371,7 @@ impl<S: Read> Read for Recorded<S> {
             match &result {
                 Ok(0) => Action::ReadEnd,
                 Ok(count) => Action::Read(Payload::new(&buffer[..*count])),
-                Err(error) => Action::Failed { call: "read", error: error.to_string() },
+                Err(error) => Action::Failed { call: "read".into(), error: error.to_string() },
             },
         );
         result
@@ -383,7 +384,7 @@ impl<S: Write> Write for Recorded<S> {
         let result = self.inner.write(bytes);
         let what = match &result {
             Ok(count) => Action::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
-            Err(error) => Action::Failed { call: "write", error: error.to_string() },
+            Err(error) => Action::Failed { call: "write".into(), error: error.to_string() },
         };
         self.recorder.record_since(began, "server", what);
         result
@@ -420,8 +421,8 @@ impl InProcess {
                 if stopping.load(SeqCst) {
                     return;
                 }
-                accepted.fetch_add(1, SeqCst);
-                let (serve, served, told) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
+                let number = accepted.fetch_add(1, SeqCst) + 1;
+                let (serve, served, told) = (Arc::clone(&serve), Arc::clone(&served), recorder.of_connection(number));
                 let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
                     let connection = Connection { stream: &stream, recorder: &told };
                     match panic::catch_unwind(AssertUnwindSafe(|| serve(&connection))) {

@@ -218,6 +218,8 @@ fn restart(trial: &Trial<'_>) -> Judged {
         // One that serves a single client is ending by itself.
         let ended = process.exits_within(A_MOMENT).is_some();
         process.end();
+        let of = ["has ended", "is killed while a client is connected"];
+        trial.recorder.either_by_chance(&of, "a server that serves one client ends by itself, and may be quicker");
         trial.recorder.note("server", if ended { "has ended" } else { "is killed while a client is connected" });
     }
     if !client.ends_within(trial.terms.limit) {

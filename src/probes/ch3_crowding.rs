@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ch2_accepting::{A_MOMENT, reset_in_the_middle};
-use super::trial::{LONGEST, Silence, Trial, unreachable};
+use super::trial::{LONGEST, Silence, Trial, reach, unreachable};
 use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
@@ -74,7 +74,7 @@ pub(super) const PROBES: &[Probe] = &[
 fn idle_client(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut server = trial.start()?;
-        let mut silent = trial.reach(&mut server, "client 1")?;
+        let mut silent = reach(&mut server, "client 1")?;
         let asking = server.connect("client 2").map_err(unreachable)?;
         // On a thread of its own, since it may be kept waiting for a greeting as well as for the answer.
         thread::scope(|scope| {
@@ -172,19 +172,24 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     const CLIENTS: usize = 200;
 
     let mut server = start_with_few(trial)?;
-    let mut crowd = fill(&mut server, CLIENTS)?;
+    let crowd = fill(&mut server, CLIENTS)?;
     let count = crowd.len();
+    trial.recorder.number_by_chance(count, "clients connect until the server gives up");
     trial.recorder.note("clients", format!("{count} are connected, and silent"));
     let full = watch(&mut server).about(&format!("with {FEW} descriptors and {count} clients"))?;
     if let Ok(window) = &full {
+        for time in [window.running, window.waiting] {
+            trial.recorder.number_by_chance(time.as_millis(), "a measured time");
+        }
         trial.kernel(format!("counts {} for the server", in_words(window)));
         if is_busy(window) {
             expect_no_spin(trial, window)?;
         }
     }
     // To leave with a greeting unread would be a reset.
-    crowd.iter_mut().for_each(|client| drop(client.state()));
-    drop(crowd);
+    for mut client in crowd {
+        client.state();
+    }
     trial.recorder.note("clients", "all leave");
     // One that turns clients away while it is full may not know yet that the others have left, and is asked again.
     let mut asked = Err(Otherwise::falls("it listens no more"));
@@ -316,6 +321,9 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
             more = Held::by(&mut server).ok()?.since(&before);
             more.is_little().then_some(())
         });
+        trial.recorder.number_by_chance(more.descriptors, "what is not cleared away yet");
+        trial.recorder.number_by_chance(more.mappings, "which threads ran at the same time");
+        trial.recorder.number_by_chance(more.mebibytes(), "which threads ran at the same time");
         trial.kernel(format!("counts more than before: {more}"));
         evidence =
             format!("{ROUND} clients that left and {ROUND} that reset in the middle of a request left behind {more}");
@@ -359,14 +367,18 @@ impl Held {
     /// Half of what 500 clients leave that leave a descriptor each, or a thread: its stack and the guard page are two
     /// mappings.
     fn is_little(&self) -> bool {
-        self.descriptors < 250 && self.mappings < 250 && self.address_space < 500 * 1024 * 1024
+        self.descriptors < 250 && self.mappings < 250 && self.mebibytes() < 500
+    }
+
+    fn mebibytes(&self) -> u64 {
+        self.address_space / 1024 / 1024
     }
 }
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Held { descriptors, mappings, address_space } = self;
-        let space = address_space / 1024 / 1024;
+        let Held { descriptors, mappings, .. } = self;
+        let space = self.mebibytes();
         write!(f, "descriptors or ended processes {descriptors}, memory mappings {mappings}, address space {space} MiB")
     }
 }

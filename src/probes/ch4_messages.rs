@@ -129,7 +129,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
 
     let mut server = trial.start()?;
     let mut client = server.connect_with("client 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
-    let line = |number: usize| format!("{:.<width$}", format!("line {number} "), width = LINE - 1);
+    let line = |number: usize| format!("{:.<width$}", format!("line {number:03} "), width = LINE - 1);
     let sender =
         client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     let sent = Arc::new(AtomicUsize::new(0));
@@ -149,6 +149,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     })?;
     let own = client.stream().local_addr().ok();
     let progress = || (sent.load(SeqCst), own.and_then(|own| kernel::unread(server.addr(), own)));
+    trial.recorder.pieces_by_chance("the kernel cuts a big transfer, and chooses the sizes of its buffers");
     let (mut last, mut since) = (progress(), Instant::now());
     wait_until(LONGEST_PAUSE, || {
         let now = progress();
@@ -240,6 +241,9 @@ fn prompt_answer(trial: &Trial<'_>) -> Judged {
         times[times.len() / 2]
     });
     let (plain_ms, quick_ms) = (plain.as_secs_f64() * 1e3, quick.as_secs_f64() * 1e3);
+    for time in [format!("{plain_ms:.1}"), format!("{plain_ms:.2}"), format!("{quick_ms:.2}")] {
+        trial.recorder.number_by_chance(time, "a measured time");
+    }
     trial.recorder.note("client 1", format!("median {plain_ms:.2} ms; acknowledged at once, {quick_ms:.2} ms"));
     if plain > SLOW && plain >= quick * 4 {
         falls!(

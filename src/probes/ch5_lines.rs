@@ -82,6 +82,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
     let enough = Arc::new(AtomicBool::new(false));
     let mut sender =
         client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
+    trial.recorder.pieces_by_chance("the kernel cuts what is sent without a pause");
     client.note("sends \"xxxx…\" without a newline, and reads all the time");
     let sending = lack::spawn({
         let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
@@ -227,6 +228,7 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     let mut client = server.connect("client 1").map_err(unreachable)?;
     let mut sender =
         client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
+    trial.recorder.pieces_by_chance("the kernel cuts what is sent without a pause");
     let all: String = (0..LINES).map(|number| line(number) + "\n").collect();
     client.note(format!(
         "sends {} lines at once, {} bytes, and reads all the time",

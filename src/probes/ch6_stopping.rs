@@ -111,6 +111,7 @@ fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
 /// answer, or the full limit, tells an open connection from one that is about to end.
 fn can_go_on(trial: &Trial<'_>, client: &mut Client) -> bool {
     client.send(b"f\n");
+    end_by_chance(trial);
     loop {
         match client.line(trial.terms.limit) {
             Reply::End(_) | Reply::Reset(_) => return false,
@@ -121,6 +122,14 @@ fn can_go_on(trial: &Trial<'_>, client: &mut Client) -> bool {
     }
 }
 
+/// A server that the signal kills has read the last bytes of its clients, or it has not.
+fn end_by_chance(trial: &Trial<'_>) {
+    let why = "the kernel makes a reset of the end if bytes of the client are left unread";
+    for of in [["sees-end", "sees-reset"], ["the end of the connection", "a reset of the connection"]] {
+        trial.recorder.either_by_chance(&of, why);
+    }
+}
+
 fn finishes_line(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
@@ -128,6 +137,7 @@ fn finishes_line(trial: &Trial<'_>) -> Judged {
     // The rest of the line is late on purpose: the server has had time to stop.
     refuses_within(&server, Duration::from_secs(1), &Recorder::new(), || client.state() == State::Ended);
     client.send(b"f\n");
+    end_by_chance(trial);
     trial.expect_echo(&mut client, b"half").map_err(|other| {
         other.reword(|instead| {
             format!("{WITHOUT_FINISHING}: a line was half sent at the signal and completed after it; {instead}")

@@ -73,15 +73,7 @@ impl<'a> Trial<'a> {
 
     /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
     pub(crate) fn connect(&self, server: &mut Running, name: &str) -> Judged<Client> {
-        self.introduce(self.reach(server, name)?)
-    }
-
-    /// Connects a client that says nothing yet. A server that nobody has reached is not judged: it may be slow to start.
-    pub(crate) fn reach(&self, server: &mut Running, name: &str) -> Judged<Client> {
-        server.connect(name).map_err(|why| match server.was_reached() {
-            true => unreachable(why),
-            false => Otherwise::skipped(format!("{why:#}")),
-        })
+        self.introduce(reach(server, name)?)
     }
 
     /// Has a client that is connected be polite.
@@ -292,6 +284,13 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Judged<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Connects a client that says nothing yet. A server that nobody has reached is not judged: it may be slow to start.
+pub(crate) fn reach(server: &mut Running, name: &str) -> Judged<Client> {
+    server
+        .connect(name)
+        .map_err(|why| if server.was_reached() { unreachable(why) } else { Otherwise::skipped(format!("{why:#}")) })
 }
 
 /// For `Running::connect`: a server that nobody can reach has fallen, unless this machine is short of something.

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::timeline::{self, Line};
+use super::timeline;
 use crate::lab::recording::{Action, Event, Recording, with_thousands};
 use crate::probes::{Finding, Verdict};
 
@@ -101,10 +101,11 @@ const STYLE: &str = "\
 /// What happened, in words: a line for each event.
 fn story(run: &Run<'_>) -> String {
     let mut told = format!("{}: {}.\n", run.title, run.caption);
-    for line in timeline::lines(run.recording) {
-        let said = match line {
-            Line::Event(event) => format!("{}: {}", event.who, event.action),
-            summary => summary.to_string(),
+    for event in timeline::shortened(run.recording) {
+        let said = if event.action.is_summary() {
+            event.action.to_string()
+        } else {
+            format!("{}: {}", event.who, event.action)
         };
         let _ = writeln!(told, "{}.", one_line(&said).trim_end_matches('.'));
     }
@@ -154,13 +155,13 @@ impl<'a> Drawing<'a> {
         self.y += GAP + 1;
         self.top = self.y + HEAD;
         self.y = self.top + GAP + 3;
-        let lines = timeline::lines(run.recording);
-        for line in &lines {
-            match line {
-                Line::Event(event) => self.event(event, run.recording),
-                Line::Folded { .. } => self.summary(&line.to_string(), self.lane("server")),
-                Line::Same { who, .. } => self.summary(&line.to_string(), self.lane(who)),
-                Line::LeftOut(_) | Line::NotRecorded(_) => self.stage(&line.to_string(), "dotted"),
+        for event in timeline::shortened(run.recording) {
+            match &event.action {
+                Action::MoreCalls { .. } | Action::Repeats { .. } => {
+                    self.summary(&event.action.to_string(), self.lane(&event.who));
+                }
+                Action::LeftOut { .. } => self.stage(&event.action.to_string(), "dotted"),
+                _ => self.event(&event, run.recording),
             }
         }
         self.verdict(run.finding, class);
@@ -385,9 +386,9 @@ fn lanes(events: &[Event]) -> Vec<Lane<'_>> {
     names.into_iter().zip(0..).map(|(who, index)| Lane { who, x: x(index) }).collect()
 }
 
-/// The probe has no lane: what it does is for all.
+/// The probe has no lane, as what it does is for all, and neither has what was left out.
 fn is_stage(who: &str) -> bool {
-    who == "probe"
+    matches!(who, "probe" | "")
 }
 
 /// The class that gives a lane its colour.

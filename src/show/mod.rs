@@ -2,5 +2,6 @@
 
 pub mod evidence;
 pub mod figure;
+pub mod scene;
 pub mod screen;
 pub mod timeline;

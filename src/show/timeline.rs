@@ -1,9 +1,9 @@
 //! Tells a recording in lines, for the terminal (time, who, what) and for figures.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 use super::screen::{self, DIM};
-use crate::lab::recording::{Action, Event, Recording, with_thousands};
+use crate::lab::recording::{Action, Event, Recording};
 
 /// How many lines are drawn from the beginning and from the end of a long recording.
 const HEAD: usize = 13;
@@ -12,50 +12,11 @@ const TAIL: usize = 6;
 /// How many calls of the server in a row are drawn before the rest is summed up. The last one is drawn as well.
 const CALLS_DRAWN: usize = 4;
 
-/// What is drawn of a recording, one thing after the other.
-#[derive(Clone, Copy)]
-pub(super) enum Line<'a> {
-    /// An event.
-    Event(&'a Event),
-    /// Many calls of the server in a row.
-    Folded {
-        /// How many reads there were, and of how many bytes.
-        reads: usize,
-        read: usize,
-        /// How many writes there were, and of how many bytes.
-        writes: usize,
-        written: usize,
-    },
-    /// So many times more the same.
-    Same { who: &'a str, times: usize },
-    /// The middle of what is too long.
-    LeftOut(usize),
-    /// Events that nobody kept.
-    NotRecorded(usize),
-}
-
-/// A summary in words; an event as what was done.
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Line::Event(event) => write!(f, "{}", event.action),
-            Line::Folded { reads, read, writes, written } => {
-                let calls = [sum_up(*reads, "read", *read), sum_up(*writes, "write", *written)];
-                let calls: Vec<String> = calls.into_iter().flatten().collect();
-                write!(f, "… {}", calls.join(" and "))
-            }
-            Line::Same { times, .. } => write!(f, "… {} times more", with_thousands(*times)),
-            Line::LeftOut(events) => write!(f, "… {} more events", with_thousands(*events)),
-            Line::NotRecorded(events) => write!(f, "… and {} events that were not recorded", with_thousands(*events)),
-        }
-    }
-}
-
 /// The timeline, a line for each event, wrapped at `width` columns.
 ///
 /// A server that reads or writes a thousand times in a row is summed up, except for calls that failed or fell short.
 pub fn draw(recording: &Recording, width: usize) -> String {
-    draw_behind(recording, &lines(recording), width, Some(since_start))
+    draw_behind(&shortened(recording), width, Some(since_start))
 }
 
 /// The same, of a long recording only so many lines from its beginning and from its end, and between them what `always`
@@ -63,18 +24,16 @@ pub fn draw(recording: &Recording, width: usize) -> String {
 ///
 /// Its end is not that everybody leaves when all is over: that would take the place of what went wrong just before.
 pub fn draw_ends(recording: &Recording, width: usize, head: usize, tail: usize, always: &str) -> String {
-    let mut lines = fold(&recording.events);
-    while lines.len() > head + tail
-        && matches!(lines.last(), Some(Line::Event(event)) if event.action == Action::Leaves)
-    {
-        lines.pop();
+    let mut events = fold(&recording.events);
+    while events.len() > head + tail && events.last().is_some_and(|event| event.action == Action::Leaves) {
+        events.pop();
     }
-    draw_behind(recording, &ends(recording, lines, head, tail, Some(always)), width, Some(since_start))
+    draw_behind(&ends(events, recording.left_out, head, tail, Some(always)), width, Some(since_start))
 }
 
 /// The same without the times, which are others in each run.
 pub fn draw_without_times(recording: &Recording, width: usize) -> String {
-    draw_behind(recording, &lines(recording), width, None)
+    draw_behind(&shortened(recording), width, None)
 }
 
 fn since_start(event: &Event) -> String {
@@ -83,86 +42,92 @@ fn since_start(event: &Event) -> String {
 }
 
 /// The timeline, each event behind its time.
-fn draw_behind(recording: &Recording, lines: &[Line<'_>], width: usize, time: Option<fn(&Event) -> String>) -> String {
-    let who_width = recording.events.iter().map(|event| event.who.chars().count()).max().unwrap_or(0);
+fn draw_behind(events: &[Event], width: usize, time: Option<fn(&Event) -> String>) -> String {
+    let who_width = events.iter().map(|event| event.who.chars().count()).max().unwrap_or(0);
     let mut drawn = String::new();
-    for line in lines {
-        match line {
-            Line::Event(event) => draw_event(&mut drawn, event, who_width, width, time.map(|time| time(event))),
-            summary => draw_summary(&mut drawn, width, &summary.to_string(), if time.is_some() { 13 } else { 4 }),
+    for event in events {
+        if event.action.is_summary() {
+            draw_summary(&mut drawn, width, &event.action.to_string(), if time.is_some() { 13 } else { 4 });
+        } else {
+            draw_event(&mut drawn, event, who_width, width, time.map(|time| time(event)));
         }
     }
     drawn
 }
 
-/// `12 more reads (98,304 bytes)`, or nothing.
-fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
-    let plural = if count == 1 { "" } else { "s" };
-    (count > 0).then(|| format!("{} more {call}{plural} ({} bytes)", with_thousands(count), with_thousands(bytes)))
+/// What is drawn of a recording: what is too much is summed up, and a long one keeps its beginning and its end.
+///
+/// What has been shortened stays as it is.
+pub fn shortened(recording: &Recording) -> Vec<Event> {
+    if recording.events.iter().any(|event| event.action.is_summary()) {
+        return recording.events.clone();
+    }
+    ends(fold(&recording.events), recording.left_out, HEAD, TAIL, None)
 }
 
-/// What is drawn of a recording. Long ones keep their beginning and their end.
-pub(super) fn lines(recording: &Recording) -> Vec<Line<'_>> {
-    ends(recording, fold(&recording.events), HEAD, TAIL, None)
-}
-
-fn ends<'a>(
-    recording: &Recording,
-    mut lines: Vec<Line<'a>>,
-    head: usize,
-    tail: usize,
-    always: Option<&str>,
-) -> Vec<Line<'a>> {
+fn ends(mut events: Vec<Event>, not_kept: usize, head: usize, tail: usize, always: Option<&str>) -> Vec<Event> {
     // A small gap would hide more than it saves.
-    if lines.len().saturating_sub(head + tail) > 3 {
-        let end = lines.split_off(lines.len() - tail);
-        let middle = lines.split_off(head);
-        let shown = |line: &Line<'_>| matches!(line, Line::Event(event) if always == Some(event.who.as_str()));
+    if events.len().saturating_sub(head + tail) > 3 {
+        let end = events.split_off(events.len() - tail);
+        let middle = events.split_off(head);
+        let shown = |event: &Event| always == Some(event.who.as_str());
         for run in middle.chunk_by(|one, next| shown(one) == shown(next)) {
             match run {
-                [line, ..] if shown(line) => lines.extend(run.iter().copied()),
-                [line] => lines.push(*line),
-                _ => lines.push(Line::LeftOut(run.len())),
+                [event, ..] if shown(event) => events.extend_from_slice(run),
+                [event] => events.push(event.clone()),
+                [event, ..] => events.push(left_out(run.len(), event.at_ns)),
+                [] => {}
             }
         }
-        lines.extend(end);
+        events.extend(end);
     }
-    if recording.left_out > 0 {
-        lines.push(Line::NotRecorded(recording.left_out));
+    if not_kept > 0 {
+        let at_ns = events.last().map_or(0, |event| event.at_ns);
+        events.push(left_out(not_kept, at_ns));
     }
-    lines
+    events
 }
 
-fn fold(events: &[Event]) -> Vec<Line<'_>> {
-    let mut lines = Vec::new();
+fn left_out(events: usize, at_ns: u64) -> Event {
+    Event { at_ns, who: String::new(), connection: None, action: Action::LeftOut { events } }
+}
+
+fn fold(events: &[Event]) -> Vec<Event> {
+    let mut folded = Vec::new();
     for run in events.chunk_by(|one, next| one.is_ordinary_call() == next.is_ordinary_call()) {
         if !run[0].is_ordinary_call() || run.len() <= CALLS_DRAWN + 2 {
-            fold_repeated(&mut lines, run);
+            fold_repeated(&mut folded, run);
             continue;
         }
-        lines.extend(run[..CALLS_DRAWN].iter().map(Line::Event));
+        folded.extend_from_slice(&run[..CALLS_DRAWN]);
         let (mut reads, mut read, mut writes, mut written) = (0, 0, 0, 0);
-        for event in &run[CALLS_DRAWN..run.len() - 1] {
+        let (many, last) = (&run[CALLS_DRAWN..run.len() - 1], &run[run.len() - 1]);
+        for event in many {
             match &event.action {
                 Action::Read(payload) => (reads, read) = (reads + 1, read + payload.len()),
                 Action::Wrote { given, .. } => (writes, written) = (writes + 1, written + given),
                 _ => {}
             }
         }
-        lines.push(Line::Folded { reads, read, writes, written });
-        lines.extend(run.last().map(Line::Event));
+        folded.push(Event { action: Action::MoreCalls { reads, read, writes, written }, ..many[0].clone() });
+        folded.push(last.clone());
     }
-    lines
+    folded
 }
 
 /// The same thing over and over is drawn once.
-fn fold_repeated<'a>(lines: &mut Vec<Line<'a>>, events: &'a [Event]) {
-    for same in events.chunk_by(|one, next| one.who == next.who && one.action == next.action) {
-        lines.push(Line::Event(&same[0]));
-        match same.len() {
-            1 => {}
-            2 => lines.push(Line::Event(&same[1])),
-            more => lines.push(Line::Same { who: &same[0].who, times: more - 1 }),
+fn fold_repeated(folded: &mut Vec<Event>, events: &[Event]) {
+    let are_same = |one: &Event, next: &Event| {
+        (&one.who, one.connection, &one.action) == (&next.who, next.connection, &next.action)
+    };
+    for same in events.chunk_by(are_same) {
+        match same {
+            [_] | [_, _] => folded.extend_from_slice(same),
+            [first, second, ..] => {
+                let action = Action::Repeats { times: same.len() - 1 };
+                folded.extend([first.clone(), Event { action, ..second.clone() }]);
+            }
+            [] => {}
         }
     }
 }

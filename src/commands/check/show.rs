@@ -1,7 +1,6 @@
 //! What a person sees: all exercises, or one with what became of its checks.
 
 use std::fmt::Write;
-use std::fs;
 
 use super::grade::{Checked, Graded, of};
 use super::progress::{Progress, Standing};
@@ -76,7 +75,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, command: &[String], p
                 if checked.finding.verdict == Verdict::Falls && !text.ends_with("\n\n") {
                     text.push('\n');
                 }
-                text.push_str(&one(workshop, checked));
+                text.push_str(&one(checked));
             }
         }
     }
@@ -117,7 +116,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, command: &[String], p
 }
 
 /// One check. A line if it holds, and the whole story if it falls.
-fn one(workshop: &Workshop, checked: &Checked) -> String {
+fn one(checked: &Checked) -> String {
     let Checked { check: Check { probe, why, points, page, .. }, finding: Finding { verdict, evidence }, recording } =
         checked;
     let style = screen::verdict(*verdict);
@@ -144,7 +143,7 @@ fn one(workshop: &Workshop, checked: &Checked) -> String {
     }
     text.push('\n');
     text.push_str(&screen::paragraph(&format!("Why it matters: {}", sentence(why)), 4));
-    text.push_str(&screen::paragraph(&format!("{DIM}In the book: {}{DIM:#}", place(workshop, page)), 4));
+    text.push_str(&screen::paragraph(&format!("{DIM}In the book: {}{DIM:#}", place(page)), 4));
     text.push('\n');
     text
 }
@@ -180,27 +179,9 @@ fn whole_words(text: &str, indent: usize) -> String {
     textwrap::wrap(text, options).into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
 }
 
-/// Where something stands in the book: the file in this repository, and the heading.
-fn place(workshop: &Workshop, page: &str) -> String {
-    let (file, anchor) = page.split_once('#').unwrap_or((page, ""));
-    let path = workshop.page(&file.replace(".html", ".md"));
-    let text = fs::read_to_string(&path).unwrap_or_default();
-    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
-    let heading = headings.into_iter().find(|heading| slug(heading) == anchor);
-    match heading {
-        Some(heading) => format!("{}, \"{}\"", workshop.shown(&path), heading.replace('`', "")),
-        None => page.to_owned(),
-    }
-}
-
-/// The anchor that mdBook makes of a heading.
-fn slug(heading: &str) -> String {
-    let kept = |character: char| match character {
-        ' ' => Some('-'),
-        '_' | '-' => Some(character),
-        _ => character.is_alphanumeric().then(|| character.to_ascii_lowercase()),
-    };
-    heading.chars().filter_map(kept).collect()
+/// Where something stands in the book: the file in this repository, and the heading as links name it.
+fn place(page: &str) -> String {
+    format!("book/src/{}", page.replace(".html", ".md"))
 }
 
 /// Markdown for the terminal: paragraphs and the items of lists are wrapped, code stays as it is.

@@ -74,11 +74,6 @@ impl Workshop {
         backup
     }
 
-    /// A page of the book.
-    pub(super) fn page(&self, name: &str) -> PathBuf {
-        self.root.join("book/src").join(name)
-    }
-
     /// A path as it is written from the root.
     pub(super) fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()

@@ -20,11 +20,6 @@ impl Fault {
     pub fn at(file: impl Into<String>, line: usize, what: impl Into<String>) -> Self {
         Fault { file: file.into(), line: Some(line), what: what.into() }
     }
-
-    /// The file it is in.
-    pub fn file(&self) -> &str {
-        &self.file
-    }
 }
 
 impl fmt::Display for Fault {

@@ -4,10 +4,11 @@
 
 mod book;
 mod ci;
+mod compare;
+mod draw;
 mod fault;
 mod includes;
 mod listings;
-mod normal;
 mod page;
 mod pdf;
 mod record;
@@ -31,8 +32,8 @@ const BOLD: Style = Style::new().bold();
 
 /// Builds the book into book/book, or does one of the tasks below
 ///
-/// What is built is what `mdbook build book` builds with mdBook 0.5.4, but a listing that nothing compiles or an include
-/// that shows nothing ends it with an error.
+/// First it draws the recorded scenes into book/drawn, for the pages to include. From then on `mdbook build book` with
+/// mdBook 0.5.4 builds the same, but here a listing that nothing compiles or an include that shows nothing is an error.
 #[derive(Parser)]
 #[command(name = "cargo book", bin_name = "cargo book", args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
     let book = Book::here();
     let done = match task {
         None => build(&book, open),
-        Some(Task::Serve) => tools::serve(&book).map(|()| Vec::new()),
+        Some(Task::Serve) => draw::all(&book.root).and_then(|()| tools::serve(&book)).map(|()| Vec::new()),
         Some(Task::Record) => record::record(&book.root).map(|()| Vec::new()),
         Some(Task::Check) => check(&book),
         Some(Task::Pdf) => print_to_pdf(&book),
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
 }
 
 fn build(book: &Book, open: bool) -> Result<Vec<Fault>> {
+    draw::all(&book.root)?;
     let mut faults = book.check_sources()?;
     faults.extend(book.build()?);
     let index = book.site().join("index.html");
@@ -104,12 +106,14 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
         println!("{verdict}  {what}");
         faults.extend(found);
     };
+    draw::all(&book.root)?;
     let sources = book.check_sources()?;
     let is_complete = sources.is_empty();
     step("every listing is compiled, every include shows what it says", sources);
     step("the book builds, and mdBook warns of nothing", book.build()?);
     let site = Site::read(&book.site())?;
     step("every link leads somewhere", site.check_links());
+    step("every probe and every check has its place", site.check_places());
     let figures = "every figure has words";
     if is_complete {
         step(figures, site.check_words());

@@ -1,8 +1,9 @@
-//! What the book shows of runs: transcripts, figures, tables and differences, all written by what they speak of.
+//! What the book shows of runs: scenes as data, and tables, differences and what commands print as text, all written by
+//! what they speak of.
 //!
 //! A second run is never quite the same: ports and times are others, the kernel cuts a big transfer elsewhere, and two
-//! threads take turns differently. So recordings are compared in a normal form (see `normal`), and a file is written anew
-//! only if that has changed. What is committed is always one run, as it was seen, but for its ports.
+//! threads take turns differently. `compare` leaves that out, and a file is written anew only if more has changed. What is
+//! committed is always one run, as it was seen.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,8 +17,8 @@ use similar::TextDiff;
 use tcp_pitfalls::go::GoServers;
 use tcp_pitfalls::staircase::STEPS;
 
+use crate::compare;
 use crate::fault::Fault;
-use crate::normal;
 
 /// Other commands that pages show, as the reader types them: the file's name, and the command.
 const COMMANDS: &[(&str, &str)] = &[
@@ -38,6 +39,9 @@ const COMMANDS: &[(&str, &str)] = &[
     ("claims/context", "go run book/go/claims/context/main.go"),
 ];
 
+/// Commands whose output has ports and times in it. Their numbers may be others in another run, and so their line breaks.
+const MEASURED: [&str; 2] = ["commands/listen-port-taken.txt", "commands/probe-step-3.txt"];
+
 /// What a run gave.
 struct Recorded {
     /// Each file's name in `book/recorded`, and its text.
@@ -54,8 +58,9 @@ pub fn record(root: &Path) -> Result<()> {
     let (mut changed, count) = (0, recorded.files.len());
     for (name, text) in &recorded.files {
         let path = folder(root).join(name);
-        let committed = fs::read_to_string(&path).ok();
-        if committed.is_some_and(|committed| normal::form(name, &committed) == normal::form(name, text)) {
+        if let Ok(committed) = fs::read_to_string(&path)
+            && difference(name, &committed, text)?.is_none()
+        {
             continue;
         }
         fs::create_dir_all(path.parent().unwrap_or(root))?;
@@ -77,31 +82,12 @@ pub fn record(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How many runs have to differ from what is committed. On a busy machine threads may take turns in an order that the
-/// normal form doesn't know of; what has really changed differs in every run.
-const RUNS: usize = 4;
-
 /// Finds recordings that no run would write any more as they are. Nothing means that it can't be told here.
 pub fn check(root: &Path) -> Result<Option<Vec<Fault>>> {
     // Recorded on Linux, whose /proc and errors they show.
     if !cfg!(target_os = "linux") {
         return Ok(None);
     }
-    let mut faults = compare(root)?;
-    for _ in 1..RUNS {
-        if faults.is_empty() {
-            break;
-        }
-        let files: Vec<&str> = faults.iter().map(Fault::file).collect();
-        println!("differs, so all is run once more: {}", files.join(", "));
-        let again = compare(root)?;
-        faults.retain(|fault| again.iter().any(|other| other.file() == fault.file()));
-    }
-    Ok(Some(faults))
-}
-
-/// Runs everything once, and compares.
-fn compare(root: &Path) -> Result<Vec<Fault>> {
     let mut recorded = run(root)?;
     let mut faults = std::mem::take(&mut recorded.failed);
     for (name, text) in &recorded.files {
@@ -110,18 +96,7 @@ fn compare(root: &Path) -> Result<Vec<Fault>> {
             faults.push(Fault::in_file(shown, "is not there yet. Run `cargo book record`"));
             continue;
         };
-        let (before, now) = (normal::form(name, &committed), normal::form(name, text));
-        if before != now {
-            let mut difference = String::new();
-            let (before, now) = (before.into(), now.into());
-            snapbox::report::write_diff(
-                &mut difference,
-                &before,
-                &now,
-                Some(&"as committed"),
-                Some(&"as run now"),
-                snapbox::report::Palette::color(),
-            )?;
+        if let Some(difference) = difference(name, &committed, text)? {
             let what = format!("a run no longer gives this. If that is right, run `cargo book record`:\n{difference}");
             faults.push(Fault::in_file(shown, what));
         }
@@ -132,10 +107,28 @@ fn compare(root: &Path) -> Result<Vec<Fault>> {
     for why in &recorded.skipped {
         println!("skipped {why}");
     }
-    Ok(faults)
+    Ok(Some(faults))
 }
 
-fn folder(root: &Path) -> PathBuf {
+/// In what a recording with this name differs from what is committed.
+fn difference(name: &str, committed: &str, now: &str) -> Result<Option<String>> {
+    if Path::new(name).extension() == Some("json".as_ref()) {
+        let now = serde_json::from_str(now).with_context(|| format!("{name} can't be read back"))?;
+        return match serde_json::from_str(committed) {
+            Ok(committed) => compare::scenes(&committed, &now),
+            Err(error) => Ok(Some(format!("it can't be read: {error}"))),
+        };
+    }
+    if MEASURED.contains(&name) {
+        let words = |text: &str| text.split_whitespace().map(|word| format!("{word}\n")).collect::<String>();
+        let (committed, now) = (words(committed), words(now));
+        return Ok(compare::difference(&committed, &compare::with_numbers_of(&committed, &now, |_, _| true)));
+    }
+    Ok(compare::difference(committed, now))
+}
+
+/// Where recordings are committed.
+pub fn folder(root: &Path) -> PathBuf {
     root.join("book/recorded")
 }
 
@@ -182,7 +175,7 @@ fn run(root: &Path) -> Result<Recorded> {
     Ok(recorded)
 }
 
-/// Every scene of every chapter, played twice: pitfall and cure, each as text and as a figure.
+/// Every scene of every chapter.
 fn chapters(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
     for step in STEPS {
         let chapter = number(step);
@@ -198,7 +191,7 @@ fn chapters(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()>
         for entry in fs::read_dir(&folder).with_context(|| format!("{step} has recorded nothing"))? {
             let entry = entry?;
             let name = format!("{chapter}/{}", entry.file_name().to_string_lossy());
-            recorded.files.insert(name, normal::without_ports(&fs::read_to_string(entry.path())?));
+            recorded.files.insert(name, fs::read_to_string(entry.path())?);
         }
     }
     Ok(())
@@ -271,7 +264,7 @@ fn commands(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()>
         let output = start(root, &program, &arguments.collect::<Vec<_>>())?;
         let text = format!("$ {command}\n{}{}", output.text, output.errors);
         let text = text.replace(&format!("{}/", programs.display()), "target/debug/");
-        recorded.files.insert(format!("{name}.txt"), normal::without_ports_elsewhere(&text));
+        recorded.files.insert(format!("{name}.txt"), text);
     }
     Ok(())
 }

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
+use percent_encoding::percent_decode_str;
 use regex::Regex;
 use scraper::{ElementRef, Html, Selector};
+use tcp_pitfalls::{classroom, probes};
+use url::Url;
 use walkdir::WalkDir;
 
 use crate::fault::Fault;
@@ -23,6 +26,7 @@ const PRINT: &str = "print.html";
 
 /// A built site.
 pub struct Site {
+    folder: PathBuf,
     pages: BTreeMap<PathBuf, Built>,
     files: BTreeSet<PathBuf>,
 }
@@ -30,6 +34,8 @@ pub struct Site {
 /// A built page: all that is asked of it.
 struct Built {
     ids: BTreeSet<String>,
+    /// The ids of the headings below those of chapters and pages.
+    sections: BTreeSet<String>,
     links: BTreeSet<String>,
     ids_there_twice: Vec<Fault>,
     words: Vec<Fault>,
@@ -38,7 +44,7 @@ struct Built {
 impl Site {
     /// Reads all that is in the folder of a site.
     pub fn read(folder: &Path) -> Result<Self> {
-        let mut site = Site { pages: BTreeMap::new(), files: BTreeSet::new() };
+        let mut site = Site { folder: folder.to_owned(), pages: BTreeMap::new(), files: BTreeSet::new() };
         for entry in WalkDir::new(folder) {
             let entry = entry.with_context(|| format!("could not list the built site in {}", folder.display()))?;
             let name = entry.path().strip_prefix(folder).unwrap_or(entry.path()).to_owned();
@@ -57,9 +63,23 @@ impl Site {
     /// Finds links that lead nowhere, and ids that are there twice.
     pub fn check_links(&self) -> Vec<Fault> {
         self.check(|name, page| {
-            let links = page.links.iter().filter_map(|link| check_link(name, link, &self.files, &self.pages));
+            let links = page.links.iter().filter_map(|link| self.check_link(name, link));
             page.ids_there_twice.iter().cloned().chain(links).collect()
         })
+    }
+
+    /// Finds probes and checks whose reader is sent to a place in the book that isn't there, and sections of no probe.
+    pub fn check_places(&self) -> Vec<Fault> {
+        const PROBES: &str = "probe_your_own_server.html";
+        let checks = classroom::ALL.iter().flat_map(|exercise| exercise.checks).map(|check| check.page.to_owned());
+        let places = probes::all().map(|probe| format!("{PROBES}#{}", probe.name)).chain(checks);
+        let lost = places.filter_map(|place| self.check_link(Path::new("a probe or a check"), &place));
+        let sections = self.pages.get(Path::new(PROBES)).into_iter().flat_map(|page| &page.sections);
+        let of_no_probe = sections.filter(|name| probes::find(name).is_none());
+        let what = |name| {
+            Fault::in_file(PROBES, format!("there is no probe \"{name}\" for this section: rename or remove it"))
+        };
+        lost.chain(of_no_probe.map(what)).collect()
     }
 
     /// Finds figures that say nothing to those who don't see them, and directives that were left in the text.
@@ -75,58 +95,32 @@ impl Site {
         }
         faults
     }
-}
 
-fn check_link(page: &Path, link: &str, files: &BTreeSet<PathBuf>, pages: &BTreeMap<PathBuf, Built>) -> Option<Fault> {
-    let fault = |what: String| Some(Fault::in_file(page.to_string_lossy(), what));
-    let (path, id) = link.split_once('#').map_or((link, None), |(path, id)| (path, Some(id)));
-    let path = path.split('?').next().unwrap_or_default();
-    let target = if path.is_empty() {
-        page.to_owned()
-    } else {
-        let Some(target) = resolve(page.parent().unwrap_or(Path::new("")), path) else {
-            return fault(format!("the link \"{link}\" leads out of the book: use the address that readers have"));
+    fn check_link(&self, page: &Path, link: &str) -> Option<Fault> {
+        let fault = |what: String| Some(Fault::in_file(page.to_string_lossy(), format!("the link \"{link}\" {what}")));
+        let Some(url) = Url::from_file_path(self.folder.join(page)).ok().and_then(|base| base.join(link).ok()) else {
+            return fault("is no address".to_owned());
         };
-        target
-    };
-    let target = if files.contains(&target) { target } else { target.join("index.html") };
-    if !files.contains(&target) {
-        return fault(format!("the link \"{link}\" leads to a page that isn't there: correct it, or add the page"));
-    }
-    let id = decoded(id.filter(|id| !id.is_empty())?);
-    let there = &pages.get(&target)?.ids;
-    if there.contains(&id) {
-        return None;
-    }
-    let alike: Vec<&str> = there.iter().filter(|other| are_alike(other, &id)).map(String::as_str).collect();
-    let hint = if alike.is_empty() { String::new() } else { format!(" There is: {}", alike.join(", ")) };
-    fault(format!("the link \"{link}\" leads to a place that {} doesn't have.{hint}", target.display()))
-}
-
-/// A path from a folder, or nothing if it leads out of the site.
-fn resolve(folder: &Path, path: &str) -> Option<PathBuf> {
-    let mut target = folder.to_owned();
-    for part in Path::new(&decoded(path)).components() {
-        match part {
-            Component::Normal(name) => target.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => target.pop().then_some(())?,
-            Component::RootDir | Component::Prefix(_) => return None,
+        if url.scheme() != "file" {
+            return None;
         }
+        let path = url.to_file_path().unwrap_or_default();
+        let Ok(target) = path.strip_prefix(&self.folder) else {
+            return fault("leads out of the book: use the address that readers have".to_owned());
+        };
+        let target = if self.files.contains(target) { target.to_owned() } else { target.join("index.html") };
+        if !self.files.contains(&target) {
+            return fault("leads to a page that isn't there: correct it, or add the page".to_owned());
+        }
+        let id = percent_decode_str(url.fragment().filter(|id| !id.is_empty())?).decode_utf8_lossy();
+        let there = &self.pages.get(&target)?.ids;
+        if there.contains(&*id) {
+            return None;
+        }
+        let alike: Vec<&str> = there.iter().filter(|other| are_alike(other, &id)).map(String::as_str).collect();
+        let hint = if alike.is_empty() { String::new() } else { format!(" There is: {}", alike.join(", ")) };
+        fault(format!("leads to a place that {} doesn't have.{hint}", target.display()))
     }
-    Some(target)
-}
-
-/// `%20` and the like as the bytes that they stand for.
-fn decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, after @ ..] = rest {
-        let code = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte = code.and_then(|code| u8::from_str_radix(str::from_utf8(code).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether one id may have been meant by the other: the same letters, or one within the other.
@@ -141,20 +135,27 @@ fn read(name: &str, text: &str) -> Built {
     let page = Html::parse_document(text);
     let mut words = check_text(name, &page);
     words.extend(check_figures(name, &page));
-    let mut built = Built { ids: BTreeSet::new(), links: BTreeSet::new(), ids_there_twice: Vec::new(), words };
+    let mut built = Built {
+        ids: BTreeSet::new(),
+        sections: BTreeSet::new(),
+        links: BTreeSet::new(),
+        ids_there_twice: Vec::new(),
+        words,
+    };
     let mut uses: HashMap<String, usize> = HashMap::new();
     for element in elements(&page) {
         if let Some(id) = element.attr("id") {
             *uses.entry(id.to_owned()).or_default() += 1;
+            if element.value().name() == "h3" {
+                built.sections.insert(id.to_owned());
+            }
         }
         if element.value().name() == "a" {
             built.ids.extend(element.attr("name").map(str::to_owned));
         }
         for (attribute, value) in element.value().attrs() {
             match attribute {
-                "href" | "src" | "xlink:href" if !has_scheme(value) => {
-                    built.links.insert(value.to_owned());
-                }
+                "href" | "src" | "xlink:href" => _ = built.links.insert(value.to_owned()),
                 "aria-labelledby" | "aria-describedby" if within(element, "main") => {
                     built.links.extend(value.split_whitespace().map(|id| format!("#{id}")));
                 }
@@ -170,14 +171,6 @@ fn read(name: &str, text: &str) -> Built {
     }
     built.ids.extend(uses.into_keys());
     built
-}
-
-/// Whether an address is one outside of the book, or data.
-fn has_scheme(address: &str) -> bool {
-    address.starts_with("//")
-        || address
-            .split_once(':')
-            .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
 fn check_text(name: &str, page: &Html) -> Vec<Fault> {

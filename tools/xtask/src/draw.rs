@@ -1,0 +1,44 @@
+//! Draws the recorded scenes for the pages to include: each run as a transcript and as a figure, in `book/drawn`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use tcp_pitfalls::show::scene::Scene;
+use walkdir::WalkDir;
+
+use crate::record::folder;
+
+/// Draws all scenes anew.
+pub fn all(root: &Path) -> Result<()> {
+    let drawn = root.join("book/drawn");
+    if drawn.exists() {
+        fs::remove_dir_all(&drawn).with_context(|| format!("could not empty {}", drawn.display()))?;
+    }
+    // Beside the scenes stand the benchmark's results, in a folder that is no chapter's.
+    let chapters =
+        folder(root).read_dir()?.flatten().filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
+    for entry in chapters.flat_map(|chapter| WalkDir::new(chapter.path())) {
+        let entry = entry.context("could not list the recordings")?;
+        if entry.path().extension().is_some_and(|extension| extension == "json") {
+            scene(&drawn, entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn scene(drawn: &Path, path: &Path) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+    let scene: Scene = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no recording of this version: run `cargo book record`", path.display()))?;
+    let folder = drawn.join(&scene.chapter);
+    fs::create_dir_all(&folder).with_context(|| format!("could not make the folder {}", folder.display()))?;
+    for side in scene.sides() {
+        let (word, run) = side;
+        for (extension, text) in [("txt", run.transcript(word)), ("svg", scene.figure(&[side]))] {
+            let path = folder.join(format!("{}.{word}.{extension}", scene.name));
+            fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
