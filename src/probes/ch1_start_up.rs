@@ -8,8 +8,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::ch2_accepting::A_MOMENT;
 use super::trial::{Trial, draw_port, unreachable};
-use super::{Explained, Judged, Needs, Probe, Verdict, falls, skipped};
-use crate::lab::client::Client;
+use super::{Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped};
+use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
 use crate::lab::recording::Recorder;
 use crate::lab::wait::wait_until;
@@ -213,7 +213,15 @@ fn restart(trial: &Trial<'_>) -> Judged {
     let mut first = trial.start_at(&addr.to_string(), addr)?;
     // The server's side closes first, and so it is the server's port that stays in TIME_WAIT. Killed before it has
     // accepted, it would reset the client, and there would be none.
-    let mut client = trial.served(&mut first, "first")?;
+    let connected = trial.connect(&mut first, "client 1");
+    let mut client = connected.map_err(|why| Otherwise::skipped(why.to_string()))?;
+    let request = trial.request("still here");
+    client.send(&request.bytes);
+    // Any answer will do: it shows that the server has accepted.
+    if matches!(client.answer(trial.terms.limit, |got| request.check(got)), Reply::Nothing(rest, _) if rest.is_empty())
+    {
+        skipped!("a request got no answer, so it can't be told when the server has accepted");
+    }
     if let Some(process) = first.process() {
         // One that serves a single client is ending by itself.
         let ended = process.exits_within(A_MOMENT).is_some();
