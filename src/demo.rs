@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use anstream::{eprintln, print, println};
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,7 +18,7 @@ use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
 use crate::probes::{self, Finding, Terms, Verdict};
 use crate::show::scene::{self, Run};
-use crate::show::screen::{self, BAD, BOLD, GOOD, report};
+use crate::show::screen::{self, BAD, BOLD, GOOD, eprintln, print, println, report};
 
 /// How long a demonstration waits for what a pitfall owes. Strangers are given `server::LIMIT`.
 const SHORT_LIMIT: Duration = Duration::from_secs(2);

@@ -1,17 +1,21 @@
-//! Many probes on one server or on several, some at the same time.
+//! Many probes on one server or on several, some at the same time, each for a bounded time.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::client::Client;
 use crate::lab::process;
-use crate::lab::recording::{Recorder, Recording};
+use crate::lab::recording::{Action, Recorder, Recording};
 use crate::lab::server::Target;
 use crate::lab::{lack, lock};
-use crate::probes::{Finding, Probe, Terms};
+use crate::probes::{Finding, Needs, Probe, Terms, Verdict};
+
+/// How long a probe may take as a whole, besides what was allowed to the server: its grace time and its deadline.
+pub const WHOLE: Duration = Duration::from_secs(60);
 
 /// One probe to run on one server.
 pub struct Job<'a> {
@@ -23,39 +27,182 @@ pub struct Job<'a> {
     pub terms: &'a Terms,
 }
 
+/// What came of a job.
+pub struct Done {
+    /// The verdict.
+    pub finding: Finding,
+    /// What was written down.
+    pub recording: Recording,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What is told of a job while many are run.
+pub enum Progress<'a> {
+    /// It begins.
+    Begins,
+    /// It is done.
+    Ends(&'a Done),
+}
+
 impl Job<'_> {
-    fn run(&self) -> (Finding, Recorder) {
-        let recorder = Recorder::new();
-        (self.probe.run(self.target, self.terms, &recorder), recorder)
+    /// How long it may take.
+    pub fn limit(&self) -> Duration {
+        let grace = if self.probe.needs == Needs::Signals { self.terms.grace } else { Duration::ZERO };
+        WHOLE + grace + self.terms.deadline.unwrap_or_default()
     }
+
+    fn run(&self) -> Done {
+        let recorder = Recorder::new();
+        let began = Instant::now();
+        let (finding, ended) = thread::scope(|scope| {
+            let (over, is_over) = mpsc::channel::<()>();
+            let (leash, limit) = (recorder.leash(), self.limit());
+            // Without this thread, the probe has only its own limits.
+            let watchdog = thread::Builder::new().name("watchdog".into()).spawn_scoped(scope, move || {
+                let ends = is_over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+                if ends {
+                    leash.pull();
+                }
+                ends
+            });
+            let finding = self.probe.run(self.target, self.terms, &recorder);
+            drop(over);
+            (finding, watchdog.is_ok_and(|watchdog| watchdog.join().unwrap_or_default()))
+        });
+        let recording = recorder.recording();
+        // What it says then is of a server that was ended from here.
+        let finding = if ended { Finding::skipped(unfinished(&recording, self.limit())) } else { finding };
+        Done { finding, recording, took: began.elapsed() }
+    }
+}
+
+/// How a probe stood when its time was over.
+fn unfinished(recording: &Recording, limit: Duration) -> String {
+    let limit_ns = limit.as_nanos();
+    let last = recording.events.iter().rfind(|event| u128::from(event.at_ns) < limit_ns);
+    let last = last.map_or(String::new(), |event| {
+        format!(". The last that was seen, after {} s: {} {}", event.at_ns / 1_000_000_000, event.who, event.action)
+    });
+    format!("it was not over after {} s, and was ended there{last}", limit.as_secs())
 }
 
 /// Runs all jobs, `at_once` side by side, and those that must be alone at the end. Calls `done` after each.
 ///
 /// The findings come in the order of the jobs.
 pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Finding> {
-    run_keeping(jobs, at_once, done, |finding, _| finding, Finding::skipped)
+    let each = |index: usize| {
+        let finding = jobs[index].run().finding;
+        done();
+        finding
+    };
+    in_order(jobs, at_once, each, Finding::skipped)
 }
 
 /// Does the same, and keeps what was written down of each.
 pub fn run_recorded(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<(Finding, Recording)> {
-    let keep = |finding, recorder: &Recorder| (finding, recorder.recording());
-    run_keeping(jobs, at_once, done, keep, |why| (Finding::skipped(why), Recording::default()))
+    let each = |index: usize| {
+        let Done { finding, recording, .. } = jobs[index].run();
+        done();
+        (finding, recording)
+    };
+    in_order(jobs, at_once, each, |why| (Finding::skipped(why), Recording::default()))
 }
 
-fn run_keeping<K: Send>(
+/// Runs probes on one server, tells of each as it begins and ends, and skips the rest where it is hopeless: nobody
+/// listens at the address any more, three probes waited in vain and none was answered meanwhile, or the server keeps one
+/// after the other waiting.
+///
+/// A server that is running already is examined by one probe after the other.
+pub fn run_watched(
     jobs: &[Job<'_>],
     at_once: usize,
-    done: impl Fn() + Sync,
-    keep: impl Fn(Finding, &Recorder) -> K + Sync,
+    watch: impl Fn(usize, Progress<'_>) + Sync,
+) -> Vec<(Finding, Duration)> {
+    let at_once = if jobs.iter().any(|job| matches!(job.target, Target::Address(_))) { 1 } else { at_once };
+    let threads = u32::try_from(at_once.max(1)).unwrap_or(u32::MAX);
+    let hope = Mutex::new(Hope::default());
+    let each = |index: usize| {
+        let job = &jobs[index];
+        watch(index, Progress::Begins);
+        let lost = lock(&hope).lost.clone().filter(|_| job.probe.impossible(job.target).is_none());
+        let done = match lost {
+            Some(why) => Done { finding: Finding::skipped(why), recording: Recording::default(), took: Duration::ZERO },
+            None => {
+                let done = job.run();
+                lock(&hope).consider(job, threads, &done);
+                done
+            }
+        };
+        watch(index, Progress::Ends(&done));
+        (done.finding, done.took)
+    };
+    in_order(jobs, at_once, each, |why| (Finding::skipped(why), Duration::ZERO))
+}
+
+/// Whether it makes sense to go on.
+#[derive(Default)]
+struct Hope {
+    /// The probes that waited in vain for the whole limit, since something was heard the last time.
+    silent: Vec<&'static str>,
+    /// How long the server has kept probes that it then fell into, or that got no verdict.
+    kept: Duration,
+    /// Why it doesn't.
+    lost: Option<String>,
+}
+
+impl Hope {
+    /// How long it may keep them. It is seldom more than a quarter of that.
+    const PATIENCE: Duration = Duration::from_secs(80);
+
+    fn consider(&mut self, job: &Job<'_>, at_once: u32, Done { finding, recording, took }: &Done) {
+        let Job { probe, target, terms } = job;
+        let limit = terms.limit.as_millis();
+        let in_vain =
+            |action: &Action| matches!(action, Action::HearsNothing { for_ms } if u128::from(*for_ms) >= limit);
+        if recording.events.iter().any(|event| matches!(event.action, Action::Receives(_))) {
+            self.silent.clear();
+        } else if recording.events.iter().any(|event| in_vain(&event.action)) {
+            self.silent.push(probe.name);
+        }
+        if matches!(finding.verdict, Verdict::Falls | Verdict::Skipped) && *took >= terms.limit {
+            self.kept += if probe.runs_alone { *took } else { *took / at_once };
+        }
+        let patience = Self::PATIENCE + 2 * (terms.grace + terms.deadline.unwrap_or_default());
+        // That a probe has ended the server is not held against the others.
+        let gone = match target {
+            Target::Address(addr) => (!listens(*addr)).then_some(addr),
+            _ => None,
+        };
+        let lost = if let Some(addr) = gone {
+            format!("nobody listens on {addr} any more since the probe {}", probe.name)
+        } else if self.silent.len() >= 3 {
+            format!("nothing was answered to {}", self.silent.join(", "))
+        } else if self.kept > patience {
+            format!("what it fell into, or what got no verdict, has taken {} s already", self.kept.as_secs())
+        } else {
+            return;
+        };
+        self.lost.get_or_insert(lost);
+    }
+}
+
+fn listens(addr: SocketAddr) -> bool {
+    Client::connect(addr, "client", &Recorder::new(), Duration::from_secs(2)).is_ok()
+}
+
+/// Does this for the index of each job, `at_once` side by side, and alone at the end what must be.
+fn in_order<K: Send>(
+    jobs: &[Job<'_>],
+    at_once: usize,
+    each: impl Fn(usize) -> K + Sync,
     skipped: impl Fn(&'static str) -> K,
 ) -> Vec<K> {
     process::raise_descriptor_limit();
     let kept: Vec<Mutex<Option<K>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let run = |index: usize| {
-        let (finding, recorder) = jobs[index].run();
-        *lock(&kept[index]) = Some(keep(finding, &recorder));
-        done();
+        let result = each(index);
+        *lock(&kept[index]) = Some(result);
     };
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);
     let next = AtomicUsize::new(0);
@@ -74,26 +221,4 @@ fn run_keeping<K: Send>(
     alone.into_iter().for_each(run);
     let taken = |cell: Mutex<Option<K>>| cell.into_inner().ok().flatten();
     kept.into_iter().map(|cell| taken(cell).unwrap_or_else(|| skipped("it was not run"))).collect()
-}
-
-/// Runs probes one after the other on a server that is running already and is not started anew for each.
-///
-/// When one of them has ended it, that is not held against the others.
-pub fn run_in_turn(addr: SocketAddr, probes: &[&'static Probe], terms: &Terms, done: impl Fn()) -> Vec<Finding> {
-    let target = Target::Address(addr);
-    let mut gone_since = None;
-    let mut findings = Vec::new();
-    for &probe in probes {
-        let finding = match gone_since {
-            Some(name) => Finding::skipped(format!("nobody listens on {addr} any more since the probe {name}")),
-            None => Job { probe, target: &target, terms }.run().0,
-        };
-        findings.push(finding);
-        let still_there = || Client::connect(addr, "client", &Recorder::new(), Duration::from_secs(2)).is_ok();
-        if gone_since.is_none() && !still_there() {
-            gone_since = Some(probe.name);
-        }
-        done();
-    }
-    findings
 }

@@ -19,6 +19,9 @@ struct Arguments {
     /// Print the staircase as JSON, evidence included
     #[arg(long)]
     json: bool,
+    /// Show the probes as well that say the same of all steps
+    #[arg(long, conflicts_with = "json")]
+    all: bool,
     /// Examine the Go servers of the chapters instead; needs `go`
     #[arg(long)]
     go: bool,
@@ -28,7 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Probe(probe::Arguments),
+    Probe(Box<probe::Arguments>),
     /// List the probes
     List,
     /// Say what a probe does, and how to mend a server that falls
@@ -48,7 +51,7 @@ fn main() -> ExitCode {
         Err(error) => return unable(error),
     };
     match arguments.command {
-        None => staircase::run(arguments.go, arguments.json).unwrap_or_else(|error| failure(&error, 1)),
+        None => staircase::run(arguments.go, arguments.json, arguments.all).unwrap_or_else(|error| failure(&error, 1)),
         Some(Command::Probe(arguments)) => probe::run(&arguments).unwrap_or_else(unable),
         Some(Command::List) => {
             list::run();

@@ -139,43 +139,66 @@ pub(crate) fn examine(
     Staircase { steps: STEPS, probes: rows, surprises }
 }
 
+impl Row {
+    /// Whether the probe tells the steps apart. A headline probe stays in any case.
+    pub fn differs(&self) -> bool {
+        self.headline || self.findings.iter().any(|finding| finding.verdict != self.findings[0].verdict)
+    }
+}
+
 impl Staircase {
-    /// The table as text, at most 80 columns wide: a row for each probe, a column for each step.
-    pub fn table(&self) -> String {
-        let mut table = String::new();
-        // `02_accept_blocking` stands as `02` over `accept`.
-        let heads = self.steps.map(|step| step.splitn(3, '_').collect::<Vec<_>>());
-        for part in 0..2 {
-            let cells: String = heads.iter().map(|head| format!("{:9}", head[part])).collect();
-            let _ = writeln!(table, "{:23}{BOLD}{}{BOLD:#}", "", cells.trim_end());
-        }
-        let mut chapter = 0;
-        for row in &self.probes {
-            let number = if row.chapter == chapter { " ".to_owned() } else { row.chapter.to_string() };
-            chapter = row.chapter;
-            let style = if row.headline { BOLD } else { Style::new() };
-            let _ = write!(table, "{number}  {style}{:18}{style:#}", row.name);
-            let _ = write!(table, "{}", if row.headline { "*" } else { " " });
-            for finding in &row.findings {
-                let word = match finding.verdict {
-                    Falls => "FALLS",
-                    Skipped => "-",
-                    other => other.word(),
-                };
-                let style = screen::verdict(finding.verdict);
-                let _ = write!(table, " {style}{word}{style:#}{:gap$}", "", gap = 8 - word.len());
-            }
-            table.truncate(table.trim_end().len());
-            table.push('\n');
+    /// The table as text, in two halves side by side: a column for each step, and a row for each probe, or only for those
+    /// of which the steps differ. It has at most 80 columns, and without `all` it fits a terminal of 24 lines.
+    pub fn table(&self, all: bool) -> String {
+        let rows: Vec<&Row> = self.probes.iter().filter(|row| all || row.differs()).collect();
+        let (left, right) = rows.split_at(rows.len().div_ceil(2));
+        let head = format!("{:25}{BOLD}1 2 3 4 5 6{BOLD:#}", "");
+        let mut right = half(right).into_iter();
+        let mut table = format!("{head}    {head}\n");
+        for row in half(left) {
+            let beside = right.next().map_or_else(String::new, |row| format!("    {row}"));
+            let _ = writeln!(table, "{row}{beside}");
         }
         table
     }
+
+    /// How many probes say the same of all steps, and which they are, if they aren't in the table.
+    pub fn others(&self) -> Vec<&'static str> {
+        self.probes.iter().filter(|row| !row.differs()).map(|row| row.name).collect()
+    }
+}
+
+/// Rows in lines of 36 columns, each first of its chapter with the chapter's number.
+fn half(rows: &[&Row]) -> Vec<String> {
+    let mut chapter = 0;
+    let line = |row: &&Row| {
+        let number = if row.chapter == chapter { " ".to_owned() } else { row.chapter.to_string() };
+        chapter = row.chapter;
+        let (style, star) = if row.headline { (BOLD, "*") } else { (Style::new(), " ") };
+        let cells: Vec<String> = row.findings.iter().map(|finding| cell(finding.verdict)).collect();
+        format!("{number} {style}{:21}{style:#}{star} {}", row.name, cells.join(" "))
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A verdict as one letter.
+fn cell(verdict: Verdict) -> String {
+    let letter = match verdict {
+        Falls => "F",
+        Holds => ".",
+        Verdict::Differs => "d",
+        Verdict::Note => "n",
+        Skipped => "-",
+    };
+    let style = screen::verdict(verdict);
+    format!("{style}{letter}{style:#}")
 }
 
 /// What the table shows, for people.
 pub const LEGEND: &str = "Each row is a probe: a hostile but fair client that looks for one pitfall. Each column is the \
-                          server of one step, which withstands every probe of its own chapter and of those before. A * \
-                          marks the probe of a chapter that every earlier step falls into.";
+                          server of a step: 1 listen, 2 accept, 3 thread, 4 partial, 5 bufread, 6 graceful. F: it falls \
+                          (d: it differs). A dot: it holds, as it must from the probe's own chapter on. A dash: skipped. \
+                          *: every earlier step falls.";
 
 /// How many cells the table has.
 pub fn cells() -> usize {

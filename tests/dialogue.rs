@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, HttpAnswer, Learned, Lines, Match, Template, learn};
 use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::wait::wait_until;
 
 #[track_caller]
 fn answer(text: &str) -> Template {
@@ -151,6 +153,105 @@ fn one_answer_for_each_connection_is_seen() {
 fn another_protocol_is_told_with_a_sample() {
     let learned = learned(&lines("", |_| "500 what?\n".into()));
     assert!(learned.otherwise.unwrap().contains("500 what?"));
+}
+
+/// A server in this process that waits so long before its greeting, and before each part of its answer to each line.
+fn slow(before_greeting: u64, greeting: fn() -> String, before_part: u64, parts: &'static [&'static str]) -> Target {
+    let pass = |millis| wait_until(Duration::from_millis(millis), || None::<()>);
+    Target::in_process(move |connection| {
+        let mut stream = connection.stream;
+        pass(before_greeting);
+        stream.write_all(greeting().as_bytes())?;
+        for line in BufReader::new(stream).lines() {
+            let line = line?;
+            for part in parts {
+                pass(before_part);
+                stream.write_all(part.replace("{}", &line).as_bytes())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_greeting_that_comes_late_is_not_taken_for_a_part_of_the_answer() {
+    let target = || slow(700, || "welcome\n".into(), 0, &["echo: {}\n"]);
+    let learned = learned(&target());
+    assert_eq!(learned.dialogue.greeting, Some(Template::exact(b"welcome\n")), "{learned:?}");
+    assert_eq!(learned.dialogue.lines, Some(Lines::of_the_course()));
+    let learned = learn(&target(), asked("hello\\n"), false).unwrap();
+    assert_eq!(learned.dialogue.greeting, Some(Template::exact(b"welcome\n")), "{learned:?}");
+    assert_eq!(learned.dialogue.exchange.answer, Answer::Bytes(Template::exact(b"echo: hello\n")));
+}
+
+#[test]
+fn a_greeting_that_waits_for_a_question_is_told_as_such() {
+    let target = Target::in_process(|connection| {
+        let mut stream = connection.stream;
+        let mut unsent = "welcome\n".to_owned();
+        for line in BufReader::new(stream).lines() {
+            stream.write_all(format!("{}echo: {}\n", std::mem::take(&mut unsent), line?).as_bytes())?;
+        }
+        Ok(())
+    });
+    let error = learn(&target, asked("hello\\n"), false).unwrap_err().to_string();
+    assert!(error.contains("welcome") && error.contains("before it is asked"), "{error}");
+    assert!(learned(&target).otherwise.unwrap().contains("welcome"));
+}
+
+#[test]
+fn of_a_greeting_that_differs_each_time_the_rest_is_learned() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+    let greeting = || format!("220 ready at 12:00:0{} UTC\r\n", CLIENTS.fetch_add(1, SeqCst) % 10);
+    let learned = learned(&slow(0, greeting, 0, &["echo: {}\n"]));
+    assert_eq!(learned.dialogue.greeting, Some(Template::answer("220 ready at *\\r\\n").unwrap()), "{learned:?}");
+}
+
+#[test]
+fn a_greeting_that_is_claimed_is_heard_and_never_learned_away() {
+    let claim = Dialogue { greeting: Some(Template::exact(b"hello\n")), ..asked("x\\n") };
+    let learned = learn(&lines("welcome\n", |_| "yes\n".into()), claim, false).unwrap();
+    assert_eq!(learned.dialogue.greeting, Some(Template::exact(b"hello\n")));
+    assert_eq!(learned.dialogue.exchange.answer, Answer::Bytes(Template::exact(b"yes\n")));
+}
+
+#[test]
+fn a_slow_answer_is_heard_to_its_end() {
+    let learned = learned(&slow(0, String::new, 600, &["echo: ", "{}\n"]));
+    assert!(learned.otherwise.is_none() && learned.silence.is_none(), "{learned:?}");
+    assert_eq!(learned.dialogue.lines, Some(Lines::of_the_course()));
+}
+
+#[test]
+fn a_claim_that_says_all_costs_a_running_server_no_conversation() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = Target::Address(listener.local_addr().unwrap());
+    for claim in [Dialogue::lines(Lines::of_the_course()), Dialogue::redis()] {
+        let learned = learn(&target, Dialogue { claimed: true, ..claim.clone() }, true).unwrap();
+        assert_eq!(learned.dialogue, Dialogue { claimed: true, ..claim });
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody has connected");
+}
+
+#[test]
+fn where_the_answer_is_known_one_conversation_is_enough() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    let clients = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&clients);
+    let target = Target::in_process(move |connection| {
+        count.fetch_add(1, SeqCst);
+        let mut stream = connection.stream;
+        BufReader::new(stream).lines().try_for_each(|line| stream.write_all(format!("{}!\n", line?).as_bytes()))
+    });
+    let exchange = Exchange { request: Template::request("a\\n").unwrap(), answer: Answer::Bytes(answer("a!\\n")) };
+    let learned = learn(&target, Dialogue { claimed: true, ..Dialogue::of(exchange) }, true).unwrap();
+    assert!(learned.dialogue.joined && !learned.dialogue.one_request, "{learned:?}");
+    assert_eq!(clients.load(SeqCst), 1);
 }
 
 fn asked(request: &str) -> Dialogue {

@@ -333,3 +333,29 @@ fn a_program_that_is_not_there_is_an_error() {
     assert!(Process::start(&["no-such-program-here".to_owned()], None).is_err());
     assert!(Process::start(&[], None).is_err());
 }
+
+#[test]
+#[cfg(unix)]
+fn an_examination_that_takes_too_long_is_ended_from_outside() {
+    use tcp_pitfalls::lab::server::Target;
+
+    let examination = Recorder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connect = |recorder: &Recorder| Client::connect(addr, "client 1", recorder, common::LIMIT).unwrap();
+    let (mut client, mut aside) = (connect(&examination), connect(&examination.aside()));
+    let mut of_another = connect(&Recorder::new());
+    let sleep = Target::command(&["sh", "-c", "exec sleep 600", "{addr}"].map(str::to_owned)).unwrap();
+    let mut server = sleep.start(&examination, None).unwrap();
+
+    examination.leash().pull();
+    for ended in [&mut client, &mut aside] {
+        assert_eq!(ended.line(common::LIMIT), Reply::End(Vec::new()));
+    }
+    assert!(server.process().unwrap().exits_within(common::LIMIT).is_some());
+    assert_eq!(of_another.state(), State::Open);
+    // What comes later ends as well, or the examination would begin again with it.
+    assert_eq!(connect(&examination).line(common::LIMIT), Reply::End(Vec::new()));
+    let mut again = sleep.start(&examination, None).unwrap();
+    assert!(again.process().unwrap().exits_within(common::LIMIT).is_some());
+}

@@ -13,6 +13,7 @@ use tcp_pitfalls::probes;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
 const STEP_5: &str = env!("CARGO_BIN_EXE_05_bufread_lines");
+const STEP_6: &str = env!("CARGO_BIN_EXE_06_graceful_shutdown");
 
 /// Runs `tcp-pitfalls probe` on a server in this process that does this with each of its connections. Gives the status,
 /// and what was printed to either side.
@@ -109,16 +110,16 @@ fn a_target_that_ignores_sigterm_falls_and_is_ended() {
     let code = output.status.code();
     assert_eq!(code, Some(1), "{err}");
     assert!(out.contains("still running after 1 s; if your grace time is longer, pass --grace"), "{out}");
-    assert!(no_server_left(), "the server was ended");
+    assert!(no_process_with(MARK), "the server was ended");
 }
 
 /// In the environment of the one server here that has to be found again.
 #[cfg(unix)]
 const MARK: &str = "TCP_PITFALLS_IGNORES_SIGTERM";
 
-/// Whether every process with the mark has ended.
+/// Whether every process with this mark in its environment has ended.
 #[cfg(unix)]
-fn no_server_left() -> bool {
+fn no_process_with(mark: &str) -> bool {
     use tcp_pitfalls::lab::wait::wait_until;
 
     if !cfg!(target_os = "linux") {
@@ -127,7 +128,7 @@ fn no_server_left() -> bool {
     let runs = || {
         std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
             let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
-            environment.split(|&byte| byte == 0).any(|entry| entry.starts_with(MARK.as_bytes()))
+            environment.split(|&byte| byte == 0).any(|entry| entry.starts_with(mark.as_bytes()))
         })
     };
     wait_until(common::LIMIT, || (!runs()).then_some(())).is_some()
@@ -140,9 +141,12 @@ fn a_good_server_holds_and_the_json_is_complete() {
     assert_eq!(code, Some(0), "{err}");
     let examined: Value = serde_json::from_str(&out).unwrap();
     assert!(examined["target"].as_str().unwrap().ends_with("serve {addr}"), "{out}");
+    assert_eq!(examined["version"], env!("CARGO_PKG_VERSION"));
+    assert!(examined["learned"].as_array().is_some() && examined["seconds"].as_f64().is_some(), "{out}");
     for probe in examined["probes"].as_array().unwrap() {
         assert_eq!(probe["verdict"], "holds", "{probe}");
         assert_eq!(probe["chapter"], 5);
+        assert!(probe["seconds"].as_f64().is_some(), "{probe}");
         for field in ["name", "evidence", "remedy"] {
             assert!(probe[field].as_str().is_some_and(|text| !text.is_empty()), "{field} of {probe}");
         }
@@ -165,12 +169,214 @@ fn a_running_server_is_examined_by_its_address() {
 }
 
 #[test]
-fn a_server_with_another_prefix_is_recognised() {
+fn a_prefix_that_is_claimed_is_not_learned_away() {
     let server = common::Server::start(STEP_5, &[]);
     let addr = server.addr.to_string();
-    let (code, _, err) = common::run(PROGRAM, &["probe", &addr, "--only=crlf", "--prefix=you said "]);
+    let (code, out, err) = common::run(PROGRAM, &["probe", &addr, "--only=crlf", "--prefix=you said "]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    // Without a claim, what stands there is learned.
+    let (code, out, err) = common::run(PROGRAM, &["probe", &addr, "--only=crlf"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+}
+
+/// Step 5 falls when it is told to stop, and step 6 doesn't.
+fn stopping(options: &[&str], step: &str) -> (Option<i32>, String, String) {
+    common::run(PROGRAM, &[&["probe", "--only=clean-exit"], options, &["--", step, "serve", "{addr}"]].concat())
+}
+
+#[test]
+fn a_fall_that_is_expected_is_no_failure_and_one_that_is_over_is_told() {
+    let (code, out, err) = stopping(&["--json", "--expect-falls=crlf,clean-exit"], STEP_5);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let examined: Value = serde_json::from_str(&out).unwrap();
+    let probe = &examined["probes"][0];
+    assert_eq!((&probe["verdict"], &probe["expected"]), (&"falls".into(), &true.into()), "{out}");
+    let (code, _, err) = stopping(&["--expect-falls=crlf"], STEP_5);
+    assert_eq!(code, Some(1), "{err}");
+    let (code, _, err) = stopping(&["--expect-falls=clean-exit"], STEP_6);
+    assert_eq!(code, Some(0));
+    assert!(err.contains("clean-exit was expected to fall, and holds now"), "{err}");
+}
+
+#[test]
+fn junit_has_a_case_for_each_probe() {
+    let file = std::env::temp_dir().join(format!("tcp-pitfalls-junit-{}.xml", std::process::id()));
+    let (code, out, err) = stopping(&["--junit", file.to_str().unwrap()], STEP_5);
+    assert_eq!(code, Some(1), "{out}{err}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let document = roxmltree::Document::parse(&text).unwrap();
+    let suite = document.descendants().find(|node| node.has_tag_name("testsuite")).unwrap();
+    assert_eq!((suite.attribute("tests"), suite.attribute("failures")), (Some("1"), Some("1")), "{text}");
+    let case = suite.children().find(|node| node.has_tag_name("testcase")).unwrap();
+    assert_eq!(case.attribute("name"), Some("clean-exit"));
+    assert!(case.attribute("time").unwrap().parse::<f64>().is_ok_and(|seconds| seconds > 0.0), "{text}");
+    assert!(case.children().any(|node| node.has_tag_name("failure")), "{text}");
+    // That it can't be written costs the status, and not the verdicts.
+    let (code, out, err) = stopping(&["--junit", "/no/such/folder/it.xml"], STEP_6);
     assert_eq!(code, Some(2));
-    assert!(err.contains("add --prefix 'echo: '"), "{err}");
+    assert!(out.contains("holds") && err.contains("cannot write the result to /no/such/folder/it.xml"), "{out}{err}");
+}
+
+#[test]
+fn what_is_asked_for_is_shown_and_nothing_twice() {
+    let (_, out, err) = stopping(&["--verbose"], STEP_5);
+    assert!(out.contains("is started for 127.0.0.1:"), "the timeline is shown: {out}{err}");
+    let untrue = out.lines().position(|line| line.contains("Untrue? ")).expect("a fall says how to disagree");
+    let how = out.lines().skip(untrue).take(3).collect::<Vec<_>>().join(" ");
+    assert!(how.contains("--only clean-exit") && how.contains("src/probes/ch6_*.rs"), "{how}");
+
+    let server = common::Server::start(STEP_5, &[]);
+    let (_, out, err) = common::run(PROGRAM, &["probe", &server.addr.to_string()]);
+    assert_eq!(out.matches("no start command was given").count(), 1, "{out}{err}");
+}
+
+#[test]
+fn the_source_that_a_fall_names_is_there() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/probes");
+    let sources: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap()))
+        .collect();
+    for probe in probes::all() {
+        let of_chapter = |name: &str| name.starts_with(&format!("ch{}_", probe.chapter));
+        let name = format!("\"{}\"", probe.name);
+        assert!(sources.iter().any(|(file, source)| of_chapter(file) && source.contains(&name)), "{name}");
+    }
+}
+
+#[test]
+fn a_dry_run_touches_nothing() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = free.local_addr().unwrap().to_string();
+    let asked = ["--ask=PING\\r\\n", "--answer=+PONG\\r\\n"];
+    let (code, out, err) = common::run(PROGRAM, &[&["probe", "--dry-run", &addr], &asked[..]].concat());
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains(r#""PING\r\n", answered "+PONG\r\n""#), "{out}");
+    for said in ["nothing is started", "asked", "started", "taken", "idle-client", "for want of a command"] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    free.set_nonblocking(true).unwrap();
+    assert!(free.accept().is_err(), "nobody has connected");
+    let (code, out, _) = common::run(PROGRAM, &["probe", "--dry-run", "--", "no-such-program", "{addr}"]);
+    assert_eq!(code, Some(0), "{out}");
+}
+
+#[test]
+fn after_three_probes_without_an_answer_the_rest_is_skipped() {
+    let silence = |stream: TcpStream| io::copy(&mut &stream, &mut io::sink()).map(drop);
+    let (code, out, err) = probe_serving(silence, &["--json", "--speaks=lines"]);
+    assert_eq!(code, Some(1), "{err}");
+    let examined: Value = serde_json::from_str(&out).unwrap();
+    let probes = examined["probes"].as_array().unwrap();
+    let given_up = |probe: &&Value| probe["evidence"].as_str().unwrap().starts_with("nothing was answered to ");
+    assert!(probes.iter().filter(given_up).count() > 5, "{out}");
+    assert!(probes.iter().filter(|probe| probe["verdict"] == "falls").count() >= 3, "{out}");
+}
+
+/// Servers that would keep a careless examiner for ever, or leave something behind.
+#[test]
+#[cfg(unix)]
+fn hostile_servers_are_examined_to_an_end_and_ended() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        println!("skipped: there is no python3");
+        return;
+    }
+    let servers = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/hostile.py");
+    let examine = |how: &str, probe: &str| {
+        let mark = format!("TCP_PITFALLS_HOSTILE_{how}");
+        let only = format!("--only={probe}");
+        let output = Command::new(PROGRAM)
+            .args(["probe", "--json", "--speaks=lines", "--grace=1", &only, "--", "python3", servers, how, "{addr}"])
+            .env(&mark, "yes")
+            .output()
+            .unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert_eq!(verdicts(&out).len(), 1, "{how}: {out}{err}");
+        assert!(no_process_with(&mark), "{how} has left something behind: {err}");
+        (verdicts(&out).remove(0).1, out)
+    };
+    thread::scope(|scope| {
+        for (how, probe, expected) in [
+            ("flood", "idle-client", "falls"),
+            ("eat", "idle-client", "falls"),
+            ("drip", "next-client", "holds"),
+            ("never_end", "next-client", "holds"),
+            ("stay", "clean-exit", "falls"),
+        ] {
+            scope.spawn(move || {
+                let (verdict, out) = examine(how, probe);
+                assert_eq!(verdict, expected, "{how}: {out}");
+            });
+        }
+    });
+}
+
+#[test]
+#[cfg(unix)]
+fn a_probe_that_is_ended_ends_its_servers_and_tells_by_which_signal() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::process::Stdio;
+    use tcp_pitfalls::lab::wait::wait_until;
+
+    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let mark = format!("TCP_PITFALLS_ENDED_BY_{status}");
+        let folder = std::env::temp_dir().join(format!("tcp-pitfalls-ended-{}-{status}", std::process::id()));
+        // It says by a file that it runs, and never listens.
+        let script = format!("touch '{}'; exec sleep 600", folder.display());
+        let mut prober = Command::new(PROGRAM)
+            .args(["probe", "--", "sh", "-c", &script, "sh", "{addr}"])
+            .env(&mark, "yes")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until(common::LIMIT, || folder.exists().then_some(())).expect("the server is started");
+        kill_process(Pid::from_child(&prober), signal).unwrap();
+        assert_eq!(prober.wait().unwrap().code(), Some(status));
+        assert!(no_process_with(&mark), "the server was ended");
+        std::fs::remove_file(folder).unwrap();
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn what_the_prober_lacks_is_status_2_and_no_verdict() {
+    let probe = "ulimit -n 60; exec \"$@\"";
+    let arguments = ["probe", "--json", "--only=crowd", "--only=next-client", "--", STEP_6, "serve", "{addr}"];
+    let output = Command::new("sh").args(["-c", probe, "sh", PROGRAM]).args(arguments).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        verdicts(&out).into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>(),
+        ["holds", "skipped"],
+        "{out}"
+    );
+    assert_eq!(output.status.code(), Some(2), "{out}");
+    assert!(out.contains("\"own_lack\": true") && out.contains("raise the limit"), "{out}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_output_that_takes_nothing_is_no_panic() {
+    use std::fs::File;
+
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [&["list"][..], &["explain", "crlf"], &["probe", "--dry-run", "127.0.0.1:1"], &["check"]] {
+        let output = Command::new(PROGRAM).args(arguments).stdout(full()).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {err}");
+        assert!(err.starts_with("error: cannot write to standard output: No space left"), "{err}");
+        // Nobody reads any more: as if SIGPIPE had ended it, and without a word.
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(PROGRAM).args(arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(141), 0), "{arguments:?}");
+    }
+    // That an error can't be told changes nothing.
+    let status = Command::new(PROGRAM).args(["probe", "192.0.2.1:80"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use tcp_pitfalls::probes::{self, Finding, Verdict};
-use tcp_pitfalls::staircase::{EXPECTED, HEADLINES, Row, STEPS, Staircase};
+use tcp_pitfalls::show::screen;
+use tcp_pitfalls::staircase::{EXPECTED, HEADLINES, LEGEND, Row, STEPS, Staircase};
 
 const README: &str = include_str!("../README.md");
 const ALIASES: &str = include_str!("../.cargo/config.toml");
@@ -129,9 +130,13 @@ fn its_table_is_what_the_staircase_test_expects() {
         findings: verdicts.iter().map(finding).collect(),
     };
     let staircase = Staircase { steps: STEPS, probes: EXPECTED.iter().map(row).collect(), surprises: Vec::new() };
-    let table = anstream::adapter::strip_str(&staircase.table()).to_string();
+    let table = anstream::adapter::strip_str(&staircase.table(false)).to_string();
     assert_eq!(blocks("text").join("\n") + "\n", table, "copy this into the README:\n{table}");
-    assert!(table.lines().all(|line| line.chars().count() <= 80));
+    assert!(table.lines().count() + screen::wrap(LEGEND, 80).len() <= 24 - 3, "with what stands between and below");
+    for table in [staircase.table(false), staircase.table(true)] {
+        let table = anstream::adapter::strip_str(&table).to_string();
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    }
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! `tcp-pitfalls explain`: one probe.
 
-use anstream::{print, println};
 use tcp_pitfalls::probes::{self, Probe};
-use tcp_pitfalls::show::screen::{self, BOLD, COMMAND, DIM};
+use tcp_pitfalls::show::screen::{self, BOLD, COMMAND, DIM, print, println};
 use tcp_pitfalls::staircase::STEPS;
 
 use super::{PAGE, probe_names};

@@ -1,8 +1,7 @@
 //! `tcp-pitfalls list`: the probes.
 
-use anstream::println;
 use tcp_pitfalls::probes;
-use tcp_pitfalls::show::screen::{self, BOLD};
+use tcp_pitfalls::show::screen::{self, BOLD, print, println};
 use tcp_pitfalls::staircase::STEPS;
 
 /// Prints each probe and what it does, by chapter.
@@ -13,8 +12,6 @@ pub(crate) fn run() {
             chapter = probe.chapter;
             println!("{BOLD}{}{BOLD:#}", STEPS[usize::from(chapter) - 1]);
         }
-        for (index, line) in screen::wrap(probe.does, screen::width() - 23).iter().enumerate() {
-            println!("  {:19}  {line}", if index == 0 { probe.name } else { "" });
-        }
+        print!("{}", screen::hanging(&format!("  {}", probe.name), 23, probe.does));
     }
 }

@@ -3,15 +3,15 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod explain;
+mod junit;
 pub(crate) mod list;
 pub(crate) mod probe;
 pub(crate) mod staircase;
 
-use anstream::{eprintln, println};
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use tcp_pitfalls::probes;
-use tcp_pitfalls::show::screen::BAD;
+use tcp_pitfalls::show::screen::{BAD, eprintln, println};
 
 /// The page of the book that has a heading for every probe, its name. `cargo book check` sees to that.
 const PAGE: &str = "Probe your own server";

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anstream::{eprintln, print, println};
 use anyhow::{Context, Result};
 use tcp_pitfalls::go::GoServers;
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::probes::Verdict;
-use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, GOOD, progress};
+use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD, eprintln, print, println, progress};
 use tcp_pitfalls::staircase::{self, STEPS, Staircase};
 
 use super::print_json;
 
 /// Examines all steps with all probes, and prints the table.
-pub(crate) fn run(go: bool, json: bool) -> Result<ExitCode> {
+pub(crate) fn run(go: bool, json: bool, all: bool) -> Result<ExitCode> {
     process::end_all_on_ctrl_c();
     let bar;
     let staircase = if go {
@@ -32,29 +31,17 @@ pub(crate) fn run(go: bool, json: bool) -> Result<ExitCode> {
     if json {
         print_json(&staircase);
     } else {
-        draw(&staircase, go, elapsed);
+        draw(&staircase, go, all, elapsed);
     }
     Ok(if staircase.surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn draw(staircase: &Staircase, go: bool, elapsed: Duration) {
+fn draw(staircase: &Staircase, go: bool, all: bool, elapsed: Duration) {
     let language = if go { " in Go" } else { "" };
     println!("{BOLD}TCP Pitfalls{BOLD:#}: six servers{language}, each avoids one more pitfall than the one before\n");
-    print!("{}", staircase.table());
-    println!("\n{}", screen::paragraph(staircase::LEGEND, 0));
-    let findings = staircase.probes.iter().flat_map(|row| &row.findings);
-    let (skipped, verdicts): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.verdict == Verdict::Skipped);
-    if !skipped.is_empty() {
-        println!("- is for a probe that was skipped:");
-        print!("{}", reasons(staircase));
-        println!();
-    }
-    if staircase.surprises.is_empty() {
-        let count = verdicts.len();
-        println!("{GOOD}All {count} verdicts are as the course says{GOOD:#} ({:.0} s).\n", elapsed.as_secs_f32());
-    }
-    for surprise in &staircase.surprises {
-        eprintln!("{BAD}not as the course says:{BAD:#} {surprise}");
+    let reasons = reasons(staircase);
+    if !reasons.is_empty() {
+        println!("What was skipped:\n{reasons}");
     }
     for (what, command) in [
         ("Begin here", "cargo run --bin 01_listen"),
@@ -63,21 +50,37 @@ fn draw(staircase: &Staircase, go: bool, elapsed: Duration) {
     ] {
         println!("{what:22}{COMMAND}{command}{COMMAND:#}");
     }
+    println!("\n{}", screen::paragraph(staircase::LEGEND, 0));
+    print!("{}", staircase.table(all));
+    let others = staircase.others().len();
+    if !all && others > 0 {
+        println!("{DIM}{others} more probes say the same of all steps. --all shows them.{DIM:#}");
+    }
+    println!();
+    for surprise in &staircase.surprises {
+        eprintln!("{BAD}not as the course says:{BAD:#} {surprise}");
+    }
+    if staircase.surprises.is_empty() {
+        let findings = staircase.probes.iter().flat_map(|row| &row.findings);
+        let count = findings.filter(|finding| finding.verdict != Verdict::Skipped).count();
+        println!("{GOOD}All {count} verdicts are as the course says{GOOD:#} ({:.0} s).", elapsed.as_secs_f32());
+    }
 }
 
-/// Why probes were skipped, once for all steps that it is true of.
+/// Why probes were skipped, once for all probes and steps that it is true of.
 fn reasons(staircase: &Staircase) -> String {
-    let mut reasons: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for row in &staircase.probes {
-        for (step, finding) in STEPS.iter().zip(&row.findings) {
-            if finding.verdict == Verdict::Skipped {
-                reasons.entry((row.name, &finding.evidence.sentence)).or_default().push(step);
-            }
+        let skipped = STEPS.iter().zip(&row.findings).filter(|(_, finding)| finding.verdict == Verdict::Skipped);
+        let mut steps: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (step, finding) in skipped {
+            steps.entry(&finding.evidence.sentence).or_default().push(step);
+        }
+        for (why, steps) in steps {
+            let on = if steps.len() == STEPS.len() { "all steps".into() } else { steps.join(", ") };
+            reasons.entry(why).or_default().entry(on).or_default().push(row.name);
         }
     }
-    let reason = |((probe, why), steps): ((&str, &str), Vec<&str>)| {
-        let on = if steps.len() == STEPS.len() { "all steps".into() } else { steps.join(", ") };
-        screen::paragraph(&format!("{probe} on {on}: {why}"), 2)
-    };
-    reasons.into_iter().map(reason).collect()
+    let told = reasons.iter().flat_map(|(why, steps)| steps.iter().map(move |(on, probes)| (why, on, probes)));
+    told.map(|(why, on, probes)| screen::paragraph(&format!("{} on {on}: {why}", probes.join(", ")), 2)).collect()
 }

@@ -1,11 +1,11 @@
 //! One polite conversation before any verdict: what does this server speak?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{Answer, Dialogue, Lines, Match, Template};
-use crate::lab::client::Client;
+use super::{Answer, Dialogue, Lines, Match, Request, Template};
+use crate::lab::client::{Client, LONGEST_ANSWER};
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{Running, Target};
 
@@ -38,19 +38,22 @@ impl Learned {
 
 /// Completes a dialogue by what a polite client sees of the server.
 ///
-/// What was claimed stays as it is. `answer_is_known` is false where the server's own first answers are to be taken for
-/// the right ones.
+/// What was claimed stays as it is, and nothing is asked that a claim makes needless: a server that is running already may
+/// be up for one conversation only. `answer_is_known` is false where the server's own first answers are to be taken for the
+/// right ones.
 ///
 /// # Errors
 /// A sentence that says why the server could not be started or reached, or that its answers differ from each other.
 pub fn learn(target: &Target, dialogue: Dialogue, answer_is_known: bool) -> Result<Learned> {
-    if dialogue.lines.is_some() {
-        return if dialogue.claimed { reach(target, dialogue) } else { learn_lines(target, dialogue) };
+    match &dialogue.lines {
+        Some(_) if !dialogue.claimed => learn_lines(target, dialogue),
+        // The presets that say all there is to know.
+        _ if answer_is_known && dialogue.joined => reach(target, dialogue),
+        _ => learn_exchange(target, dialogue, answer_is_known),
     }
-    learn_exchange(target, dialogue, answer_is_known)
 }
 
-/// Only makes sure that a command starts a server. One that is running already may be up for one conversation only.
+/// Only makes sure that a command starts a server.
 fn reach(target: &Target, dialogue: Dialogue) -> Result<Learned> {
     if let Target::Command(_) = target {
         Conversation::begin(target)?;
@@ -72,9 +75,27 @@ impl Conversation {
         Ok(Conversation { client, server })
     }
 
-    /// All that comes until a pause, and whether the connection ended then.
+    /// Begins, and hears the greeting if there is one.
+    fn begin_politely(target: &Target, dialogue: &Dialogue) -> Result<Self> {
+        let mut talk = Self::begin(target)?;
+        if dialogue.greeting.is_some() {
+            talk.hear(PATIENCE);
+        }
+        Ok(talk)
+    }
+
+    /// All that comes until a pause, and whether the connection ended then. A server that is slow to begin may be slow to
+    /// go on, so the pause is as long as it took to begin, up to two seconds.
     fn hear(&mut self, patience: Duration) -> (Vec<u8>, bool) {
-        self.client.take_until_pause(patience, PAUSE)
+        let began = Instant::now();
+        let (mut heard, mut ended) = self.client.take_until_pause(patience, PAUSE);
+        let pause = began.elapsed().saturating_sub(PAUSE).min(Duration::from_secs(2));
+        if !heard.is_empty() && !ended && pause > PAUSE {
+            let (rest, then_ended) = self.client.take_until_pause(pause, pause);
+            heard.extend(rest);
+            ended = then_ended;
+        }
+        (heard, ended)
     }
 
     fn ask(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
@@ -93,35 +114,80 @@ impl Conversation {
     }
 }
 
-/// What the server says unasked.
-fn learn_greeting(talk: &mut Conversation, dialogue: &mut Dialogue, says: &mut Vec<String>) {
-    if dialogue.greeting.is_some() {
-        return;
+/// What the server says unasked, heard twice, since it may differ.
+///
+/// # Errors
+/// A sentence, if the two have nothing in common.
+fn learn_greeting(target: &Target, says: &mut Vec<String>) -> Result<Option<Template>> {
+    let (first, _) = Conversation::begin(target)?.hear(PATIENCE);
+    if first.is_empty() {
+        return Ok(None);
     }
-    let (greeting, _) = talk.hear(PAUSE);
-    if !greeting.is_empty() {
-        says.push(format!("it greets with {}", Payload::new(&greeting)));
-        dialogue.greeting = Some(Template::exact(&greeting));
-    }
+    let (second, _) = Conversation::begin(target)?.hear(PATIENCE);
+    let greeting = if second == first { Template::exact(&first) } else { common(&first, &second)? };
+    says.push(format!("it greets with \"{greeting}\""));
+    Ok(Some(greeting))
 }
 
 fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
     let mut says = Vec::new();
-    let claims_greeting = dialogue.greeting.is_some();
-    for ends in [&b"\n"[..], b"\r\n"] {
+    let mut asked_for_greeting = dialogue.greeting.is_some();
+    let mut every_end = [&b"\n"[..], b"\r\n"].into_iter();
+    let mut next = every_end.next();
+    while let Some(ends) = next {
         let mut talk = Conversation::begin(target)?;
-        learn_greeting(&mut talk, &mut dialogue, &mut says);
+        // A server that greets does so before it is asked, as a rule at once.
+        let (greeting, _) = talk.hear(if dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
+        if greeting.len() > LONGEST_ANSWER {
+            let flood = format!("it sends without end, and unasked: {}", Payload::new(&greeting));
+            return Ok(Learned { says, silence: Some(flood), ..Learned::nothing(dialogue) });
+        }
+        if !greeting.is_empty() && !asked_for_greeting {
+            drop(talk);
+            asked_for_greeting = true;
+            dialogue.greeting = learn_greeting(target, &mut says)?;
+            continue;
+        }
         let sent = [LINE, ends].concat();
-        let (answer, ended) = talk.ask(&sent);
+        let (mut answer, mut ended) = talk.ask(&sent);
+        // A slow one is heard to the end of its line.
+        let asked = Instant::now();
+        while !answer.is_empty() && !answer.ends_with(b"\n") && !ended && asked.elapsed() < 4 * PATIENCE {
+            let (rest, then_ended) = talk.hear(PATIENCE);
+            ended = then_ended || rest.is_empty();
+            answer.extend(rest);
+        }
         if answer.is_empty() {
-            let silence = talk.silence(&sent, ended);
             // A server that has ended wants no other end of line.
             if ends == b"\n" && !ended {
+                next = every_end.next();
                 continue;
             }
-            return Ok(Learned { silence: Some(silence), ..Learned::nothing(dialogue) });
+            let silence = if ended && !greeting.is_empty() {
+                // It wants something else, or nothing at all.
+                let otherwise = format!("it says {}, and {}", Payload::new(&greeting), talk.silence(&sent, ended));
+                return Ok(Learned { otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
+            } else if ended {
+                talk.silence(&sent, ended)
+            } else {
+                format!(
+                    "neither \"{0}\\n\" nor \"{0}\\r\\n\" was answered within {1} s",
+                    escape(LINE),
+                    PATIENCE.as_secs()
+                )
+            };
+            return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
         }
         let Some(mut lines) = spelling(&answer, ends) else {
+            drop(talk);
+            // What stands before the echo may be a greeting that came late.
+            if !asked_for_greeting && answer.windows(LINE.len()).any(|part| part == LINE) {
+                asked_for_greeting = true;
+                dialogue.greeting = learn_greeting(target, &mut says)?;
+                if dialogue.greeting.is_some() {
+                    continue;
+                }
+            }
             let otherwise = format!("\"{}\" was answered by {}", escape(&sent), Payload::new(&answer));
             return Ok(Learned { says, otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
         };
@@ -135,12 +201,8 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
                 Payload::new(&answer)
             ));
         }
-        let one_request = ended || !stays(&mut talk, &sent);
+        let one_request = ended || talk.ask(&sent).0.is_empty();
         drop(talk);
-        if let Some(greeting) = dialogue.greeting.take_if(|_| !claims_greeting) {
-            let (heard, _) = Conversation::begin(target)?.hear(PATIENCE);
-            dialogue.greeting = Some(if greeting.fill(b"") == heard { greeting } else { common(&greeting, &heard)? });
-        }
         if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
             says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
             lines.bytewise = true;
@@ -152,9 +214,7 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         let dialogue = Dialogue { greeting, one_request, ..Dialogue::lines(lines) };
         return Ok(Learned { says, ..Learned::nothing(dialogue) });
     }
-    let silence =
-        format!("\"{0}\\n\" was not answered within {1} s, nor was \"{0}\\r\\n\"", escape(LINE), PATIENCE.as_secs());
-    Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) })
+    Ok(Learned { says, ..Learned::nothing(dialogue) })
 }
 
 /// How the line was echoed, if it was.
@@ -168,39 +228,34 @@ fn spelling(answer: &[u8], ends: &'static [u8]) -> Option<Lines> {
     (!prefix.contains(&b'\n')).then(|| Lines { prefix: prefix.to_vec(), ends, answer_ends, bytewise: false })
 }
 
-/// Whether the same is answered once more on the same connection.
-fn stays(talk: &mut Conversation, sent: &[u8]) -> bool {
-    let (answer, _) = talk.ask(sent);
-    !answer.is_empty()
-}
-
 /// Whether half a line comes back as it is.
 fn echoes_bytes(target: &Target, dialogue: &Dialogue) -> Result<bool> {
-    let mut talk = Conversation::begin(target)?;
-    if dialogue.greeting.is_some() {
-        talk.hear(PATIENCE);
-    }
+    let mut talk = Conversation::begin_politely(target, dialogue)?;
     talk.client.send(LINE);
-    let (echo, _) = talk.hear(PAUSE);
+    let (echo, _) = talk.hear(Duration::from_secs(1));
     Ok(echo == LINE)
 }
 
 fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool) -> Result<Learned> {
     let mut says = Vec::new();
+    let mut asked_for_greeting = dialogue.greeting.is_some();
     let mut answers: Vec<Vec<u8>> = Vec::new();
-    for round in 0..3 {
+    let rounds = if answer_is_known { 1 } else { 3 };
+    while answers.len() < rounds {
+        let round = answers.len();
         let mut talk = Conversation::begin(target)?;
-        learn_greeting(&mut talk, &mut dialogue, &mut says);
-        if let Some(greeting) = dialogue.greeting.clone() {
-            // Learned in the first round, it has been heard in that one.
-            if round > 0 {
-                let (heard, _) = talk.hear(PATIENCE);
-                if !matches!(greeting.check(b"", &heard), Match::Whole(_)) {
-                    dialogue.greeting = Some(common(&greeting, &heard)?);
-                }
-            }
+        let (greeting, _) = talk.hear(if dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
+        if greeting.len() > LONGEST_ANSWER {
+            let flood = format!("it sends without end, and unasked: {}", Payload::new(&greeting));
+            return Ok(Learned { says, silence: Some(flood), ..Learned::nothing(dialogue) });
         }
-        for step in dialogue.setup.clone() {
+        if !greeting.is_empty() && !asked_for_greeting {
+            drop(talk);
+            asked_for_greeting = true;
+            dialogue.greeting = learn_greeting(target, &mut says)?;
+            continue;
+        }
+        for step in &dialogue.setup {
             talk.ask(&step.fill(format!("{round}").as_bytes()).bytes);
         }
         let request = dialogue.exchange.fill(format!("{round}").as_bytes());
@@ -209,20 +264,33 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
             let silence = talk.silence(&request.bytes, ended);
             return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
         }
-        if answer_is_known && !matches!(request.check(&answer), Match::Whole(_)) {
+        let is_right = !answer_is_known || matches!(request.check(&answer), Match::Whole(_));
+        let is_last = dialogue.one_request || ended || (is_right && request.is_last(&answer));
+        let second = if is_last { Vec::new() } else { talk.ask(&request.bytes).0 };
+        // What the first answer has more than the second may be a greeting that came late.
+        let more = answer.strip_suffix(&second[..]).filter(|more| !more.is_empty() && !second.is_empty());
+        if !asked_for_greeting && (more.is_some() || !is_right) {
+            asked_for_greeting = true;
+            dialogue.greeting = learn_greeting(target, &mut says)?;
+            if dialogue.greeting.is_some() {
+                continue;
+            }
+        }
+        if let Some(more) = more.filter(|_| dialogue.greeting.is_none()) {
+            bail!(
+                "{} came together with the first answer on a connection, and not with the second. If it is a greeting, the \
+                 server doesn't send it before it is asked, so that no client can wait for it",
+                Payload::new(more)
+            );
+        }
+        if !is_right {
             let sent = escape(&request.bytes);
             let otherwise = format!("\"{sent}\" was answered by {}", Payload::new(&answer));
             return Ok(Learned { says, otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
         }
         if round == 0 {
-            dialogue.one_request =
-                dialogue.one_request || ended || request.is_last(&answer) || !stays(&mut talk, &request.bytes);
-        }
-        if round == 1 && !dialogue.one_request {
-            let (both, _) = talk.ask(&request.bytes.repeat(2));
-            let first = if answer_is_known { whole(&request, &both) } else { Some(answer.len()) };
-            let second = first.and_then(|first| both.get(first..)).unwrap_or_default();
-            dialogue.joined = if answer_is_known { whole(&request, second).is_some() } else { second == answer };
+            dialogue.one_request = second.is_empty();
+            dialogue.joined = !dialogue.one_request && is_joined(&mut talk, &request, &answer, answer_is_known);
         }
         answers.push(answer);
     }
@@ -241,8 +309,16 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
     Ok(Learned { says, ..Learned::nothing(dialogue) })
 }
 
+/// Whether each of two requests is answered that are sent together.
+fn is_joined(talk: &mut Conversation, request: &Request, answer: &[u8], answer_is_known: bool) -> bool {
+    let (both, _) = talk.ask(&request.bytes.repeat(2));
+    let first = if answer_is_known { whole(request, &both) } else { Some(answer.len()) };
+    let second = first.and_then(|first| both.get(first..)).unwrap_or_default();
+    if answer_is_known { whole(request, second).is_some() } else { both == answer.repeat(2) }
+}
+
 /// How long the answer at the beginning of these bytes is.
-fn whole(request: &super::Request, got: &[u8]) -> Option<usize> {
+fn whole(request: &Request, got: &[u8]) -> Option<usize> {
     match request.check(got) {
         Match::Whole(length) => Some(length),
         Match::Partial | Match::Wrong(_) => None,
@@ -250,20 +326,26 @@ fn whole(request: &super::Request, got: &[u8]) -> Option<usize> {
 }
 
 /// What is the same in two greetings: a beginning, and the end of the line.
-fn common(greeting: &Template, other: &[u8]) -> Result<Template> {
-    let first = greeting.fill(b"");
-    let same = first.iter().zip(other).take_while(|(one, other)| one == other).count();
-    // Two numbers that differ may begin alike.
-    let number = first[..same].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let same = same - number;
-    if same == 0 || !other.ends_with(b"\n") {
+fn common(one: &[u8], other: &[u8]) -> Result<Template> {
+    let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let ends = if one.ends_with(b"\r\n") { &b"\r\n"[..] } else { b"\n" };
+    // Of one line, since a `*` ends where the line does.
+    let is_line =
+        |text: &[u8]| text.ends_with(ends) && !text[same.min(text.len() - 1)..text.len() - 1].contains(&b'\n');
+    if same == 0 || !is_line(one) || !is_line(other) {
         bail!(
             "it greets with {} and with {}: say what is right with --greeting",
-            Payload::new(&first),
+            Payload::new(one),
             Payload::new(other)
         );
     }
-    Ok(Template::around_anything(&first[..same], b"\n"))
+    // The word that differs is left out, and numbers before it: of a time, most digits are the same twice.
+    let words: Vec<&[u8]> = one[..same].split_inclusive(|&byte| byte == b' ').collect();
+    let whole = words.iter().rposition(|word| word.ends_with(b" ")).map_or(0, |last| last + 1);
+    let has_number = |word: &&[u8]| word.iter().any(u8::is_ascii_digit);
+    let kept = words[..whole].iter().rposition(|word| !has_number(word)).map_or(whole.min(1), |last| last + 1);
+    let beginning = if kept == 0 { one[..same].to_vec() } else { words[..kept].concat() };
+    Ok(Template::around_anything(&beginning, ends))
 }
 
 /// The answers, if they are the same but for the number that was asked with.

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -15,7 +16,7 @@ pub const LONGEST_ANSWER: usize = 1024 * 1024;
 
 /// A connection to the server under examination.
 pub struct Client {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     name: String,
     recorder: Recorder,
     pending: Vec<u8>,
@@ -80,6 +81,8 @@ impl Client {
     ) -> io::Result<Client> {
         let stream = Self::open(addr, limit, receive_buffer).map_err(|error| Lack::connecting(addr, error))?;
         recorder.record(name, Action::Connects);
+        let stream = Arc::new(stream);
+        recorder.leash().connection(&stream);
         Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
     }
 
@@ -112,7 +115,7 @@ impl Client {
     /// Sends bytes. False if the connection didn't take them; what that means shows at the next read.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         let began = Instant::now();
-        let sent = self.stream.write_all(bytes);
+        let sent = (&*self.stream).write_all(bytes);
         match &sent {
             Ok(()) => self.recorder.record_since(began, &self.name, Action::Sends(Payload::new(bytes))),
             Err(error) => self.note(format!("cannot send {}: {error}", Payload::new(bytes))),
@@ -242,7 +245,7 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             // A timeout of zero is an error to std; a last look is still due.
             self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            match (&self.stream).read(buffer) {
+            match (&*self.stream).read(buffer) {
                 Ok(count) => return Ok(Some(count)),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if left.is_zero() {
@@ -263,7 +266,7 @@ impl Client {
         let mut buffer = [0; 4096];
         // The end stands behind the bytes that came before it, so they have to be taken to see it.
         let ended = loop {
-            match self.stream.read(&mut buffer) {
+            match (&*self.stream).read(&mut buffer) {
                 Ok(0) => break true,
                 Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
@@ -307,7 +310,7 @@ impl Client {
     pub fn reset(mut self) {
         self.over = true;
         self.recorder.record(&self.name, Action::Resets);
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub mod client;
 pub mod kernel;
 pub mod lack;
+pub mod leash;
 pub mod port;
 pub mod process;
 pub mod recording;

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -40,22 +40,28 @@ static LIVE: Mutex<Vec<Root>> = Mutex::new(Vec::new());
 /// What could not be ended when a `Process` was dropped.
 static LEFT_BEHIND: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 
-/// Makes Ctrl-C end every program that was started here before it ends this one.
+/// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started here before they end this one. The status says
+/// which it was: 128 and the number of the signal, as shells count.
 ///
-/// They are in process groups of their own, so that a signal from the terminal doesn't reach them. Where a handler is
-/// set already, that one stays.
+/// The programs are in process groups of their own, so that a signal from the terminal doesn't reach them. Where a
+/// handler is set already, that one stays.
 pub fn end_all_on_ctrl_c() {
-    let set = ctrlc::set_handler(|| {
-        for root in lock(&LIVE).drain(..) {
-            for left in kill_all(&root) {
-                eprintln!("{left} could not be ended");
-            }
-        }
-        eprintln!();
-        // 128 and the number of SIGINT, as shells count.
-        std::process::exit(130);
-    });
-    drop(set);
+    platform::on_signal(|number| end_all_and_exit(128 + number));
+}
+
+/// Ends every program that was started here, and then this one with this status.
+pub fn end_all_and_exit(status: i32) -> ! {
+    // Kept to the end, so that no other thread starts one more.
+    let live = lock(&LIVE);
+    for left in live.iter().flat_map(kill_all) {
+        let _ = writeln!(io::stderr(), "{left} could not be ended");
+    }
+    std::process::exit(status)
+}
+
+/// Ends a program that was started here, with its group. Whoever waits for it goes on.
+pub(super) fn end_group(leader: u32) {
+    platform::kill_group(leader);
 }
 
 /// Lets this program have as many descriptors as it may: some probes are two hundred clients, and run side by side,
@@ -286,6 +292,18 @@ mod platform {
         }
     }
 
+    /// Calls this with the number of the first signal of SIGINT, SIGTERM and SIGHUP that comes.
+    pub(super) fn on_signal(end: impl FnOnce(i32) + Send + 'static) {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        // That it is ignored is what `nohup` is for.
+        let hangs_up = super::signal::is_ignored(&status, SIGHUP) != Some(true);
+        let signals = [SIGINT, SIGTERM].into_iter().chain(hangs_up.then_some(SIGHUP));
+        if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
+            drop(super::lack::spawn(move || signals.forever().next().map(end)));
+        }
+    }
+
     pub(super) fn own_group(command: &mut Command) {
         command.process_group(0);
     }
@@ -340,6 +358,17 @@ mod platform {
     use super::Signal;
 
     pub(super) fn raise_descriptor_limit() {}
+
+    /// Calls this with the number of SIGINT when Ctrl-C is pressed.
+    pub(super) fn on_signal(end: impl FnOnce(i32) + Send + 'static) {
+        let mut end = Some(end);
+        let set = ctrlc::set_handler(move || {
+            if let Some(end) = end.take() {
+                end(2);
+            }
+        });
+        drop(set);
+    }
 
     pub(super) fn own_group(_command: &mut Command) {}
 

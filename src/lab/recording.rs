@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::leash::Leash;
 use super::lock;
 
 /// How many events one recording keeps. Further ones are only counted.
@@ -191,12 +192,13 @@ pub fn with_thousands(number: usize) -> String {
     grouped
 }
 
-/// Takes down events, from any thread. Clones write to the same recording.
+/// Takes down events of one examination, from any thread. Clones write to the same recording.
 #[derive(Clone)]
 pub struct Recorder {
     start: Instant,
     connection: Option<usize>,
     recording: Arc<Mutex<Recording>>,
+    leash: Leash,
 }
 
 /// Everything that was taken down.
@@ -239,7 +241,18 @@ pub enum Chance {
 impl Recorder {
     /// Begins a recording.
     pub fn new() -> Self {
-        Recorder { start: Instant::now(), connection: None, recording: Arc::default() }
+        Recorder { start: Instant::now(), connection: None, recording: Arc::default(), leash: Leash::default() }
+    }
+
+    /// Another recording of the same examination: of what is too much to be read, or would hide the rest.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Recorder { leash: self.leash.clone(), ..Self::new() }
+    }
+
+    /// What the examination holds that this is the recorder of.
+    pub fn leash(&self) -> &Leash {
+        &self.leash
     }
 
     /// Writes to the same recording, of what is done for one connection of the server.

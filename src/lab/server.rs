@@ -83,6 +83,8 @@ impl From<Vec<String>> for Launch {
 /// A server that has been started, or was running.
 pub struct Running {
     addr: SocketAddr,
+    /// By which the process can be ended from outside. Stands before it, to be dropped while the number is its own.
+    _leash: Option<Arc<u32>>,
     process: Option<Process>,
     recorder: Recorder,
     in_process: Option<InProcess>,
@@ -179,14 +181,25 @@ impl Target {
         let process = process.stopped_by(launch.stop, launch.moment_to_stop);
         recorder.note("server", format!("is started for {spelling}"));
         recorder.number_by_chance(port, "a port is drawn for each run");
-        Ok(Running { process: Some(process), patience: launch.start, ..Running::new(addr, recorder.clone()) })
+        let leash = recorder.leash().program(process.id());
+        let running = Running::new(addr, recorder.clone());
+        Ok(Running { _leash: Some(leash), process: Some(process), patience: launch.start, ..running })
     }
 }
 
 impl Running {
     /// One that is running already.
     fn new(addr: SocketAddr, recorder: Recorder) -> Self {
-        Running { addr, process: None, recorder, in_process: None, patience: LIMIT, reached: false, _port: None }
+        Running {
+            addr,
+            _leash: None,
+            process: None,
+            recorder,
+            in_process: None,
+            patience: LIMIT,
+            reached: false,
+            _port: None,
+        }
     }
 
     /// Where it is to be reached.

@@ -72,11 +72,14 @@ pub struct Evidence {
     /// Where what came differs from what was expected, if two runs of bytes were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
+    /// Whether it tells of what the prober or its machine lacks: then the probe should be run again where that is not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_lack: bool,
 }
 
 impl<S: Into<String>> From<S> for Evidence {
     fn from(sentence: S) -> Self {
-        Evidence { sentence: sentence.into(), difference: None }
+        Evidence { sentence: sentence.into(), difference: None, own_lack: false }
     }
 }
 
@@ -206,7 +209,7 @@ impl Otherwise {
 /// What the prober lacks says nothing of the server.
 impl From<Lack> for Otherwise {
     fn from(lack: Lack) -> Self {
-        Otherwise::skipped(lack.to_string())
+        Otherwise::skipped(Evidence { own_lack: true, ..lack.to_string().into() })
     }
 }
 

@@ -83,7 +83,7 @@ impl Probe {
     }
 
     /// Why this probe can't be run on this target here.
-    fn impossible(&self, target: &Target) -> Option<&'static str> {
+    pub(crate) fn impossible(&self, target: &Target) -> Option<&'static str> {
         let linux = cfg!(target_os = "linux");
         match self.needs {
             Needs::Address => None,

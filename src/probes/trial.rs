@@ -63,12 +63,12 @@ impl<'a> Trial<'a> {
 
     /// Starts the server with at most so many descriptors.
     pub(crate) fn start_short_of(&self, descriptors: Option<usize>) -> Judged<Running> {
-        self.target.start(self.recorder, descriptors).map_err(|why| Otherwise::skipped(format!("{why:#}")))
+        self.target.start(self.recorder, descriptors).map_err(unable)
     }
 
     /// Starts the server with its address spelled like this.
     pub(crate) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Judged<Running> {
-        self.target.start_at(spelling, addr, self.recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))
+        self.target.start_at(spelling, addr, self.recorder, None).map_err(unable)
     }
 
     /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
@@ -288,9 +288,16 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Judged<()> {
 
 /// Connects a client that says nothing yet. A server that nobody has reached is not judged: it may be slow to start.
 pub(crate) fn reach(server: &mut Running, name: &str) -> Judged<Client> {
-    server
-        .connect(name)
-        .map_err(|why| if server.was_reached() { unreachable(why) } else { Otherwise::skipped(format!("{why:#}")) })
+    server.connect(name).map_err(|why| if server.was_reached() { unreachable(why) } else { unable(why) })
+}
+
+/// For `Target::start`: a probe whose server can't be started can't be run.
+#[expect(clippy::needless_pass_by_value, reason = "so that `map_err` takes it")]
+fn unable(why: anyhow::Error) -> Otherwise {
+    match Lack::behind(&why) {
+        Some(lack) => lack.clone().into(),
+        None => Otherwise::skipped(format!("{why:#}")),
+    }
 }
 
 /// For `Running::connect`: a server that nobody can reach has fallen, unless this machine is short of something.

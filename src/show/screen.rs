@@ -2,14 +2,64 @@
 //! `NO_COLOR` is set or the output isn't a terminal.
 
 use std::env;
+use std::fmt;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::probes::Verdict;
+
+use crate::lab;
+pub use crate::{printed as print, printed_line as println, told as eprint, told_line as eprintln};
+
+/// Prints to standard output, formatted as by `format!`. What happens where that can't be done: see `write_out`.
+#[macro_export]
+macro_rules! printed {
+    ($($text:tt)*) => { $crate::show::screen::write_out(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard output.
+#[macro_export]
+macro_rules! printed_line {
+    () => { $crate::show::screen::write_out(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::show::screen::write_out(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Prints to standard error.
+#[macro_export]
+macro_rules! told {
+    ($($text:tt)*) => { $crate::show::screen::write_error(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard error.
+#[macro_export]
+macro_rules! told_line {
+    () => { $crate::show::screen::write_error(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::show::screen::write_error(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Writes to standard output at once. Where that can't be done there is nothing left to do, so the program ends, with
+/// everything that it has started: without a word if nobody reads any more (`| head`), else with a sentence.
+pub fn write_out(text: fmt::Arguments<'_>) {
+    let mut out = anstream::stdout().lock();
+    let Err(error) = out.write_fmt(text).and_then(|()| out.flush()) else { return };
+    if error.kind() == ErrorKind::BrokenPipe {
+        // 128 and the number of SIGPIPE, as shells count.
+        lab::process::end_all_and_exit(141);
+    }
+    write_error(format_args!(
+        "{BAD}error:{BAD:#} cannot write to standard output: {error}. Check the disk or the pipe\n"
+    ));
+    lab::process::end_all_and_exit(2);
+}
+
+/// Writes to standard error. That it can't be done could be told nowhere, and the status tells the result as well.
+pub fn write_error(text: fmt::Arguments<'_>) {
+    let _ = anstream::stderr().lock().write_fmt(text);
+}
 
 /// For headings.
 pub const BOLD: Style = Style::new().bold();
@@ -32,6 +82,19 @@ pub fn width() -> usize {
 /// Breaks text into lines of at most `width` columns.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     textwrap::wrap(text, width.max(20)).into_iter().map(std::borrow::Cow::into_owned).collect()
+}
+
+/// Breaks text into lines as `wrap` does, but no name at its hyphens.
+pub fn wrap_words(text: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width.max(20)).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+}
+
+/// Text beside a word that stands in a column of so many columns.
+pub fn hanging(word: &str, column: usize, text: &str) -> String {
+    let lines = wrap_words(text, width().saturating_sub(column));
+    let words = std::iter::once(word).chain(std::iter::repeat(""));
+    lines.into_iter().zip(words).map(|(line, word)| format!("{word:column$}{line}\n")).collect()
 }
 
 /// Text as a paragraph, each line after `indent` spaces.

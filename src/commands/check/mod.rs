@@ -13,7 +13,6 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anstream::{eprintln, print, println};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -26,7 +25,7 @@ use tcp_pitfalls::classroom::{self, Exercise};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
-use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM};
+use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM, eprintln, print, println};
 
 /// Show the exercises, or examine what you made of one
 ///

@@ -1,16 +1,11 @@
 //! What a program reads: the result as JSON, and as JUnit XML.
 
-use std::io;
-
-use anyhow::{Context, Result};
-use quick_xml::Writer;
-use quick_xml::events::{BytesDecl, BytesText, Event};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::grade::{Checked, Graded};
+use crate::commands::junit::{self, Case, Outcome, Suite};
 use tcp_pitfalls::probes::{Finding, Verdict};
-use tcp_pitfalls::show::evidence;
-use tcp_pitfalls::show::screen;
 
 /// The whole result.
 #[derive(Serialize)]
@@ -83,54 +78,20 @@ pub(super) fn json(graded: &[Graded]) -> Result<String> {
 
 /// The result as JUnit XML: a suite for each exercise, a case for each check.
 pub(super) fn junit(graded: &[Graded]) -> Result<String> {
-    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
-    let written = xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None))).and_then(|()| {
-        let suites = xml.create_element("testsuites").with_attribute(("name", "TCP Pitfalls"));
-        suites.write_inner_content(|xml| graded.iter().try_for_each(|graded| suite(xml, graded))).map(drop)
+    junit::document(&graded.iter().map(suite).collect::<Vec<_>>())
+}
+
+fn suite(graded: &Graded) -> Suite<'_> {
+    let Graded { exercise, problem, checks } = graded;
+    let cases = checks.iter().map(|Checked { check, finding, .. }| Case {
+        class: format!("exercise_{}", exercise.id),
+        name: check.probe.name,
+        outcome: match finding.verdict {
+            Verdict::Falls if problem.is_some() => Outcome::Error,
+            verdict => verdict.into(),
+        },
+        evidence: &finding.evidence,
+        took: None,
     });
-    written.context("cannot write the result as XML")?;
-    Ok(String::from_utf8(xml.into_inner())? + "\n")
-}
-
-fn suite(xml: &mut Writer<Vec<u8>>, graded: &Graded) -> io::Result<()> {
-    let Graded { exercise, problem, checks, .. } = graded;
-    // JUnit's word for a test that could not be run is error.
-    let (failures, errors) = if problem.is_some() { (0, graded.falls()) } else { (graded.falls(), 0) };
-    let name = format!("{} {}", exercise.id, exercise.title);
-    let count = |count: usize| count.to_string();
-    xml.create_element("testsuite")
-        .with_attributes([
-            ("name", &*name),
-            ("tests", &count(checks.len())),
-            ("failures", &count(failures)),
-            ("errors", &count(errors)),
-            ("skipped", &count(graded.skipped())),
-        ])
-        .write_inner_content(|xml| checks.iter().try_for_each(|checked| case(xml, graded, checked)))
-        .map(drop)
-}
-
-fn case(xml: &mut Writer<Vec<u8>>, graded: &Graded, checked: &Checked) -> io::Result<()> {
-    let Checked { check, finding, .. } = checked;
-    let class = format!("exercise_{}", graded.exercise.id);
-    let case = xml.create_element("testcase").with_attributes([("name", check.probe.name), ("classname", &*class)]);
-    let kind = match finding.verdict {
-        Verdict::Holds => return case.write_empty().map(drop),
-        Verdict::Skipped => "skipped",
-        Verdict::Falls if graded.problem.is_some() => "error",
-        Verdict::Falls => "failure",
-        // It is a success, with something to say.
-        Verdict::Differs | Verdict::Note => "system-out",
-    };
-    // XML has no way to write most control characters, which a server's last words may hold.
-    let printable = |text: &str| text.chars().filter(|&it| it == '\n' || !it.is_control()).collect::<String>();
-    let message = printable(&finding.evidence.sentence);
-    let text = printable(&evidence::lines(&finding.evidence, screen::width()).join("\n"));
-    case.write_inner_content(|xml| {
-        let child = xml.create_element(kind);
-        // JUnit has no message for what is merely said.
-        let child = if kind == "system-out" { child } else { child.with_attribute(("message", &*message)) };
-        child.write_text_content(BytesText::new(&text)).map(drop)
-    })
-    .map(drop)
+    Suite { name: format!("{} {}", exercise.id, exercise.title), cases: cases.collect() }
 }

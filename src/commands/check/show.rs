@@ -175,8 +175,8 @@ pub(super) fn table(graded: &[Graded]) -> String {
 
 /// A paragraph that breaks no name at its hyphens.
 fn whole_words(text: &str, indent: usize) -> String {
-    let options = textwrap::Options::new(screen::width() - indent).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::wrap(text, options).into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
+    let lines = screen::wrap_words(text, screen::width() - indent);
+    lines.into_iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
 }
 
 /// Where something stands in the book: the file in this repository, and the heading as links name it.

@@ -32,12 +32,14 @@ use crate::commands::probe_names;
 ///
 /// @FILE stands for the arguments in that file, written as for a shell: a line of your own CI.
 ///
-/// Status 0 if it falls into no pitfall, 1 if into any, 2 if it could not be started or reached, if nothing that applies
-/// was judged, or if a probe was skipped because this machine is short of something.
+/// Status 0 if it falls into no pitfall, or just into those of --expect-falls, 1 if into any other, 2 if it could not be
+/// started or reached, if nothing that applies was judged, or if a probe was skipped because this machine is short of
+/// something.
 #[derive(Args)]
 #[command(
     override_usage = "tcp-pitfalls probe [OPTIONS] ADDR\n       tcp-pitfalls probe [OPTIONS] -- COMMAND … {addr} …"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option to type")]
 pub(crate) struct Arguments {
     /// Where the server listens: HOST:PORT
     #[arg(required_unless_present = "command", conflicts_with = "command")]
@@ -226,7 +228,10 @@ impl Arguments {
 
     /// The server, as it is called in the output.
     pub(super) fn name(&self) -> String {
-        self.addr.clone().unwrap_or_else(|| self.command.join(" "))
+        let shown = |word: &String| {
+            if word.is_empty() || word.contains(char::is_whitespace) { format!("'{word}'") } else { word.clone() }
+        };
+        self.addr.clone().unwrap_or_else(|| self.command.iter().map(shown).collect::<Vec<_>>().join(" "))
     }
 
     /// The server.

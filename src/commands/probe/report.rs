@@ -1,0 +1,114 @@
+//! What a program reads: the findings as JSON, and as JUnit XML.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tcp_pitfalls::lab::recording::Recording;
+use tcp_pitfalls::probes::{Finding, Probe, Verdict};
+
+use crate::commands::junit::{self, Case, Outcome, Suite};
+use crate::commands::print_json;
+
+/// A probe and its verdict.
+pub(super) struct Judged {
+    pub(super) probe: &'static Probe,
+    pub(super) finding: Finding,
+    took: Duration,
+}
+
+/// What was found out about a server.
+pub(super) struct Examined {
+    /// The server, as it is called in the output.
+    pub(super) target: String,
+    /// What was seen before any verdict, in sentences.
+    pub(super) learned: Vec<String>,
+    pub(super) judged: Vec<Judged>,
+    pub(super) took: Duration,
+}
+
+impl Judged {
+    pub(super) fn new(probe: &'static Probe, (finding, took): (Finding, Duration)) -> Self {
+        Judged { probe, finding, took }
+    }
+
+    pub(super) fn skipped(probe: &'static Probe, finding: Finding) -> Self {
+        Judged { probe, finding, took: Duration::ZERO }
+    }
+
+    /// Whether the user knows and accepts that the server falls here.
+    pub(super) fn is_expected(&self, falls: &[String]) -> bool {
+        falls.iter().any(|name| name == self.probe.name)
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Of the prober.
+    version: &'a str,
+    target: &'a str,
+    learned: &'a [String],
+    seconds: f64,
+    probes: Vec<ProbeReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProbeReport<'a> {
+    name: &'a str,
+    chapter: u8,
+    #[serde(flatten)]
+    finding: &'a Finding,
+    /// Whether a fall here was expected by the user.
+    expected: bool,
+    seconds: f64,
+    remedy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeline: Option<&'a Recording>,
+}
+
+/// Seconds without the digits that mean nothing.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+impl Examined {
+    /// Prints the findings as JSON, each with the recording of its probe if those were kept.
+    pub(super) fn print_json(&self, timelines: &[(&str, Recording)], expected: &[String]) {
+        let timeline = |probe: &Probe| timelines.iter().find(|(name, _)| *name == probe.name).map(|(_, kept)| kept);
+        let probes = self.judged.iter().map(|judged| ProbeReport {
+            name: judged.probe.name,
+            chapter: judged.probe.chapter,
+            finding: &judged.finding,
+            expected: judged.is_expected(expected),
+            seconds: seconds(judged.took),
+            remedy: judged.probe.remedy,
+            timeline: timeline(judged.probe),
+        });
+        print_json(&Report {
+            version: env!("CARGO_PKG_VERSION"),
+            target: &self.target,
+            learned: &self.learned,
+            seconds: seconds(self.took),
+            probes: probes.collect(),
+        });
+    }
+
+    /// Writes the findings as JUnit XML: a suite for the server, a case for each probe.
+    pub(super) fn write_junit(&self, file: &Path, expected: &[String]) -> Result<()> {
+        let cases = self.judged.iter().map(|judged| Case {
+            class: format!("chapter_{}", judged.probe.chapter),
+            name: judged.probe.name,
+            outcome: match judged.finding.verdict {
+                Verdict::Falls if judged.is_expected(expected) => Outcome::Output,
+                verdict => verdict.into(),
+            },
+            evidence: &judged.finding.evidence,
+            took: Some(judged.took),
+        });
+        let suite = Suite { name: self.target.clone(), cases: cases.collect() };
+        let document = junit::document(&[suite])?;
+        fs::write(file, document).with_context(|| format!("cannot write the result to {}", file.display()))
+    }
+}
