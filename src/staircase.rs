@@ -43,12 +43,15 @@ pub const EXPECTED: &[(&str, [Verdict; 6])] = &[
     ("port-taken", [Holds; 6]),
     ("restart", [Holds; 6]),
     ("next-client", [Falls, Holds, Holds, Holds, Holds, Holds]),
-    ("reset-before-accept", [Falls, Holds, Holds, Holds, Holds, Holds]),
+    // Step 1 doesn't serve a second client at all, which is the pitfall of next-client alone.
+    ("reset-before-accept", [Skipped, Holds, Holds, Holds, Holds, Holds]),
+    ("leaves-unread", [Skipped, Holds, Holds, Holds, Holds, Holds]),
     ("idle-client", [Falls, Falls, Holds, Holds, Holds, Holds]),
-    ("crowd", [Falls, Falls, Holds, Holds, Holds, Holds]),
+    ("crowd", [Skipped, Falls, Holds, Holds, Holds, Holds]),
     // Step 2 has one client at a time, so it never runs out of descriptors and keeps nothing.
-    ("out-of-descriptors", [Falls, Holds, Holds, Holds, Holds, Holds]),
-    ("no-leak", [Falls, Holds, Holds, Holds, Holds, Holds]),
+    ("out-of-descriptors", [Skipped, Holds, Holds, Holds, Holds, Holds]),
+    ("back-after-quiet", [Skipped, Holds, Holds, Holds, Holds, Holds]),
+    ("no-leak", [Skipped, Holds, Holds, Holds, Holds, Holds]),
     ("split-message", [Falls, Falls, Falls, Holds, Holds, Holds]),
     ("joined-messages", [Falls, Falls, Falls, Holds, Holds, Holds]),
     // Where joined lines get one answer already, nothing can be said of lost bytes.

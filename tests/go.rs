@@ -18,8 +18,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
 const PITFALLS: [(usize, &str, &[&str]); 13] = [
     (1, "every-interface", &["every-interface"]),
     (1, "port-taken", &["bare-port", "port-taken"]),
-    (2, "next-client", &["next-client", "reset-before-accept"]),
-    (2, "reset-before-accept", &["reset-before-accept"]),
+    (2, "next-client", &["next-client"]),
+    (2, "reset-before-accept", &["reset-before-accept", "leaves-unread"]),
     (3, "idle-client", &["idle-client", "crowd"]),
     (3, "out-of-descriptors", &["out-of-descriptors"]),
     (4, "split-message", &["split-message", "joined-messages", "every-byte", "pipelined-lines"]),

@@ -128,6 +128,12 @@ impl Dialogue {
         let filling = if self.lines.is_some() { text.to_owned() } else { number.to_string() };
         self.exchange.fill(filling.as_bytes())
     }
+
+    /// The beginning of a request, which no server can take for a whole one.
+    pub fn half<'r>(&self, request: &'r Request) -> &'r [u8] {
+        let most = request.bytes.len().saturating_sub(1);
+        &request.bytes[..self.split.unwrap_or(request.bytes.len() / 2).min(most)]
+    }
 }
 
 impl Exchange {

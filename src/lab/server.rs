@@ -120,6 +120,14 @@ impl Target {
         bail!("the command has {has}, so the address can't be spelled otherwise")
     }
 
+    /// How long the server may take to start.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Target::Command(launch) => launch.start,
+            Target::Address(_) | Target::InProcess(_) => LIMIT,
+        }
+    }
+
     /// Starts the server on a port of its own.
     ///
     /// # Errors
@@ -272,6 +280,12 @@ impl Running {
         };
         if listeners.is_empty() {
             return format!(". Its process runs and listens nowhere. Check the command{longer}");
+        }
+        let here = |listener: &&SocketAddr| {
+            listener.port() == self.addr.port() && (listener.ip().is_unspecified() || listener.ip() == self.addr.ip())
+        };
+        if listeners.iter().any(|listener| here(&listener)) {
+            return ", though its process runs and listens there".into();
         }
         let places = listeners.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ");
         format!(". Its process runs and listens on {places}, not on {}. Check the command", self.addr)

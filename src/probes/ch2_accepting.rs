@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use super::trial::{Trial, unreachable};
-use super::{Explained, Judged, Needs, Otherwise, Probe};
+use super::trial::{LONGEST, Trial, unreachable};
+use super::{Explained, Judged, Needs, Probe, falls};
+use crate::dialogue::Dialogue;
 use crate::lab::kernel;
+use crate::lab::process::Process;
+use crate::lab::recording::Recorder;
+use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
@@ -30,16 +34,29 @@ pub(super) const PROBES: &[Probe] = &[
         runs_alone: false,
         examine: reset_before_accept,
     },
+    Probe {
+        name: "leaves-unread",
+        chapter: 2,
+        does: "Lets clients ask 5,000 lines and leave before they have read an answer; the next must be served",
+        remedy: Some(
+            "Let an error of writing or reading end that connection and nothing else; ignore SIGPIPE where it isn't \
+             already",
+        ),
+        needs: Needs::Address,
+        needs_echo: true,
+        runs_alone: false,
+        examine: leaves_unread,
+    },
 ];
 
-/// How long to wait for the end of a process that may be about to end. It shapes the story and not the verdict.
-const A_MOMENT: Duration = Duration::from_millis(300);
+/// How long to wait for the end of a process that may be about to end. It can only let a faulty server pass.
+pub(super) const A_MOMENT: Duration = Duration::from_millis(300);
 
 fn next_client(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    for (name, line) in [("client 1", "one"), ("client 2", "two")] {
-        let mut client = server.connect(name).map_err(unreachable)?;
-        trial.ask(&mut client, line).with_obituary(&mut server).about(name)?;
+    for (name, text) in [("client 1", "one"), ("client 2", "two")] {
+        let mut client = trial.connect(&mut server, name)?;
+        trial.ask(&mut client, text).with_obituary(&mut server).about(name)?;
         client.leave();
         // A server that ends with its client is given the time for that, so that the next doesn't meet it half closed.
         server.process().and_then(|process| process.exits_within(A_MOMENT));
@@ -50,23 +67,93 @@ fn next_client(trial: &Trial<'_>) -> Judged {
 fn reset_before_accept(trial: &Trial<'_>) -> Judged {
     const RESETS: usize = 3;
     let mut server = trial.start()?;
+    trial.serves_two(&mut server)?;
     // A server that serves one client at a time accepts the next ones only when this one leaves: by then they have
     // reset. One that serves many finds the same connections dead a little later.
-    let mut first = server.connect("client 1").map_err(unreachable)?;
+    let mut first = trial.connect(&mut server, "client 1")?;
     trial.ask(&mut first, "first")?;
     for _ in 0..RESETS {
         server.connect("hasty client").map_err(unreachable)?.reset();
     }
     first.leave();
+    is_served_after(trial, &mut server, &format!("after {RESETS} clients had reset"))?;
+    Ok(format!("{RESETS} clients reset before they were served, and the next one got its answer").into())
+}
+
+fn leaves_unread(trial: &Trial<'_>) -> Judged {
+    const LINES: usize = 5000;
+    // Other servers may end a connection after so many requests, or call more of them an attack.
+    const REQUESTS: usize = 50;
+    const TIMES: usize = 3;
+    const AT_ONCE: usize = 3;
+
+    let Dialogue { one_request, joined, lines, .. } = &trial.terms.dialogue;
+    let (count, what) = match lines {
+        _ if *one_request || !joined => (1, "1 request".to_owned()),
+        Some(_) => (LINES, "5,000 lines".to_owned()),
+        None => (REQUESTS, format!("{REQUESTS} requests")),
+    };
+    let after = format!("after clients had asked {what} each and left without reading");
+    let mut server = trial.start()?;
+    trial.serves_two(&mut server)?;
+    for _ in 0..TIMES {
+        // Too much for one read: the first write to a client that has left succeeds, and only another one fails. More than
+        // one client, so that some have left before a server with one thread comes to them.
+        for _ in 0..AT_ONCE {
+            let mut leaving = trial.connect(&mut server, "leaving client").about(&after)?;
+            let requests = (0..count).flat_map(|_| trial.request(&"is anybody there? ".repeat(3)).bytes);
+            leaving.send(&requests.collect::<Vec<u8>>());
+            leaving.leave();
+        }
+        is_served_after(trial, &mut server, &after)?;
+    }
+    reset_in_the_middle(trial, &mut server, trial.recorder, true)?;
+    is_served_after(trial, &mut server, "after a client had reset its connection in the middle of a request")?;
+    Ok(format!(
+        "{} clients asked {what} each and left without reading, one reset in the middle of a request, and the next one got \
+         its answer each time",
+        TIMES * AT_ONCE
+    )
+    .into())
+}
+
+/// Has a client reset its connection in the middle of a request: `once_read`, the server is waiting for the rest of it,
+/// where that can be seen.
+pub(super) fn reset_in_the_middle(
+    trial: &Trial<'_>,
+    server: &mut Running,
+    recorder: &Recorder,
+    once_read: bool,
+) -> Judged<()> {
+    let mut hasty = server.connect_with("hasty client", recorder, None).map_err(unreachable)?;
+    hasty.send(trial.terms.dialogue.half(&trial.request("is anybody there?")));
+    let own = hasty.stream().local_addr().ok();
+    let is_read = || (kernel::unread(server.addr(), own?)? == 0).then_some(());
+    if once_read {
+        wait_until(Duration::from_millis(200), is_read);
+    }
+    hasty.reset();
+    Ok(())
+}
+
+/// Expects that a client is served, after others had done something `after` which the server may have ended.
+fn is_served_after(trial: &Trial<'_>, server: &mut Running, after: &str) -> Judged<()> {
+    // A server that serves one client at a time may have work to do for those that have left.
+    const PATIENCE: Duration = Duration::from_secs(LONGEST.as_secs() / 2);
     // Where it can be seen, wait until the server has taken them out of its queue, or has ended over the first.
     let queue = server.addr();
     wait_until(Duration::from_millis(500), || (kernel::accept_queue(queue).unwrap_or(0) == 0).then_some(()));
-    let mut next = server
-        .connect("next client")
-        .map_err(|why| Otherwise::falls(format!("after {RESETS} clients had reset: {why}")))?;
-    trial
-        .ask(&mut next, "still there?")
-        .with_obituary(&mut server)
-        .about(&format!("after {RESETS} clients had reset"))?;
-    Ok(format!("{RESETS} clients reset before they were served, and the next one got its answer").into())
+    let answered = trial.connect(server, "next client").and_then(|mut next| {
+        let request = trial.request("still there?");
+        next.send(&request.bytes);
+        next.comes_within(PATIENCE);
+        trial.expect(&mut next, &request)
+    });
+    answered.with_obituary(server).about(after)?;
+    // One that serves each client on a thread may end a little later.
+    server.process().and_then(|process| process.exits_within(A_MOMENT));
+    match server.process().and_then(Process::exited).and_then(|_| server.obituary()) {
+        Some(obituary) => falls!("{after}: {obituary}"),
+        None => Ok(()),
+    }
 }

@@ -182,6 +182,11 @@ impl Otherwise {
         Otherwise(Finding::skipped(why))
     }
 
+    /// Which it is.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.0.verdict
+    }
+
     /// Whether it says that the server does something otherwise than was expected.
     pub(crate) fn accuses(&self) -> bool {
         matches!(self.0.verdict, Verdict::Falls | Verdict::Differs)
@@ -248,8 +253,11 @@ impl<T> Explained for Judged<T> {
 
     fn with_obituary(self, server: &mut Running) -> Self {
         self.map_err(|other| match server.obituary() {
-            Some(obituary) => other.reword(|sentence| format!("{sentence}; {obituary}")),
-            None => other,
+            // A client that could not connect has said it already.
+            Some(obituary) if !other.0.evidence.sentence.contains(&obituary) => {
+                other.reword(|sentence| format!("{sentence}; {obituary}"))
+            }
+            _ => other,
         })
     }
 }

@@ -1,11 +1,11 @@
 //! What the probes share: starting a server, asking it a line, and saying what came back instead.
 
-use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use super::{Difference, Evidence, Explained, Judged, Otherwise, falls, skipped};
+use super::{Difference, Evidence, Explained, Judged, Otherwise, Verdict, falls, skipped};
 use crate::dialogue::{Dialogue, Lines, Match, Request};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
@@ -49,12 +49,12 @@ pub struct Trial<'a> {
     /// Where everything is written down.
     pub recorder: &'a Recorder,
     /// How many requests were made: what `{n}` stands for in the next one.
-    requests: Cell<usize>,
+    requests: AtomicUsize,
 }
 
 impl<'a> Trial<'a> {
     pub(crate) fn new(target: &'a Target, terms: &'a Terms, recorder: &'a Recorder) -> Self {
-        Trial { target, terms, recorder, requests: Cell::new(0) }
+        Trial { target, terms, recorder, requests: AtomicUsize::new(0) }
     }
 
     /// Starts the server, or takes the one that is running. That it can be started has been tried: if it can't, then this
@@ -86,23 +86,24 @@ impl<'a> Trial<'a> {
         recorder: &Recorder,
         receive_buffer: Option<usize>,
     ) -> Judged<Client> {
-        let mut client = server.connect_with(name, recorder, receive_buffer).map_err(|why| {
-            // It has been reached before these probes began. That it isn't now is for the probes of the start to judge.
-            let runs = server.process().is_some_and(|process| process.exited().is_none());
-            if runs && !server.was_reached() { Otherwise::skipped(format!("{why:#}")) } else { unreachable(why) }
-        })?;
-        self.greet(&mut client, name)?;
+        let connected = server.connect_with(name, recorder, receive_buffer);
+        self.introduce(connected.map_err(|why| not_reached(server, why))?)
+    }
+
+    /// Has a client that is connected be polite.
+    pub(crate) fn introduce(&self, mut client: Client) -> Judged<Client> {
+        self.greet(&mut client)?;
         Ok(client)
     }
 
     /// Hears the greeting, and says what has to be said first.
-    pub(crate) fn greet(&self, client: &mut Client, name: &str) -> Judged<()> {
+    pub(crate) fn greet(&self, client: &mut Client) -> Judged<()> {
         let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
         if let Some(greeting) = greeting {
             let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
-            let Reply::Line(said) = &said else { falls!("it did not greet: {name} got {}", Self::describe(&said)) };
+            let Reply::Line(said) = &said else { falls!("it did not greet: the client got {}", Self::describe(&said)) };
             if !matches!(greeting.check(b"", said), Match::Whole(_)) {
-                falls!("it did not greet with \"{greeting}\": {name} got {}", Payload::new(said));
+                falls!("it did not greet with \"{greeting}\": the client got {}", Payload::new(said));
             }
         }
         for step in setup {
@@ -113,8 +114,27 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
+    /// Connects a polite client and serves it, before a probe does what it is about. What fails here is `next-client`'s.
+    pub(crate) fn served(&self, server: &mut Running, which: &str) -> Judged<Client> {
+        let answered = self.connect(server, &format!("{which} client")).and_then(|mut client| {
+            self.ask(&mut client, "hello")?;
+            Ok(client)
+        });
+        answered.map_err(|why| match why.verdict() {
+            Verdict::Falls => Otherwise::skipped(format!("it doesn't serve a {which} client at all: see next-client")),
+            _ => why,
+        })
+    }
+
+    /// Serves two polite clients, one after the other: the control run of a probe that is about something worse.
+    pub(crate) fn serves_two(&self, server: &mut Running) -> Judged<()> {
+        self.served(server, "first")?.leave();
+        self.served(server, "second")?.leave();
+        Ok(())
+    }
+
     fn number(&self) -> usize {
-        self.requests.replace(self.requests.get() + 1)
+        self.requests.fetch_add(1, SeqCst)
     }
 
     /// The next request. Of echoed lines it is this text; other protocols get a number in its place.
@@ -189,11 +209,11 @@ impl<'a> Trial<'a> {
     /// Expects the answer to a request that has been sent.
     pub(crate) fn expect(&self, client: &mut Client, request: &Request) -> Judged<()> {
         let got = client.answer(self.terms.limit, |got| request.check(got));
-        self.judge(request, &got)
+        Self::judge(request, &got)
     }
 
     /// Expects that what came is the answer to this request.
-    pub(crate) fn judge(&self, request: &Request, got: &Reply) -> Judged<()> {
+    pub(crate) fn judge(request: &Request, got: &Reply) -> Judged<()> {
         let expected = request.expected();
         let shown = if expected.len() > 60 {
             Payload::new(&expected).to_string()
@@ -205,29 +225,6 @@ impl<'a> Trial<'a> {
             Reply::Line(answer) if request.is_answered_by(answer) => Ok(()),
             Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),
             _ => Err(wrong()),
-        }
-    }
-
-    /// The answer that a line must get.
-    pub(crate) fn answer_to(&self, line: &[u8]) -> Vec<u8> {
-        self.line(line).expected()
-    }
-
-    /// Expects the echo of a line that has been sent.
-    pub(crate) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Judged<()> {
-        self.expect(client, &self.line(line))
-    }
-
-    /// Expects that what came is the echo of this line.
-    pub(crate) fn judge_echo(&self, line: &[u8], got: &Reply) -> Judged<()> {
-        self.judge(&self.line(line), got)
-    }
-
-    /// Expects that nothing more comes, and then the end of the stream.
-    pub(crate) fn expect_end(&self, client: &mut Client) -> Judged<()> {
-        match client.line(self.terms.limit) {
-            Reply::End(rest) if rest.is_empty() => Ok(()),
-            other => falls!("expected the end of the connection after the answer, got {}", Self::describe(&other)),
         }
     }
 
@@ -328,6 +325,16 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Judged<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Connects a client that says nothing yet. A server that nobody has reached is not judged: it may be slow to start.
+pub(crate) fn reach(server: &mut Running, name: &str) -> Judged<Client> {
+    server.connect(name).map_err(|why| not_reached(server, why))
+}
+
+/// A server that has been reached before and isn't now has fallen. Whether it ever starts is for others to judge.
+fn not_reached(server: &Running, why: anyhow::Error) -> Otherwise {
+    if server.was_reached() { unreachable(why) } else { unable(why) }
 }
 
 /// For `Target::start`: a probe whose server can't be started can't be run.

@@ -50,7 +50,7 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
     match half {
         Half::Read => {}
         Half::ReadByAnOldServer => {
-            trial.recorder.note("probe", "once more, with a server that is older than its grace time")
+            trial.recorder.note("probe", "once more, with a server that is older than its grace time");
         }
         Half::Unread => trial.recorder.note("probe", "once more, with the half still unread at the signal"),
     }
@@ -174,7 +174,7 @@ pub(super) fn unread_answer_at_stop(trial: &Trial<'_>) -> Judged {
 /// A client with a small window that has asked all this at once.
 fn asker(trial: &Trial<'_>, server: &mut Running, name: &str, requests: &[Request]) -> Judged<Client> {
     let mut client = server.connect_with(name, trial.recorder, Some(RECEIVE_BUFFER)).map_err(unreachable)?;
-    trial.greet(&mut client, name)?;
+    trial.greet(&mut client)?;
     is_accepted(server);
     client.send(&requests.iter().flat_map(|request| request.bytes.clone()).collect::<Vec<_>>());
     Ok(client)

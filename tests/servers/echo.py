@@ -1,0 +1,69 @@
+"""An echo of lines, a thread for each client, with one peculiarity: python3 echo.py PECULIARITY HOST:PORT"""
+
+import ctypes
+import os
+import socket
+import sys
+import threading
+import time
+
+peculiarity, addr = sys.argv[1:]
+host, _, port = addr.rpartition(":")
+clients = threading.Semaphore(40)
+kept = []
+
+
+def serve(client):
+    try:
+        with client, client.makefile("rb") as lines:
+            for line in lines:
+                client.sendall(b"echo: " + line)
+    except OSError:
+        if peculiarity == "keeps-what-failed":
+            kept.append(os.dup(0))
+
+
+def serve_some(client):
+    if not clients.acquire(blocking=False):
+        client.sendall(b"busy\n")
+        client.close()
+        return
+    serve(client)
+    clients.release()
+
+
+def work_all_the_time():
+    while True:
+        end = time.monotonic() + 0.03
+        while time.monotonic() < end:
+            pass
+        time.sleep(0.05)
+
+
+if peculiarity == "announces":
+    print(f"process {os.getpid()} starts on port {port}", flush=True)
+if peculiarity == "needs-descriptors":
+    kept = [os.dup(0) for _ in range(100)]
+if peculiarity == "hides":
+    # PR_SET_DUMPABLE: from now on only root can look at this process.
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+try:
+    listener = socket.create_server((host, int(port)), backlog=256, reuse_port=peculiarity == "shares-port")
+except OSError:
+    # Python's own words, and the trace, would be in English.
+    text = {"speaks-german": f"Fehler: {addr}: Die Adresse wird bereits verwendet"}
+    sys.exit(text.get(peculiarity, 1))
+if peculiarity == "works-all-the-time":
+    threading.Thread(target=work_all_the_time, daemon=True).start()
+if peculiarity == "ends-when-quiet":
+    listener.settimeout(1)
+while True:
+    try:
+        client, _ = listener.accept()
+    except TimeoutError:
+        sys.exit("nobody came")
+    except OSError:
+        if peculiarity != "spins":
+            time.sleep(0.1)
+        continue
+    threading.Thread(target=serve_some if peculiarity == "says-busy" else serve, args=(client,), daemon=True).start()
