@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::kit::{about, expect_end, expect_line, with_obituary};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::Client;
 use crate::lab::kernel;
 use crate::lab::port::{self, Port};
@@ -37,7 +37,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: real_port,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "01_listen.html#the-server-of-this-step",
             starter_falls: true,
         },
@@ -49,7 +49,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: both_families,
                 ..PLAIN
             },
-            points: 3,
+            points: 2,
             page: "01_listen.html#where-is-every-interface",
             starter_falls: true,
         },
@@ -62,7 +62,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: bad_address,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "01_listen.html#bare-port",
             starter_falls: true,
         },
@@ -91,6 +91,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "01_listen.html#restart",
             starter_falls: false,
         },
+        model::as_the_task_says(1),
     ],
 };
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::kit::{about, expect_end, expect_line, with_obituary};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Got, State};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
@@ -49,7 +49,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: silent_client,
                 ..PLAIN
             },
-            points: 3,
+            points: 2,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
         },
@@ -61,7 +61,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: dripping_client,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
         },
@@ -73,7 +73,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: no_name_no_number,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "02_accept_blocking.html#the-pitfall",
             starter_falls: true,
         },
@@ -89,6 +89,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "02_accept_blocking.html#a-connection-can-die-in-the-queue",
             starter_falls: true,
         },
+        model::as_the_task_says(2),
     ],
 };
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use socket2::{Domain, Socket, Type};
 
 use super::kit::{about, ask, difference, expect_line, with_obituary};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Got};
 use crate::lab::recording::{Payload, Recorder, What, escape};
 use crate::lab::server::Running;
@@ -27,7 +27,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: six_and_no_more,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "03_thread_per_conn.html#the-server-of-this-step",
             starter_falls: false,
         },
@@ -51,7 +51,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: lingering_seventh,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "03_thread_per_conn.html#why",
             starter_falls: false,
         },
@@ -75,10 +75,11 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: panic_gives_seat_back,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
+        model::as_the_task_says(3),
     ],
 };
 

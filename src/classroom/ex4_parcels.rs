@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::kit::difference;
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Got};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, What, escape, group};
@@ -40,7 +40,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: header_in_pieces,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#half-a-header",
             starter_falls: true,
         },
@@ -53,7 +53,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: joined_parcels,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#two-messages-in-one-read",
             starter_falls: true,
         },
@@ -78,7 +78,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: oversize_refused,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: true,
         },
@@ -108,6 +108,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "04_partial_read_write.html#the-server-of-this-step",
             starter_falls: true,
         },
+        model::as_the_task_says(4),
     ],
 };
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::kit::{ask, difference, expect_end, expect_line};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Got};
 use crate::lab::recording::{Payload, escape};
 use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
@@ -47,7 +47,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: any_bytes,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#not-utf8",
             starter_falls: true,
         },
@@ -60,7 +60,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: longest_line,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#the-pitfall",
             starter_falls: true,
         },
@@ -86,7 +86,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: one_write,
                 ..PLAIN
             },
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#why",
             starter_falls: true,
         },
@@ -103,6 +103,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
             starter_falls: true,
         },
+        model::as_the_task_says(5),
     ],
 };
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::kit::{ask, difference, expect_line};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Got, State};
 use crate::lab::recording::escape;
 use crate::lab::server::Running;
@@ -41,7 +41,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: door_closes,
                 ..on_signal("door-closes")
             },
-            points: 2,
+            points: 1,
             page: "06_graceful_shutdown.html#refuses-after-stop",
             starter_falls: true,
         },
@@ -52,7 +52,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: command_finishes,
                 ..on_signal("command-finishes")
             },
-            points: 2,
+            points: 1,
             page: "06_graceful_shutdown.html#the-pitfall",
             starter_falls: true,
         },
@@ -96,10 +96,11 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: tally_adds_up,
                 ..on_signal("tally-adds-up")
             },
-            points: 2,
+            points: 1,
             page: "06_graceful_shutdown.html#lost-count",
             starter_falls: true,
         },
+        model::as_the_task_says(6),
     ],
 };
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::ex6_closing::{GRACE, ask_to_stop, expect_bye, on_signal, unreachable, when};
 use super::kit::{ask, difference, expect_end, expect_line};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Got};
 use crate::lab::recording::{Recorder, escape, group};
 use crate::lab::server::Running;
@@ -35,7 +35,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: room_talks,
                 ..on_tcp("room-talks")
             },
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
         },
@@ -46,7 +46,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: room_rules,
                 ..on_tcp("room-rules")
             },
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#why",
             starter_falls: false,
         },
@@ -57,7 +57,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: chopped_commands,
                 ..on_tcp("chopped-commands")
             },
-            points: 3,
+            points: 2,
             page: "04_partial_read_write.html#the-pitfall",
             starter_falls: true,
         },
@@ -68,7 +68,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: long_line,
                 ..on_tcp("long-line-told")
             },
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
@@ -79,7 +79,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: vanished_members,
                 ..on_tcp("vanished-members")
             },
-            points: 2,
+            points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
@@ -135,10 +135,11 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 examine: room_closes,
                 ..on_signal("room-closes")
             },
-            points: 2,
+            points: 1,
             page: "06_graceful_shutdown.html#why",
             starter_falls: true,
         },
+        model::as_the_task_says(model::CAPSTONE),
     ],
 };
 

@@ -11,6 +11,7 @@ mod ex5_switchboard;
 mod ex6_closing;
 mod ex7_chat;
 mod kit;
+mod model;
 
 use crate::probes::Probe;
 

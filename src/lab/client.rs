@@ -105,6 +105,16 @@ impl Client {
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Got {
         let got = self.next_line(patience);
+        self.written_down(got)
+    }
+
+    /// Waits for so many bytes, at most for `patience`, and gives them as `Got::Line`.
+    pub fn bytes(&mut self, count: usize, patience: Duration) -> Got {
+        let got = self.next(patience, |pending, _| (pending.len() >= count).then_some(count));
+        self.written_down(got)
+    }
+
+    fn written_down(&mut self, got: Got) -> Got {
         self.over |= matches!(got, Got::End(_) | Got::Reset(_));
         match &got {
             Got::Line(bytes) => self.recorder.record(&self.name, What::Receives(Payload::new(bytes))),
@@ -137,12 +147,20 @@ impl Client {
     }
 
     fn next_line(&mut self, patience: Duration) -> Got {
+        self.next(patience, |pending, searched| {
+            let end = pending[searched..].iter().position(|&byte| byte == b'\n')?;
+            Some(searched + end + 1)
+        })
+    }
+
+    /// Waits until `end` finds one in what has come, of which it has searched so many bytes before.
+    fn next(&mut self, patience: Duration, end: impl Fn(&[u8], usize) -> Option<usize>) -> Got {
         let deadline = Instant::now() + patience;
         let mut searched = 0;
         let mut buffer = [0; 16 * 1024];
         loop {
-            if let Some(end) = self.pending[searched..].iter().position(|&byte| byte == b'\n') {
-                let rest = self.pending.split_off(searched + end + 1);
+            if let Some(end) = end(&self.pending, searched) {
+                let rest = self.pending.split_off(end);
                 return Got::Line(std::mem::replace(&mut self.pending, rest));
             }
             searched = self.pending.len();

@@ -18,11 +18,13 @@ pub struct Terms {
     pub limit: Duration,
     /// How long a server may take to stop.
     pub grace: Duration,
+    /// What random conversations are made of. The same seed makes the same ones.
+    pub seed: u64,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Terms { prefix: "echo: ".into(), limit: LIMIT, grace: Duration::from_secs(10) }
+        Terms { prefix: "echo: ".into(), limit: LIMIT, grace: Duration::from_secs(10), seed: 1 }
     }
 }
 

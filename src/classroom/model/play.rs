@@ -1,0 +1,399 @@
+//! The player: it takes the steps of a conversation with a real server, and awaits what the model says is owed.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::dice::Dice;
+use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
+use crate::classroom::kit::difference;
+use crate::lab::client::{Client, Got, State};
+use crate::lab::recording::{Payload, Recorder, escape};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Finding, Judged, Trial, itself};
+
+/// How long random conversations go on.
+const PLAYING: Duration = Duration::from_secs(3);
+
+/// How long what is owed may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long what is owed may take after a pause that was longer than the time that the task gives.
+const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
+
+/// How long "a moment later" is at most, and a little more.
+const A_MOMENT: Duration = Duration::from_millis(1200);
+
+/// How long a client goes on sending that doesn't look at its answer.
+const GOING_ON: Duration = Duration::from_millis(400);
+
+/// Between two pieces, so that a server meets them with two reads. If they meet on the way, a faulty server may pass.
+const GAP: Duration = Duration::from_millis(4);
+
+/// While a conversation is made shorter: what takes longer than this is taken for missing, until it is played at last.
+const HASTE: Duration = Duration::from_millis(400);
+
+/// How long is spent on making it shorter.
+const SHRINKING: Duration = Duration::from_millis(3500);
+
+/// Plays the conversations of a model with servers, and shows the first difference.
+pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
+    let (slow, quick) = thread::scope(|scope| {
+        let play = |steps: Vec<Step>| scope.spawn(move || once::<M>(trial, &steps));
+        let slow: Vec<_> = M::slow().into_iter().map(play).collect();
+        let quick = many::<M>(trial);
+        (slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>(), quick)
+    });
+    let count = slow.into_iter().chain([quick]).sum::<Result<usize, Finding>>()?;
+    Ok(Finding::holds(format!("{count} conversations went as the task says, all of them with seed {}", trial.terms.seed)))
+}
+
+/// One conversation that takes long.
+fn once<M: Model>(trial: &Trial<'_>, steps: &[Step]) -> Result<usize, Finding> {
+    let mut player = Player::<M>::new(trial, &Recorder::new(), PATIENCE)?;
+    match player.play(steps) {
+        Err(Stop::Differs(difference)) => judge::<M>(trial, "a slow conversation", steps, &player.played, &difference),
+        Ok(()) | Err(Stop::Void) => Ok(1),
+    }
+}
+
+/// The conversations of the table, and then random ones while there is time.
+fn many<M: Model>(trial: &Trial<'_>) -> Result<usize, Finding> {
+    let until = Instant::now() + PLAYING;
+    let tables = M::table();
+    let mut player = None;
+    for number in 0.. {
+        let random = number >= tables.len();
+        if random && Instant::now() >= until {
+            return Ok(number);
+        }
+        let steps = match tables.get(number) {
+            Some(steps) => steps.clone(),
+            None => M::conversation(&mut Dice::new(trial.terms.seed, number as u64)),
+        };
+        let mut playing = match player.take() {
+            Some(player) => player,
+            None => Player::<M>::new(trial, &Recorder::new(), PATIENCE)?,
+        };
+        match playing.play(&steps) {
+            // The server is kept, so that what a conversation leaves behind shows in the next.
+            Ok(()) if !playing.stopped => player = Some(playing),
+            Ok(()) | Err(Stop::Void) => {}
+            Err(Stop::Differs(difference)) => {
+                let which = if random { format!("random conversation {number}") } else { "the task's table".into() };
+                judge::<M>(trial, &which, &steps, &playing.played, &difference)?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// Makes the conversation shorter that ended with this difference, and shows it.
+///
+/// What differed falls in any case. What did not come in time falls only if it stays away once more.
+fn judge<M: Model>(
+    trial: &Trial<'_>,
+    which: &str,
+    steps: &[Step],
+    played: &[Step],
+    first: &Difference,
+) -> Result<usize, Finding> {
+    let seed = trial.terms.seed;
+    let fails = |steps: &[Step]| difference_of::<M>(trial, &Recorder::new(), steps, HASTE).is_some();
+    let until = Instant::now() + SHRINKING;
+    // Perhaps it takes what earlier conversations with the same server left behind.
+    let again = [&steps[..steps.len().min(first.steps)], played].into_iter().find(|steps| fails(steps));
+    let shortest = again.map_or_else(|| played.to_vec(), |steps| shrink::shortest(steps, until, fails));
+    let shown = |difference: &Difference, cut: &str| {
+        let again = format!("Play it again with --seed {seed}");
+        Finding::falls(format!("{which} of seed {seed}{cut}, {}\n{again}", difference.text))
+    };
+    if let Some(mut difference) = difference_of::<M>(trial, trial.recorder, &shortest, PATIENCE) {
+        if let Some(obituary) = difference.obituary.take() {
+            difference.text += &format!("\n{obituary}");
+        }
+        let (from, to) = (played.len().min(steps.len()), shortest.len());
+        let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
+        return Err(shown(&difference, &cut));
+    }
+    if first.is_silence {
+        return Ok(1);
+    }
+    trial.recorder.note("check", "has played it again, and this time all came as it should");
+    Err(shown(first, ", which did not happen again"))
+}
+
+/// Plays these steps with a new server, to the first difference.
+fn difference_of<M: Model>(
+    trial: &Trial<'_>,
+    recorder: &Recorder,
+    steps: &[Step],
+    patience: Duration,
+) -> Option<Difference> {
+    let mut player = Player::<M>::new(trial, recorder, patience).ok()?;
+    match player.play(steps) {
+        Err(Stop::Differs(mut difference)) => {
+            difference.obituary = player.server.obituary();
+            Some(difference)
+        }
+        Ok(()) | Err(Stop::Void) => None,
+    }
+}
+
+/// Why a conversation was not played to its end.
+enum Stop {
+    /// This machine was too slow to judge it.
+    Void,
+    /// The server did something else than it should.
+    Differs(Difference),
+}
+
+/// What was owed and what came.
+struct Difference {
+    text: String,
+    /// Whether something did not come in time, which may be this machine's fault.
+    is_silence: bool,
+    /// How many steps had been taken.
+    steps: usize,
+    /// How the process has ended, if it has.
+    obituary: Option<String>,
+}
+
+/// The clients of one server, and what they are owed.
+struct Player<M> {
+    model: M,
+    server: Running,
+    clients: BTreeMap<usize, Client>,
+    owed: Dues,
+    patience: Duration,
+    /// Since when somebody is there, or the last long pause is over.
+    since: Instant,
+    played: Vec<Step>,
+    /// How many of them belong to this conversation.
+    steps: usize,
+    /// Whether it was sent SIGTERM.
+    stopped: bool,
+}
+
+impl<M: Model> Player<M> {
+    fn new(trial: &Trial<'_>, recorder: &Recorder, patience: Duration) -> Result<Self, Finding> {
+        let server = trial.target.start(recorder, None).map_err(Finding::skipped)?;
+        Ok(Player {
+            model: M::default(),
+            server,
+            clients: BTreeMap::new(),
+            owed: Vec::new(),
+            patience,
+            since: Instant::now(),
+            played: Vec::new(),
+            steps: 0,
+            stopped: false,
+        })
+    }
+
+    fn play(&mut self, steps: &[Step]) -> Result<(), Stop> {
+        self.steps = 0;
+        for (index, step) in steps.iter().enumerate() {
+            self.steps += 1;
+            self.played.push(step.clone());
+            let next = steps.get(index + 1).filter(|next| next.who == step.who);
+            let speaks = next.is_some_and(|next| matches!(next.act, Act::Say(_) | Act::SayOn(_) | Act::End));
+            let began = Instant::now();
+            if let Some(dues) = self.allowed(step) {
+                self.owed.extend(dues);
+                self.take(step)?;
+            }
+            // Whoever comes again until there is room can't have gone on already.
+            let turned_away = step.act != Act::Come || self.owed.contains(&(step.who, Due::End));
+            if !(step.hasty && speaks && turned_away && step.act != Act::End) {
+                self.settle(step, began)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is owed after this step, if it can be taken.
+    fn allowed(&mut self, step: &Step) -> Option<Dues> {
+        let here = self.clients.contains_key(&step.who) || step.who == NOBODY;
+        let possible = match step.act {
+            Act::Come => !here,
+            Act::Signal => !self.stopped && cfg!(unix) && itself(&self.server).is_ok(),
+            _ => here,
+        };
+        let mut model = self.model.clone();
+        let dues = possible.then(|| model.step(step.who, &step.act)).flatten()?;
+        self.model = model;
+        Some(dues)
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), Stop> {
+        if self.clients.is_empty() {
+            self.since = Instant::now();
+        }
+        match &step.act {
+            Act::Come => drop(self.connect(step.who)?),
+            Act::Say(pieces) | Act::SayOn(pieces) => self.speak(step, pieces)?,
+            Act::End => self.clients.get_mut(&step.who).into_iter().for_each(Client::half_close),
+            Act::Leave => self.clients.remove(&step.who).into_iter().for_each(Client::leave),
+            Act::Reset => self.clients.remove(&step.who).into_iter().for_each(Client::reset),
+            Act::Pause(ms) => {
+                wait_until(Duration::from_millis(*ms), || None::<()>);
+                if *ms > 3000 {
+                    self.since = Instant::now();
+                }
+            }
+            Act::Signal => {
+                self.stopped = true;
+                let _ = self.server.process().is_some_and(|process| process.ask_to_stop());
+            }
+        }
+        match M::HURRY {
+            Some(limit) if self.since.elapsed() > limit => Err(Stop::Void),
+            _ => Ok(()),
+        }
+    }
+
+    fn connect(&mut self, who: usize) -> Result<(), Stop> {
+        let connected = self.server.connect(&format!("client {who}")).map_err(|why| self.differs(why, true))?;
+        self.clients.insert(who, connected);
+        Ok(())
+    }
+
+    fn speak(&mut self, step: &Step, pieces: &[Vec<u8>]) -> Result<(), Stop> {
+        let Some(client) = self.clients.get_mut(&step.who) else { return Ok(()) };
+        for (index, piece) in pieces.iter().enumerate() {
+            if index > 0 {
+                wait_until(GAP, || None::<()>);
+            }
+            client.send(piece);
+        }
+        if matches!(step.act, Act::SayOn(_)) {
+            client.note("goes on sending");
+            let on = Instant::now();
+            let reset = wait_until(GOING_ON, || client.stream().write_all(b"more").is_err().then_some(()));
+            if reset.is_some() && self.owed.contains(&(step.who, Due::End)) {
+                let text = format!("client {} went on sending, and was reset after {} ms", step.who, on.elapsed().as_millis());
+                return Err(self.differs(text, false));
+            }
+        }
+        Ok(())
+    }
+
+    /// Awaits all that is owed, and looks whether anything else has come.
+    fn settle(&mut self, after: &Step, began: Instant) -> Result<(), Stop> {
+        let long = matches!(after.act, Act::Pause(3000..));
+        let patience = self.patience.min(if long { AFTER_A_PAUSE } else { PATIENCE });
+        for (who, due) in std::mem::take(&mut self.owed) {
+            if let Due::Exit(line) = due {
+                self.expect_exit(line.as_deref(), patience)?;
+                continue;
+            }
+            loop {
+                let Some(client) = self.clients.get_mut(&who) else { break };
+                let got = match &due {
+                    Due::Bytes(bytes) => client.bytes(bytes.len(), patience),
+                    _ => client.line(patience),
+                };
+                match &got {
+                    Got::Line(line) if self.model.may_come(line) => continue,
+                    Got::Line(line) if after.act == Act::Come && M::NOT_YET == Some(line) && began.elapsed() < A_MOMENT => {
+                        if !due.is_met_by(&got) {
+                            self.connect(who)?;
+                            continue;
+                        }
+                    }
+                    _ => {}
+                }
+                if !due.is_met_by(&got) {
+                    let silent = matches!(got, Got::Nothing(..));
+                    return Err(self.differs(format!("after {after}:\nclient {who}: {}", due.missed(&got)), silent));
+                }
+                match (&due, &got) {
+                    (Due::OneOf(_), Got::Line(line)) => self.model.heard(line),
+                    (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
+                    _ => {}
+                }
+                break;
+            }
+        }
+        self.expect_nothing_else(after)
+    }
+
+    fn expect_nothing_else(&mut self, after: &Step) -> Result<(), Stop> {
+        let mut stray = None;
+        for (who, client) in &mut self.clients {
+            while client.state() != State::Open {
+                let got = client.line(Duration::ZERO);
+                if !matches!(&got, Got::Line(line) if self.model.may_come(line)) {
+                    stray = Some(format!("after {after}:\nclient {who}: expected nothing, got {}", Trial::describe(&got)));
+                    break;
+                }
+            }
+        }
+        stray.map_or(Ok(()), |text| Err(self.differs(text, false)))
+    }
+
+    fn expect_exit(&mut self, last: Option<&str>, patience: Duration) -> Result<(), Stop> {
+        let Some(process) = self.server.process() else { return Ok(()) };
+        let Some(status) = process.exits_within(patience) else {
+            return Err(self.differs("all clients had gone after the signal: the process still runs".into(), true));
+        };
+        process.last_output();
+        let printed = process.printed();
+        let text = if !status.success() {
+            format!("the process ended with {status}, and not with status 0")
+        } else if !printed.lines().any(|line| line.starts_with("listening on ")) {
+            format!("standard output should have had a line \"listening on ADDR\", and has {}", Payload::new(printed.as_bytes()))
+        } else {
+            match (last, printed.lines().last().unwrap_or_default()) {
+                (Some(last), got) if last != got => {
+                    format!("the last line on standard output:\n{}", difference(last.as_bytes(), got.as_bytes()))
+                }
+                _ => return Ok(()),
+            }
+        };
+        Err(self.differs(text, false))
+    }
+
+    fn differs(&self, text: String, is_silence: bool) -> Stop {
+        Stop::Differs(Difference { text, is_silence, steps: self.steps, obituary: None })
+    }
+}
+
+impl Due {
+    fn is_met_by(&self, got: &Got) -> bool {
+        match (self, got) {
+            (Due::Line(line) | Due::Bytes(line), Got::Line(got)) => line == got,
+            (Due::OneOf(lines), Got::Line(got)) => lines.contains(got),
+            (Due::Begins(start), Got::Line(got)) => got.starts_with(start),
+            (Due::End, Got::End(rest)) | (Due::Gone, Got::End(rest) | Got::Reset(rest)) => rest.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// What was owed and what came instead. Of two lines, where they differ.
+    fn missed(&self, got: &Got) -> String {
+        match (self, got) {
+            (Due::Line(expected) | Due::Bytes(expected), Got::Line(got)) => difference(expected, got),
+            (Due::OneOf(lines), Got::Line(got)) if lines.len() == 1 => difference(&lines[0], got),
+            _ => format!("expected {self}, got {}", Trial::describe(got)),
+        }
+    }
+}
+
+impl std::fmt::Display for Due {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Due::Line(bytes) | Due::Bytes(bytes) => write!(f, "{}", Payload::new(bytes)),
+            Due::OneOf(lines) => {
+                let lines: Vec<String> = lines.iter().map(|line| format!("\"{}\"", escape(line))).collect();
+                write!(f, "{}", lines.join(" or "))
+            }
+            Due::Begins(start) => write!(f, "\"{}…\"", escape(start)),
+            Due::End | Due::Gone => write!(f, "the end of the connection"),
+            Due::Exit(_) => write!(f, "the end of the process"),
+        }
+    }
+}
