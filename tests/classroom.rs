@@ -223,7 +223,7 @@ fn every_check_has_a_server_that_fails_just_it() {
     for exercise in classroom::ALL {
         for Check { probe, .. } in exercise.checks {
             let only = |check: &Check| check.probe.name == probe.name;
-            cases.push(Case::new(exercise, "wrong", &["--check", probe.name], only));
+            cases.push(Case::new(exercise, "wrong", &["--fault", probe.name], only));
         }
     }
     expect_cases(&cases);

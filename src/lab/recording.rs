@@ -213,6 +213,11 @@ impl Recorder {
         self.record(who, What::Note { text: text.into() });
     }
 
+    /// Takes over what another has taken down, with its times, in place of its own.
+    pub fn adopt(&self, other: &Recorder) {
+        *self.recording.lock().expect("nothing panics while it holds this lock") = other.recording();
+    }
+
     /// What has been taken down so far, in the order in which it happened.
     pub fn recording(&self) -> Recording {
         let mut recording = self.recording.lock().expect("nothing panics while it holds this lock").clone();

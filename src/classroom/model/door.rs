@@ -13,7 +13,7 @@ use crate::lab::wait::wait_until;
 use crate::probes::{Finding, Judged, Terms, Trial};
 
 /// How long doors are started with random addresses.
-const PLAYING: Duration = Duration::from_secs(3);
+const PLAYING: Duration = Duration::from_secs(2);
 
 /// How long anything that is owed may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -84,7 +84,7 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         let again = Trial { terms: &terms, ..*trial };
         let Err(finding) = one(&again, &spelling, &mut Dice::new(seed, number as u64), has_ipv6) else { continue };
         let finding = if finding.verdict == first.verdict { finding } else { first };
-        let evidence = format!("{}\nPlay it again with --seed {seed}", finding.evidence);
+        let evidence = format!("{}\nplay it again with --seed {seed}", finding.evidence);
         return Err(Finding { evidence, ..finding });
     }
     taken(&Trial { terms: &terms, ..*trial }, has_ipv6)?;

@@ -206,7 +206,11 @@ impl Lines {
 /// Who is there, and what the server is sure to know of them when it gets SIGTERM: whom it has let in, and who is in the
 /// middle of a command. What it has not read yet has not arrived.
 #[derive(Clone, Default)]
-struct Present(Vec<Guest>);
+struct Present {
+    guests: Vec<Guest>,
+    /// Whether it has answered anybody. Before that it may be starting, and know of no signal yet.
+    is_up: bool,
+}
 
 #[derive(Clone)]
 struct Guest {
@@ -219,16 +223,17 @@ struct Guest {
 
 impl Present {
     fn come(&mut self, who: usize) {
-        self.0.push(Guest { who, answered: false, half_is_read: false });
+        self.guests.push(Guest { who, answered: false, half_is_read: false });
     }
 
     fn go(&mut self, who: usize) {
-        self.0.retain(|guest| guest.who != who);
+        self.guests.retain(|guest| guest.who != who);
     }
 
     fn says(&mut self, who: usize, pieces: &[Vec<u8>]) {
         let Some(last) = pieces.iter().rfind(|piece| piece.contains(&b'\n')) else { return };
-        for guest in self.0.iter_mut().filter(|guest| guest.who == who) {
+        self.is_up = true;
+        for guest in self.guests.iter_mut().filter(|guest| guest.who == who) {
             guest.answered = true;
             guest.half_is_read = !last.ends_with(b"\n");
         }
@@ -236,13 +241,14 @@ impl Present {
 
     /// Those who are idle, and those in the middle of a command. `None` if the server may not know of somebody yet.
     fn at_the_signal(&self, lines: &mut Lines) -> Option<(Vec<usize>, Vec<usize>)> {
+        self.is_up.then_some(())?;
         let mut known = false;
-        for guest in self.0.iter().rev() {
+        for guest in self.guests.iter().rev() {
             // Who was let in later has been answered.
             known |= guest.answered;
             (known && (guest.half_is_read || lines.of(guest.who).is_empty())).then_some(())?;
         }
-        Some(self.0.iter().map(|guest| guest.who).partition(|&who| lines.of(who).is_empty()))
+        Some(self.guests.iter().map(|guest| guest.who).partition(|&who| lines.of(who).is_empty()))
     }
 }
 
@@ -254,7 +260,7 @@ fn without_return(line: &[u8]) -> &[u8] {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.act {
-            Act::Pause(ms) => return write!(f, "{}.{} s later", ms / 1000, ms % 1000 / 100),
+            Act::Pause(ms) => return write!(f, "a pause of {}.{} s", ms / 1000, ms % 1000 / 100),
             Act::Signal => return write!(f, "the server gets SIGTERM"),
             _ => write!(f, "client {} ", self.who)?,
         }

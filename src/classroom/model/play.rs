@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ const PLAYING: Duration = Duration::from_secs(3);
 /// How long what is owed may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long the process may take to end when the last client has gone. The task says "not later than that".
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// How long what is owed may take after a pause that was longer than the time that the task gives.
 const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
 
@@ -36,37 +40,49 @@ const GAP: Duration = Duration::from_millis(4);
 const HASTE: Duration = Duration::from_millis(400);
 
 /// How long is spent on making it shorter.
-const SHRINKING: Duration = Duration::from_millis(3500);
+const SHRINKING: Duration = Duration::from_millis(2500);
 
 /// Plays the conversations of a model with servers, and shows the first difference.
 pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
-    let (slow, quick) = thread::scope(|scope| {
-        let play = |steps: Vec<Step>| scope.spawn(move || once::<M>(trial, &steps));
+    let found = AtomicBool::new(false);
+    let found = &found;
+    let (quick, slow) = thread::scope(|scope| {
+        let play = |steps: Vec<Step>| scope.spawn(move || once::<M>(trial, &steps, found));
         let slow: Vec<_> = M::slow().into_iter().map(play).collect();
-        let quick = many::<M>(trial);
-        (slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>(), quick)
+        let quick = many::<M>(trial, found);
+        (quick, slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>())
     });
-    let count = slow.into_iter().chain([quick]).sum::<Result<usize, Finding>>()?;
-    Ok(Finding::holds(format!("{count} conversations went as the task says, all of them with seed {}", trial.terms.seed)))
+    let count = [quick].into_iter().chain(slow).sum::<Result<usize, Finding>>()?;
+    Ok(Finding::holds(format!("{count} conversations went as the task says, the random ones with seed {}", trial.terms.seed)))
 }
 
-/// One conversation that takes long.
-fn once<M: Model>(trial: &Trial<'_>, steps: &[Step]) -> Result<usize, Finding> {
-    let mut player = Player::<M>::new(trial, &Recorder::new(), PATIENCE)?;
+/// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
+fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Result<usize, Finding> {
+    const WHICH: &str = "in a conversation with a pause";
+    let recorder = Recorder::new();
+    let mut player = Player::<M>::new(trial, &recorder, PATIENCE)?;
     match player.play(steps) {
-        Err(Stop::Differs(difference)) => judge::<M>(trial, "a slow conversation", steps, &player.played, &difference),
-        Ok(()) | Err(Stop::Void) => Ok(1),
+        // One difference is enough to be shown, and those of the others are quicker to show.
+        Err(Stop::Differs(first)) if !found.swap(true, SeqCst) => {
+            if first.is_silence {
+                return show::<M>(trial, WHICH, steps, "", &first).map_or(Ok(1), Err);
+            }
+            trial.recorder.adopt(&recorder);
+            Err(first.finding(WHICH, "", trial.terms.seed))
+        }
+        _ => Ok(1),
     }
 }
 
 /// The conversations of the table, and then random ones while there is time.
-fn many<M: Model>(trial: &Trial<'_>) -> Result<usize, Finding> {
+fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Result<usize, Finding> {
     let until = Instant::now() + PLAYING;
     let tables = M::table();
     let mut player = None;
     for number in 0.. {
         let random = number >= tables.len();
-        if random && Instant::now() >= until {
+        // A server that is right, but slow, may not come to the end of the table.
+        if Instant::now() >= if random { until } else { until + PLAYING } {
             return Ok(number);
         }
         let steps = match tables.get(number) {
@@ -81,48 +97,46 @@ fn many<M: Model>(trial: &Trial<'_>) -> Result<usize, Finding> {
             // The server is kept, so that what a conversation leaves behind shows in the next.
             Ok(()) if !playing.stopped => player = Some(playing),
             Ok(()) | Err(Stop::Void) => {}
-            Err(Stop::Differs(difference)) => {
-                let which = if random { format!("random conversation {number}") } else { "the task's table".into() };
-                judge::<M>(trial, &which, &steps, &playing.played, &difference)?;
+            Err(Stop::Differs(first)) => {
+                found.store(true, SeqCst);
+                let seed = trial.terms.seed;
+                let which = if random { format!("in conversation {number} of seed {seed}") } else { "in the task's table".into() };
+                let shortest = shorter::<M>(trial, &steps[..steps.len().min(first.steps)], &playing.played);
+                let (from, to) = (first.steps, shortest.len());
+                let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
+                if let Some(finding) = show::<M>(trial, &which, &shortest, &cut, &first) {
+                    return Err(finding);
+                }
             }
         }
     }
     Ok(0)
 }
 
-/// Makes the conversation shorter that ended with this difference, and shows it.
-///
-/// What differed falls in any case. What did not come in time falls only if it stays away once more.
-fn judge<M: Model>(
-    trial: &Trial<'_>,
-    which: &str,
-    steps: &[Step],
-    played: &[Step],
-    first: &Difference,
-) -> Result<usize, Finding> {
-    let seed = trial.terms.seed;
+/// The shortest conversation found that ends with a difference as this one does: it, or all that was played before with the
+/// same server.
+fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step]) -> Vec<Step> {
     let fails = |steps: &[Step]| difference_of::<M>(trial, &Recorder::new(), steps, HASTE).is_some();
     let until = Instant::now() + SHRINKING;
-    // Perhaps it takes what earlier conversations with the same server left behind.
-    let again = [&steps[..steps.len().min(first.steps)], played].into_iter().find(|steps| fails(steps));
-    let shortest = again.map_or_else(|| played.to_vec(), |steps| shrink::shortest(steps, until, fails));
-    let shown = |difference: &Difference, cut: &str| {
-        let again = format!("Play it again with --seed {seed}");
-        Finding::falls(format!("{which} of seed {seed}{cut}, {}\n{again}", difference.text))
-    };
-    if let Some(mut difference) = difference_of::<M>(trial, trial.recorder, &shortest, PATIENCE) {
-        if let Some(obituary) = difference.obituary.take() {
-            difference.text += &format!("\n{obituary}");
+    match [steps, played].into_iter().find(|steps| fails(steps)) {
+        Some(steps) => shrink::shortest(steps, until, fails),
+        None => played.to_vec(),
+    }
+}
+
+/// Plays a conversation once more, for the student to see. What differed falls in any case. What did not come in time falls
+/// only if it stays away again.
+fn show<M: Model>(trial: &Trial<'_>, which: &str, steps: &[Step], cut: &str, first: &Difference) -> Option<Finding> {
+    let again = difference_of::<M>(trial, trial.recorder, steps, PATIENCE);
+    let (difference, cut) = match &again {
+        Some(difference) => (difference, cut),
+        None if first.is_silence => return None,
+        None => {
+            trial.recorder.note("check", "has played it again, and this time all came as it should");
+            (first, ", which did not happen again")
         }
-        let (from, to) = (played.len().min(steps.len()), shortest.len());
-        let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
-        return Err(shown(&difference, &cut));
-    }
-    if first.is_silence {
-        return Ok(1);
-    }
-    trial.recorder.note("check", "has played it again, and this time all came as it should");
-    Err(shown(first, ", which did not happen again"))
+    };
+    Some(difference.finding(which, cut, trial.terms.seed))
 }
 
 /// Plays these steps with a new server, to the first difference.
@@ -135,7 +149,9 @@ fn difference_of<M: Model>(
     let mut player = Player::<M>::new(trial, recorder, patience).ok()?;
     match player.play(steps) {
         Err(Stop::Differs(mut difference)) => {
-            difference.obituary = player.server.obituary();
+            if patience == PATIENCE {
+                difference.obituary = player.server.obituary();
+            }
             Some(difference)
         }
         Ok(()) | Err(Stop::Void) => None,
@@ -159,6 +175,13 @@ struct Difference {
     steps: usize,
     /// How the process has ended, if it has.
     obituary: Option<String>,
+}
+
+impl Difference {
+    fn finding(&self, which: &str, cut: &str, seed: u64) -> Finding {
+        let obituary = self.obituary.as_ref().map_or(String::new(), |obituary| format!("\n{obituary}"));
+        Finding::falls(format!("{which}{cut}, {}{obituary}\nplay it again with --seed {seed}", self.text))
+    }
 }
 
 /// The clients of one server, and what they are owed.
@@ -287,7 +310,7 @@ impl<M: Model> Player<M> {
         let patience = self.patience.min(if long { AFTER_A_PAUSE } else { PATIENCE });
         for (who, due) in std::mem::take(&mut self.owed) {
             if let Due::Exit(line) = due {
-                self.expect_exit(line.as_deref(), patience)?;
+                self.expect_exit(line.as_deref(), patience.min(LEAVING))?;
                 continue;
             }
             loop {

@@ -61,7 +61,7 @@ impl Model for Room {
                 }
             }
             Act::Pause(3000..) if self.closing => {
-                dues.extend(self.present.0.drain(..).map(|guest| (guest.who, Due::Gone)));
+                dues.extend(self.present.guests.drain(..).map(|guest| (guest.who, Due::Gone)));
             }
             Act::Pause(2000..) if self.closing => return None,
             Act::Pause(_) => return Some(dues),
@@ -70,7 +70,7 @@ impl Model for Room {
         if self.closing {
             // Whether the others hear of it is left open.
             dues.retain(|(_, due)| !matches!(due, Due::Line(line) if self.may_come(line)));
-            if self.present.0.is_empty() {
+            if self.present.guests.is_empty() {
                 dues.push((NOBODY, Due::Exit(None)));
             }
         }
@@ -130,7 +130,7 @@ impl Model for Room {
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4].into_iter().flat_map(member));
         let closing = closing.chain([say(2, "who\nsay h"), say(4, "who\nsa"), signal(), say(2, "i\n"), say(4, "y bye\n")]);
-        vec![steps, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")], vec![signal()]]
+        vec![steps, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
     }
 
     fn slow() -> Vec<Vec<Step>> {

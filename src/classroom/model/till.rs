@@ -50,13 +50,13 @@ impl Model for Till {
                 dues.extend(idle.into_iter().flat_map(|who| self.parts(who)));
             }
             Act::Pause(3000..) if self.closing => {
-                dues.extend(self.present.0.drain(..).map(|guest| (guest.who, Due::Gone)));
+                dues.extend(self.present.guests.drain(..).map(|guest| (guest.who, Due::Gone)));
             }
             Act::Pause(2000..) if self.closing => return None,
             Act::Pause(_) => return Some(dues),
             Act::SayOn(_) => return None,
         }
-        if self.closing && self.present.0.is_empty() {
+        if self.closing && self.present.guests.is_empty() {
             dues.push((NOBODY, Due::Exit(Some(format!("tally: sales {}, sum {}", self.sales, self.sum)))));
         }
         Some(dues)
@@ -76,7 +76,7 @@ impl Model for Till {
         let nobody = vec![come(1), say(1, "sell 3\n"), step(1, Act::Leave), signal()];
         let last = vec![come(1), come(2), say(2, "sell 5\nsell 60"), signal(), say(2, "0"), say(2, "\n")];
         let goes = vec![come(1), say(1, "sell 5\nsell 6"), come(2), say(2, "sell 1\nsell 2"), signal(), step(1, Act::Reset), step(2, Act::End)];
-        vec![rows, nobody, vec![signal()], last, goes]
+        vec![rows, nobody, last, goes]
     }
 
     fn slow() -> Vec<Vec<Step>> {
