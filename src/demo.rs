@@ -1,7 +1,6 @@
-//! Demonstrations: what `cargo run --bin 03_thread_per_conn` shows, and how a chapter scripts it.
+//! Demonstrations: the scenes that a chapter scripts, played and shown.
 
 use std::env;
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::panic;
@@ -12,18 +11,17 @@ use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{eprintln, print, println};
-use anyhow::Context;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::lab::figure::{self, Run};
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
-use crate::lab::timeline;
 use crate::probes::{self, Finding, Terms, Verdict};
-use crate::screen::{self, BAD, BOLD, GOOD};
-use crate::steps::{Serve, Step};
+use crate::show::figure::{self, Run};
+use crate::show::screen::{self, BAD, BOLD, GOOD, report};
+use crate::show::timeline;
 
 /// How long a demonstration waits for what a pitfall owes. Strangers are given `server::LIMIT`.
 const SHORT_LIMIT: Duration = Duration::from_secs(2);
@@ -50,7 +48,7 @@ pub struct Scene {
 }
 
 /// What a scene came to: a finding, or why it could not be played, which shows nothing of pitfall or cure.
-pub type Played = Result<Finding, String>;
+pub type Played = Result<Finding>;
 
 /// One run of a scene.
 struct Take {
@@ -135,18 +133,9 @@ pub fn own_server(options: &[&str]) -> Target {
     Target::Command(arguments.collect())
 }
 
-#[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true)]
-struct Arguments<O: Args, P: ValueEnum + Send + Sync + 'static> {
-    #[command(flatten)]
-    show: Show,
-    #[command(subcommand)]
-    action: Option<Action<O, P>>,
-}
-
 /// What is shown of the demonstration, and where else than on the screen.
 #[derive(Args)]
-struct Show {
+pub(crate) struct Show {
     /// Show this scene of the demonstration alone
     #[arg(long, value_name = "NAME")]
     scene: Option<String>,
@@ -158,50 +147,8 @@ struct Show {
     record: Option<PathBuf>,
 }
 
-#[derive(Subcommand)]
-enum Action<O: Args, P: ValueEnum + Send + Sync + 'static> {
-    /// Run this step's server, or with --pitfall its broken twin, to try by hand
-    Serve(Serve<O, P>),
-}
-
-/// The whole of a chapter's program: shows the demonstration, or serves.
-pub fn main<O, P>(
-    name: &'static str,
-    about: &'static str,
-    step: fn(Serve<O, P>) -> Step,
-    demonstration: fn() -> Demonstration,
-) -> ExitCode
-where
-    O: Args,
-    P: ValueEnum + Send + Sync + 'static,
-{
-    let more = "Without a command, it demonstrates: it springs each pitfall of the chapter on a broken server, and shows \
-                that the server of this step withstands it. What this system can't show is \
-                skipped, and says why. Status 0 if every other pitfall sprang and every other cure held.";
-    let command =
-        Arguments::<O, P>::command().name(name).bin_name(name).about(about).long_about(format!("{about}\n\n{more}"));
-    let arguments: Vec<OsString> = env::args_os().collect();
-    let parsed =
-        command.try_get_matches_from(arguments).and_then(|matches| Arguments::<O, P>::from_arg_matches(&matches));
-    match parsed {
-        Err(error) => error.exit(),
-        Ok(Arguments { action: Some(Action::Serve(serve)), .. }) => report(step(serve).run()),
-        Ok(Arguments { action: None, show }) => demonstrate(name, demonstration(), &show),
-    }
-}
-
-/// Prints an error as one sentence; the status says whether there was one.
-pub fn report(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{BAD}error:{BAD:#} {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn demonstrate(name: &str, demonstration: Demonstration, show: &Show) -> ExitCode {
+/// Plays the scenes and prints what came of them. Status 0 if every pitfall sprang and every cure held.
+pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show) -> ExitCode {
     let Demonstration { title, mut scenes, why, next } = demonstration;
     let only = show.scene.as_deref();
     let all: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();
@@ -340,7 +287,7 @@ fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
     let ids: Vec<String> = sides.iter().map(|(side, _)| format!("figure-{chapter}-{name}-{side}")).collect();
     let finding = |(_, seen): &(&str, &Seen)| match &seen.played {
         Ok(finding) => finding.clone(),
-        Err(why) => Finding::skipped(format!("could not be shown: {why}")),
+        Err(why) => Finding::skipped(format!("could not be shown: {why:#}")),
     };
     let findings: Vec<Finding> = sides.iter().map(finding).collect();
     let run = |index: usize| {
@@ -354,8 +301,8 @@ fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
 /// One run, as it is told on a screen of this width.
 fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, width: usize) -> String {
     let (word, style, evidence) = match &seen.played {
-        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence),
-        Err(why) => ("could not be shown", BAD, why),
+        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence.clone()),
+        Err(why) => ("could not be shown", BAD, format!("{why:#}")),
     };
     let mut text = String::new();
     let indent = "  : ".len() + which.len();
@@ -366,7 +313,7 @@ fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, wi
     }
     text.push_str(&timeline(&seen.recording, width));
     let indent = "  → : ".chars().count() + word.chars().count();
-    let mut lines = screen::wrap(evidence, width.saturating_sub(indent)).into_iter();
+    let mut lines = screen::wrap(&evidence, width.saturating_sub(indent)).into_iter();
     let _ = writeln!(text, "  → {style}{word}{style:#}: {}", lines.next().unwrap_or_default());
     for line in lines {
         let _ = writeln!(text, "{:indent$}{line}", "");

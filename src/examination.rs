@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use crate::lab::client::{Client, Got};
+use anyhow::Result;
+
+use crate::lab::client::{Client, Reply};
 use crate::lab::process;
 use crate::lab::recording::{Payload, Recorder, Recording, escape};
 use crate::lab::server::Target;
@@ -109,7 +111,7 @@ pub enum FirstLine {
 ///
 /// # Errors
 /// A sentence that says why the server could not be started or reached.
-pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
+pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine> {
     const LINE: &str = "hello";
     // A server that is silent for longer is judged by the probes, each of which waits for the full limit.
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -119,15 +121,15 @@ pub fn first_line(target: &Target, terms: &Terms) -> Result<FirstLine, String> {
     client.send(format!("{LINE}\n").as_bytes());
     let expected = [terms.prefix.as_bytes(), LINE.as_bytes(), b"\n"].concat();
     let answer = match client.line(terms.limit.min(PATIENCE)) {
-        Got::Line(answer) if answer != expected => answer,
-        Got::Nothing(part, _) | Got::End(part) | Got::Reset(part) if !part.is_empty() => part,
-        Got::Line(_) => return Ok(FirstLine::AsAgreed),
-        Got::Flood => return Ok(FirstLine::NotAtAll("it was answered by a flood of bytes without a newline".into())),
-        Got::Nothing(..) => {
+        Reply::Line(answer) if answer != expected => answer,
+        Reply::Nothing(part, _) | Reply::End(part) | Reply::Reset(part) if !part.is_empty() => part,
+        Reply::Line(_) => return Ok(FirstLine::AsAgreed),
+        Reply::Flood => return Ok(FirstLine::NotAtAll("it was answered by a flood of bytes without a newline".into())),
+        Reply::Nothing(..) => {
             let silence = format!("a plain line was not answered within {} s", PATIENCE.as_secs());
             return Ok(FirstLine::NotAtAll(silence));
         }
-        Got::End(_) | Got::Reset(_) => {
+        Reply::End(_) | Reply::Reset(_) => {
             let ended = server.obituary().map(|obituary| format!(", and {obituary}")).unwrap_or_default();
             return Ok(FirstLine::NotAtAll(format!("a plain line was answered by the end of the connection{ended}")));
         }

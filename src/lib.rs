@@ -8,6 +8,8 @@
 /// Listening: which addresses there are, who can reach them, and why listening fails.
 #[path = "../chapters/01_listen"]
 pub mod chapter_01 {
+    pub mod announce;
+    pub mod listen;
     pub mod pitfall;
     pub mod server;
 }
@@ -22,6 +24,7 @@ pub mod chapter_02 {
 /// A thread for each connection, and a bound on what connections take.
 #[path = "../chapters/03_thread_per_conn"]
 pub mod chapter_03 {
+    pub mod backoff;
     pub mod permits;
     pub mod pitfall;
     pub mod server;
@@ -52,17 +55,23 @@ pub mod chapter_06 {
     pub mod connections;
     pub mod pitfall;
     pub mod server;
-    pub mod waker;
-    pub mod workers;
+    pub mod stop;
 }
 
-pub mod check;
-pub mod classroom;
-pub mod demo;
-pub mod examination;
-pub mod go;
+// The instruments stand in floors, the lowest first. None uses what stands further down in this list.
 pub mod lab;
+
+pub mod dialogue;
+
 pub mod probes;
-pub mod screen;
+
+pub mod classroom;
+pub mod examination;
+pub mod show;
+
+pub mod demo;
 pub mod staircase;
 pub mod steps;
+
+pub mod go;
+pub mod program;

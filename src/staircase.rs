@@ -14,7 +14,7 @@ use crate::examination::{self, Job};
 use crate::lab::server::Target;
 use crate::probes::Verdict::{Falls, Holds, Skipped};
 use crate::probes::{self, Finding, Probe, Terms, Verdict};
-use crate::screen::{self, BOLD};
+use crate::show::screen::{self, BOLD};
 
 /// The names of the steps, which are those of their binaries.
 pub const STEPS: [&str; 6] = [

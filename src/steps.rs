@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::chapter_01::server::log;
+use crate::chapter_01::announce::log;
 use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06};
 
 /// What `serve` takes: an address, whether to run a pitfall instead of the step, and the step's own options.

@@ -5,7 +5,9 @@ mod common;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use common::{Script, Server, Sink, run};
-use tcp_pitfalls::chapter_01::server::{answer_once, listen};
+use socket2::{Domain, Socket, Type};
+use tcp_pitfalls::chapter_01::listen::listen;
+use tcp_pitfalls::chapter_01::server::answer_once;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_01_listen");
 
@@ -78,6 +80,20 @@ fn a_colon_and_a_port_is_every_interface() {
     } else {
         println!("IPv6 was not tried: this machine has no IPv6 loopback address");
     }
+}
+
+#[test]
+fn a_colon_and_a_port_in_use_does_not_fall_back_to_ipv4() {
+    let holder = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+    // Alone on IPv6, so that the same port of IPv4 is free.
+    let held =
+        holder.set_only_v6(true).and_then(|()| holder.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()));
+    if held.and_then(|()| holder.listen(1)).is_err() {
+        println!("not tried: this machine has no IPv6");
+        return;
+    }
+    let port = holder.local_addr().unwrap().as_socket().unwrap().port();
+    assert!(refusal(&format!(":{port}")).contains("already in use"));
 }
 
 #[test]

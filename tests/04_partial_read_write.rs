@@ -124,6 +124,19 @@ fn closing_gently_lets_the_answer_arrive() {
 }
 
 #[test]
+fn closing_gently_does_not_wait_for_ever() {
+    let (mut client, mut server) = unread_input();
+    let serving = thread::spawn(move || {
+        server.write_all(b"answer\n").unwrap();
+        close(&server);
+    });
+    assert_eq!(client.line(), "answer");
+    client.expect_end();
+    // The client stays. Without a limit, so would the server.
+    serving.join().unwrap();
+}
+
+#[test]
 #[cfg_attr(windows, ignore = "Wine reports this reset as an end; not tried on Windows itself")]
 fn closing_with_unread_input_is_a_reset() {
     use std::io::Read;

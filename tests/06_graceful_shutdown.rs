@@ -2,16 +2,17 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use clap::Parser;
 use common::{LIMIT, Peer};
-use tcp_pitfalls::chapter_06::connections::Connections;
-use tcp_pitfalls::chapter_06::server::{Options, Server, Stopped};
-use tcp_pitfalls::chapter_06::waker::Waker;
+use tcp_pitfalls::chapter_06::connections::{Connections, Stopped};
+use tcp_pitfalls::chapter_06::server::{Options, Server};
+use tcp_pitfalls::chapter_06::stop::{Stop, UntilStop};
 use tcp_pitfalls::lab::wait::wait_until;
 
 #[derive(Parser)]
@@ -31,7 +32,7 @@ fn start(arguments: &[&str]) -> Started {
     let options = Arguments::parse_from(["server"].iter().chain(arguments)).options;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let server = Arc::new(Server::new(&listener, &options).unwrap());
+    let server = Arc::new(Server::new(&options).unwrap());
     let serving = thread::spawn({
         let server = Arc::clone(&server);
         move || server.serve(listener).unwrap()
@@ -97,14 +98,6 @@ fn clients_in_the_queue_are_served() {
 }
 
 #[test]
-fn a_stop_begins_once() {
-    let Started { server, serving, .. } = start(&[]);
-    assert!(server.stop());
-    assert!(!server.stop());
-    assert_eq!(serving.join().unwrap(), Stopped { finished: 0, cut: 0 });
-}
-
-#[test]
 fn a_full_server_stops_as_well() {
     let Started { server, addr, serving } = start(&["--max-connections=1"]);
     let mut only = Peer::connect(addr);
@@ -115,50 +108,181 @@ fn a_full_server_stops_as_well() {
 }
 
 #[test]
-fn a_waker_wakes_accept_and_is_known_for_it() {
-    for addr in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
-        let Ok(listener) = TcpListener::bind(addr) else {
-            println!("not tried: this machine has no {addr}");
-            continue;
-        };
-        let waker = Waker::new(listener.local_addr().unwrap());
-        waker.wake();
-        let (_, peer) = listener.accept().unwrap();
-        assert!(waker.is(peer), "{addr}: {peer}");
-        let client = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()));
-        if client.is_ok() {
-            let (_, peer) = listener.accept().unwrap();
-            assert!(!waker.is(peer), "{addr}: {peer} is a client");
-        }
+fn a_full_server_is_told_when_a_place_is_free() {
+    let Started { addr, .. } = start(&["--max-connections=1"]);
+    for line in ["one", "two", "three"] {
+        Peer::connect(addr).ask(line);
     }
 }
 
 #[test]
-fn a_connection_is_counted_before_its_thread_starts() {
+fn a_stop_lets_in_the_queue_though_every_place_is_taken() {
+    let Started { server, addr, serving } = start(&["--max-connections=1"]);
+    let mut only = Peer::connect(addr);
+    only.send("whole\nhal");
+    assert_eq!(only.line(), "echo: whole");
+    let mut queued = Peer::connect(addr);
+    queued.send("me too\n");
+    server.stop();
+    assert_eq!(queued.line(), "echo: me too");
+    queued.expect_end();
+    only.send("f\n");
+    assert_eq!(only.line(), "echo: half");
+    only.expect_end();
+    drop((only, queued));
+    assert_eq!(serving.join().unwrap(), Stopped { finished: 2, cut: 0 });
+}
+
+#[test]
+fn a_client_that_never_pauses_is_ended_between_two_lines() {
+    let Started { server, addr, serving } = start(&["--grace=60"]);
+    let client = Peer::connect(addr);
+    let mut writer = client.stream.try_clone().unwrap();
+    let reading = thread::spawn(move || {
+        let mut answers = Vec::new();
+        // It may end with a reset: the client goes on sending for longer than the server waits.
+        let _ = (&client.stream).read_to_end(&mut answers);
+        answers
+    });
+    let (sender, some_sent) = mpsc::channel();
+    let writing = thread::spawn(move || {
+        while writer.write_all(&b"again and again\n".repeat(100)).is_ok() {
+            let _ = sender.send(());
+        }
+    });
+    for _ in 0..100 {
+        some_sent.recv_timeout(LIMIT).expect("the client can send");
+    }
+    server.stop();
+    assert_eq!(serving.join().unwrap(), Stopped { finished: 1, cut: 0 });
+    writing.join().unwrap();
+    let answers = reading.join().unwrap();
+    let whole = answers.chunks_exact(22).filter(|answer| *answer == b"echo: again and again\n").count();
+    assert!(whole > 0 && whole * 22 == answers.len(), "{whole} whole answers in {} bytes", answers.len());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_answer_that_is_not_read_yet_survives_a_line_after_the_stop() {
+    use tcp_pitfalls::lab::kernel::unread;
+
+    const LINE: usize = 30_000;
+    for _ in 0..5 {
+        let Started { server, addr, serving } = start(&[]);
+        let mut client = Peer::connect(addr);
+        client.send([&vec![b'x'; LINE][..], b"\n"].concat());
+        let arrived = || unread(client.stream.local_addr().ok()?, addr).filter(|&count| count > LINE);
+        wait_until(LIMIT, arrived).expect("the whole answer waits at the client");
+        server.stop();
+        wait_until_refused(addr);
+        client.send("one more\n");
+        assert_eq!(client.line().len(), "echo: ".len() + LINE);
+        // Who was faster, this line or the news of the stop, is chance. That the answer is whole is not.
+        assert!(["", "echo: one more\n"].contains(&&*client.rest()));
+        drop(client);
+        assert_eq!(serving.join().unwrap().cut, 0);
+    }
+}
+
+#[test]
+fn a_refused_line_is_told_in_a_way_that_can_be_read() {
+    let Started { addr, .. } = start(&["--limit=10"]);
+    let mut client = Peer::connect(addr);
+    // More than the server will ever read as a line: to close with the rest unread would destroy the answer.
+    client.send(vec![b'x'; 256 * 1024]);
+    assert_eq!(client.line(), "error: line too long (limit 10 bytes)");
+    client.expect_end();
+}
+
+/// A connection, and a stop.
+fn client_and_stop() -> (Peer, TcpStream, Stop) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = Peer::connect(listener.local_addr().unwrap());
+    let client = Peer::connect(listener.local_addr().unwrap());
+    (client, listener.accept().unwrap().0, Stop::new().unwrap())
+}
+
+/// What one read gives.
+fn read(mut reader: impl Read) -> Vec<u8> {
+    let mut buffer = [0; 1024];
+    let count = reader.read(&mut buffer).unwrap();
+    buffer[..count].to_vec()
+}
+
+#[test]
+fn a_stop_begins_once_and_everybody_learns_of_it() {
+    let (mut client, stream, stop) = client_and_stop();
+    client.send("hello\n");
+    let ready = stop.wait(&stream).unwrap();
+    assert!(ready.input && !ready.stop);
+    read(&stream);
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| stop.wait(&stream).unwrap())).collect();
+        assert!(stop.begin());
+        for thread in waiting {
+            let ready = thread.join().unwrap();
+            assert!(ready.stop && !ready.input);
+        }
+    });
+    assert!(!stop.begin());
+    assert!(stop.wait(&stream).unwrap().stop, "the news stays");
+}
+
+#[test]
+fn a_stop_between_two_lines_is_the_end() {
+    let (_client, stream, stop) = client_and_stop();
+    stop.begin();
+    assert_eq!(read(UntilStop::new(&stream, &stop)), b"");
+}
+
+#[test]
+fn what_has_arrived_is_read_and_the_line_that_has_begun_to_its_end() {
+    let (mut client, stream, stop) = client_and_stop();
+    let mut reader = UntilStop::new(&stream, &stop);
+    client.send("one\ntw");
+    // Peeked at before the stop, so that they have arrived.
+    wait_until(LIMIT, || (stream.peek(&mut [0; 6]).unwrap() == 6).then_some(())).expect("six bytes arrive");
+    stop.begin();
+    assert_eq!(read(&mut reader), b"one\ntw");
+    client.send("o\ntoo late\n");
+    assert_eq!(read(&mut reader), b"o\n");
+    assert_eq!(read(&mut reader), b"");
+}
+
+#[test]
+fn a_client_that_ends_in_mid_line_ends_the_wait_for_the_rest() {
+    let (mut client, stream, stop) = client_and_stop();
+    let mut reader = UntilStop::new(&stream, &stop);
+    client.send("hal");
+    assert_eq!(read(&mut reader), b"hal");
+    stop.begin();
+    drop(client);
+    assert_eq!(read(&mut reader), b"");
+}
+
+#[test]
+fn a_connection_is_counted_before_its_thread_starts() {
+    let (mut client, stream, _) = client_and_stop();
     let connections = Connections::new(10);
-    let seat = connections.enter(listener.accept().unwrap().0);
-    connections.stop();
+    let seated = connections.enter(stream);
+    connections.close();
     assert_eq!(connections.wait_until(Instant::now()), 0, "it is open, though it has no thread yet");
-    drop(seat);
+    drop(seated);
     assert_eq!(connections.wait_until(Instant::now() + LIMIT), 1);
     client.expect_end();
 }
 
 #[test]
 fn a_panic_gives_the_seat_back() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = Peer::connect(listener.local_addr().unwrap());
+    let (mut client, stream, _) = client_and_stop();
     let connections = Connections::new(1);
-    let seat = connections.enter(listener.accept().unwrap().0);
+    let seated = connections.enter(stream);
     let panicked = thread::spawn(move || {
-        let _seat = seat;
+        let _seated = seated;
         panic!("as the test wants it");
     });
     assert!(panicked.join().is_err());
     client.expect_end();
-    assert!(connections.wait_for_room());
+    connections.wait_for_room();
 }
 
 #[test]
@@ -172,7 +296,12 @@ fn the_grace_time_is_five_seconds_unless_told_otherwise() {
 mod signals {
     use rustix::process::Signal;
 
+    #[cfg(target_os = "linux")]
+    use tcp_pitfalls::lab::wait::wait_until;
+
     use super::wait_until_refused;
+    #[cfg(target_os = "linux")]
+    use crate::common::LIMIT;
     use crate::common::Server;
 
     const PROGRAM: &str = env!("CARGO_BIN_EXE_06_graceful_shutdown");
@@ -213,14 +342,117 @@ mod signals {
         server.signal(Signal::TERM);
         server.wait();
         drop(idle);
-        tcp_pitfalls::chapter_01::server::listen(&server.addr.to_string()).unwrap();
+        tcp_pitfalls::chapter_01::listen::listen(&server.addr.to_string()).unwrap();
+    }
+
+    /// Halts the server, so that what comes next finds it as it is: bytes stay in the kernel, clients in the queue.
+    #[cfg(target_os = "linux")]
+    fn halt(server: &Server) {
+        server.signal(Signal::STOP);
+        let halted =
+            || std::fs::read_to_string(format!("/proc/{}/stat", server.id())).ok()?.contains(") T ").then_some(());
+        wait_until(LIMIT, halted).expect("the process halts");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn half_lines_that_the_kernel_holds_at_the_signal_may_finish() {
+        let mut server = Server::start(PROGRAM, &["--grace=30"]);
+        let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.ask("hello");
+        }
+        halt(&server);
+        for client in &mut clients {
+            client.send("whole\nhal");
+        }
+        server.signal(Signal::TERM);
+        server.signal(Signal::CONT);
+        for client in &mut clients {
+            assert_eq!(client.line(), "echo: whole");
+        }
+        for client in &mut clients {
+            client.send("f\n");
+            assert_eq!(client.line(), "echo: half");
+            client.expect_end();
+        }
+        drop(clients);
+        let (status, said) = server.wait();
+        assert!(status.success(), "{status}");
+        assert!(said.contains("stopped: 50 connections finished, 0 cut"), "{said}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn clients_in_the_queue_at_the_signal_are_served() {
+        let mut server = Server::start(PROGRAM, &[]);
+        halt(&server);
+        let mut clients: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send("I was told that I am connected\n");
+        }
+        server.signal(Signal::TERM);
+        server.signal(Signal::CONT);
+        for client in &mut clients {
+            assert_eq!(client.line(), "echo: I was told that I am connected");
+            client.expect_end();
+        }
+        assert!(server.wait().0.success());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn it_stops_with_hardly_a_descriptor_left() {
+        // About eight are left for clients. One more, one less: each leaves accept in another state.
+        let start = |clients| {
+            let server = Server::start_short_of(PROGRAM, &["--grace=1"], Some(16));
+            let clients: Vec<_> = (0..clients).map(|_| server.connect()).collect();
+            (server, clients)
+        };
+        let mut started: Vec<_> = (6..=13).map(start).collect();
+        for (server, clients) in &mut started {
+            for client in clients {
+                client.send("whole\nhal");
+            }
+            server.signal(Signal::TERM);
+        }
+        for (server, clients) in &mut started {
+            let (status, said) = server.wait();
+            assert!(status.success(), "with {} clients: {status}: {said}", clients.len());
+        }
+    }
+
+    /// The book's chapter 6 tells of this one.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_log_that_nobody_reads_holds_no_client_and_a_second_signal_ends_it() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+
+        use crate::common::Peer;
+
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim().strip_prefix("listening on ").unwrap().parse().unwrap();
+        // A line of log for each, and a pipe holds 64 KiB (pipe(7)).
+        for _ in 0..1_500 {
+            Peer::connect(addr).send("half a line");
+        }
+        Peer::connect(addr).ask("who is served?");
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, Signal::TERM).unwrap();
+        wait_until_refused(addr);
+        rustix::process::kill_process(id, Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn descriptors_are_back_where_they_were() {
         use tcp_pitfalls::lab::kernel::descriptors;
-        use tcp_pitfalls::lab::wait::wait_until;
 
         let server = Server::start(PROGRAM, &[]);
         // Connected all the time, so that the number with one client is known for sure.
@@ -233,7 +465,7 @@ mod signals {
         }
         assert_eq!(descriptors(server.id()).unwrap(), with_one + 50);
         drop(clients);
-        let back = wait_until(super::LIMIT, || (descriptors(server.id())? == with_one).then_some(()));
+        let back = wait_until(LIMIT, || (descriptors(server.id())? == with_one).then_some(()));
         back.expect("50 clients leave no descriptor behind");
     }
 }

@@ -6,14 +6,14 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use tcp_pitfalls::lab::client::{Client, Got, State};
-use tcp_pitfalls::lab::figure;
+use tcp_pitfalls::lab::client::{Client, Reply, State};
 use tcp_pitfalls::lab::port;
 use tcp_pitfalls::lab::process::Process;
-use tcp_pitfalls::lab::recording::{Payload, Recorder, What, escape, group};
-use tcp_pitfalls::lab::timeline;
+use tcp_pitfalls::lab::recording::{Action, Payload, Recorder, escape, with_thousands};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::show::figure;
+use tcp_pitfalls::show::timeline;
 
 #[test]
 fn text_is_shown_as_text_and_other_bytes_escaped() {
@@ -26,17 +26,17 @@ fn a_long_payload_is_shortened_and_keeps_its_length() {
     assert_eq!(Payload::new(b"hi\n").to_string(), "\"hi\\n\" (3 bytes)");
     assert_eq!(Payload::new(b"!").to_string(), "\"!\" (1 byte)");
     assert_eq!(Payload::new(&vec![b'x'; 65_536]).to_string(), format!("\"{}…\" (65,536 bytes)", "x".repeat(24)));
-    assert_eq!([0, 999, 1_000, 1_234_567].map(group), ["0", "999", "1,000", "1,234,567"]);
+    assert_eq!([0, 999, 1_000, 1_234_567].map(with_thousands), ["0", "999", "1,000", "1,234,567"]);
 }
 
 #[test]
 fn events_are_in_the_order_in_which_they_began() {
     let recorder = Recorder::new();
     let began = Instant::now();
-    recorder.record("server", What::Read(Payload::new(b"hi\n")));
+    recorder.record("server", Action::Read(Payload::new(b"hi\n")));
     while Instant::now() == began {}
     // Told last, but begun before the server could read.
-    recorder.record_since(began, "client 1", What::Sends(Payload::new(b"hi\n")));
+    recorder.record_since(began, "client 1", Action::Sends(Payload::new(b"hi\n")));
     let who: Vec<String> = recorder.recording().events.into_iter().map(|event| event.who).collect();
     assert_eq!(who, ["client 1", "server"]);
 }
@@ -44,8 +44,8 @@ fn events_are_in_the_order_in_which_they_began() {
 #[test]
 fn a_recording_is_data_first() {
     let recorder = Recorder::new();
-    recorder.record("client 1", What::Sends(Payload::new(b"hi\n")));
-    recorder.record("server", What::Wrote { given: 10, taken: Payload::new(b"echo") });
+    recorder.record("client 1", Action::Sends(Payload::new(b"hi\n")));
+    recorder.record("server", Action::Wrote { given: 10, taken: Payload::new(b"echo") });
     let mut json = serde_json::to_value(recorder.recording()).unwrap();
     for event in json["events"].as_array_mut().unwrap() {
         assert!(event["at_ns"].take().is_u64());
@@ -71,11 +71,11 @@ fn calls_by_the_thousand_are_summed_up_but_never_one_that_fell_short() {
     let recorder = Recorder::new();
     let bytes = [b'x'; 1000];
     for _ in 0..1000 {
-        recorder.record("server", What::Read(Payload::new(&bytes)));
+        recorder.record("server", Action::Read(Payload::new(&bytes)));
     }
-    recorder.record("server", What::Wrote { given: 1000, taken: Payload::new(&bytes[..7]) });
+    recorder.record("server", Action::Wrote { given: 1000, taken: Payload::new(&bytes[..7]) });
     for _ in 0..3 {
-        recorder.record("server", What::Failed { call: "write", error: "not now".into() });
+        recorder.record("server", Action::Failed { call: "write", error: "not now".into() });
     }
     let read = format!("server  read → \"{}…\" (1,000 bytes)", "x".repeat(24));
     let read = read.as_str();
@@ -127,23 +127,23 @@ fn figure_of_everything() -> String {
     let bytes = |text: &str| Payload::new(text.as_bytes());
     recorder.note("server", "is started for <\u{1b}[0m\"host\" & port>\n\nhere");
     for (who, what) in [
-        ("client 1", What::Connects),
-        ("client 1", What::Sends(bytes("one\n"))),
-        ("server", What::Read(bytes("one\n"))),
-        ("server", What::Wrote { given: 10, taken: bytes("echo: one\n") }),
-        ("server", What::Wrote { given: 1000, taken: bytes("echo") }),
-        ("server", What::Failed { call: "write", error: "not now".into() }),
-        ("client 1", What::Receives(bytes("echo: one\n"))),
-        ("client 1", What::HearsNothing { for_ms: 1900 }),
-        ("client 1", What::HalfCloses),
-        ("server", What::ReadEnd),
-        ("client 1", What::SeesEnd),
-        ("client 1", What::SeesReset),
-        ("client 2", What::CannotConnect { why: "refused".into() }),
-        ("client 2", What::Resets),
-        ("client 2", What::Leaves),
-        ("kernel", What::Note { text: "counts 3".into() }),
-        ("probe", What::Note { text: "sends SIGTERM".into() }),
+        ("client 1", Action::Connects),
+        ("client 1", Action::Sends(bytes("one\n"))),
+        ("server", Action::Read(bytes("one\n"))),
+        ("server", Action::Wrote { given: 10, taken: bytes("echo: one\n") }),
+        ("server", Action::Wrote { given: 1000, taken: bytes("echo") }),
+        ("server", Action::Failed { call: "write", error: "not now".into() }),
+        ("client 1", Action::Receives(bytes("echo: one\n"))),
+        ("client 1", Action::HearsNothing { for_ms: 1900 }),
+        ("client 1", Action::HalfCloses),
+        ("server", Action::ReadEnd),
+        ("client 1", Action::SeesEnd),
+        ("client 1", Action::SeesReset),
+        ("client 2", Action::CannotConnect { why: "refused".into() }),
+        ("client 2", Action::Resets),
+        ("client 2", Action::Leaves),
+        ("kernel", Action::Note { text: "counts 3".into() }),
+        ("probe", Action::Note { text: "sends SIGTERM".into() }),
     ] {
         recorder.record(who, what);
     }
@@ -258,13 +258,13 @@ fn a_client_reads_lines_and_sees_what_ended_them() {
     let (mut server, _) = listener.accept().unwrap();
     assert_eq!(client.state(), State::Open);
     server.write_all(b"one\ntwo\nthr").unwrap();
-    assert_eq!(client.line(common::LIMIT), Got::Line(b"one\n".to_vec()));
-    assert_eq!(client.line(common::LIMIT), Got::Line(b"two\n".to_vec()));
-    assert_eq!(client.line(Duration::ZERO), Got::Nothing(b"thr".to_vec(), Duration::ZERO));
+    assert_eq!(client.line(common::LIMIT), Reply::Line(b"one\n".to_vec()));
+    assert_eq!(client.line(common::LIMIT), Reply::Line(b"two\n".to_vec()));
+    assert_eq!(client.line(Duration::ZERO), Reply::Nothing(b"thr".to_vec(), Duration::ZERO));
     assert_eq!(client.state(), State::HasBytes);
     drop(server);
     assert!(client.ends_within(common::LIMIT), "the end is seen behind bytes that nobody has taken");
-    assert_eq!(client.line(common::LIMIT), Got::End(b"thr".to_vec()));
+    assert_eq!(client.line(common::LIMIT), Reply::End(b"thr".to_vec()));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_client_is_not_flooded() {
     let mut client = Client::connect(addr, "client 1", &Recorder::new(), common::LIMIT).unwrap();
     let (mut server, _) = listener.accept().unwrap();
     let flooding = std::thread::spawn(move || while server.write_all(&[b'x'; 4096]).is_ok() {});
-    assert_eq!(client.line(common::LIMIT), Got::Flood);
+    assert_eq!(client.line(common::LIMIT), Reply::Flood);
     drop(client);
     flooding.join().unwrap();
 }

@@ -2,68 +2,30 @@
 
 mod common;
 
-use std::env;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+#[cfg(unix)]
+use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
-use tcp_pitfalls::chapter_04::server::echo_lines;
 use tcp_pitfalls::probes;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
 const STEP_5: &str = env!("CARGO_BIN_EXE_05_bufread_lines");
 
-/// Says which misbehaviour `misbehaving_server` shall show. It is this program itself, started by the command.
-const MISBEHAVIOUR: &str = "TCP_PITFALLS_MISBEHAVIOUR";
-
-/// Not a test: the server of the others. Without the variable it does nothing.
-#[test]
-fn misbehaving_server() {
-    let Ok(misbehaviour) = env::var(MISBEHAVIOUR) else { return };
-    let addr = env::args().next_back().expect("the address is the last argument");
-    let listen = || TcpListener::bind(&addr).expect("the address is free");
-    let serve: fn(TcpStream) -> io::Result<()> = match misbehaviour.as_str() {
-        "never-listens" => loop {
-            thread::park();
-        },
-        "exits-at-once" => panic!("I have nothing to say to {addr}"),
-        "closes-every-connection" => |_stream| Ok(()),
-        "floods" => |mut stream| loop {
-            stream.write_all(&[b'x'; 4096])?;
-        },
-        "answers-rubbish" => |mut stream| stream.write_all(b"\x00\xffHTTP/1.1 400\n"),
-        "never-answers" => |stream| {
-            io::copy(&mut &stream, &mut io::sink())?;
-            Ok(())
-        },
-        "ignores-sigterm" => {
-            ctrlc::set_handler(|| ()).expect("a handler can be set");
-            |stream| echo_lines(&stream, &stream)
+/// Runs `tcp-pitfalls probe` on a server in this process that does this with each of its connections. Gives the status,
+/// and what was printed to either side.
+fn probe_serving(serve: fn(TcpStream) -> io::Result<()>, options: &[&str]) -> (Option<i32>, String, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            // What it comes to is for the probes to tell.
+            thread::spawn(move || stream.and_then(serve));
         }
-        other => panic!("no such misbehaviour: {other}"),
-    };
-    for stream in listen().incoming() {
-        thread::spawn(move || serve(stream.expect("a client is accepted")));
-    }
-}
-
-/// Probes this program, misbehaving. Gives the status, and what was printed to either side.
-fn probe_misbehaving(misbehaviour: &str, options: &[&str]) -> (Option<i32>, String, String) {
-    let me = env::current_exe().unwrap();
-    let output = Command::new(PROGRAM)
-        .arg("probe")
-        .args(options)
-        .arg("--")
-        .arg(me)
-        .args(["--exact", "misbehaving_server", "--nocapture", "{addr}"])
-        .env(MISBEHAVIOUR, misbehaviour)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    });
+    common::run(PROGRAM, &[&["probe", &addr], options].concat())
 }
 
 /// The verdicts by probe, from `--json`.
@@ -77,21 +39,24 @@ fn verdicts(json: &str) -> Vec<(String, String)> {
 
 #[test]
 fn a_target_that_exits_at_once_is_a_sentence_with_its_last_words() {
-    let (code, out, err) = probe_misbehaving("exits-at-once", &[]);
+    let (code, out, err) = common::run(PROGRAM, &["probe", "--", STEP_5, "serve", "--no-such-option", "{addr}"]);
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
     assert!(err.starts_with("error: ") && err.contains("has ended with"), "{err}");
+    assert!(err.contains("its last words: "), "{err}");
 }
 
 #[test]
 fn a_target_that_never_listens_is_given_up() {
-    let (code, out, err) = probe_misbehaving("never-listens", &[]);
+    // It listens, but not where it was told to.
+    let elsewhere = ["probe", "--", STEP_5, "serve", "127.0.0.1:0", "--limit", "{port}"];
+    let (code, out, err) = common::run(PROGRAM, &elsewhere);
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
     assert!(err.contains("refused for 10 s") || err.contains("could not connect"), "{err}");
 }
 
 #[test]
 fn a_target_that_closes_every_connection_falls() {
-    let (code, out, err) = probe_misbehaving("closes-every-connection", &["--json", "--chapter=4"]);
+    let (code, out, err) = probe_serving(|_stream| Ok(()), &["--json", "--chapter=4"]);
     assert_eq!(code, Some(1), "{err}");
     let fallen = verdicts(&out).into_iter().filter(|(_, verdict)| verdict == "falls").count();
     assert!(fallen >= 3, "{out}");
@@ -100,14 +65,20 @@ fn a_target_that_closes_every_connection_falls() {
 #[test]
 fn a_target_that_floods_falls_and_does_not_hang_the_probe() {
     let options = ["--json", "--only=split-message", "--only=endless-line", "--only=half-close", "--only=every-byte"];
-    let (code, out, err) = probe_misbehaving("floods", &options);
+    let flood = |mut stream: TcpStream| {
+        loop {
+            stream.write_all(&[b'x'; 4096])?;
+        }
+    };
+    let (code, out, err) = probe_serving(flood, &options);
     assert_eq!(code, Some(1), "{err}");
     assert!(verdicts(&out).iter().all(|(_, verdict)| verdict == "falls"), "{out}");
 }
 
 #[test]
 fn a_target_of_another_protocol_is_skipped_and_not_accused() {
-    let (code, out, err) = probe_misbehaving("answers-rubbish", &["--json", "--chapter=5"]);
+    let rubbish = |mut stream: TcpStream| stream.write_all(b"\x00\xffHTTP/1.1 400\n");
+    let (code, out, err) = probe_serving(rubbish, &["--json", "--chapter=5"]);
     // Not 0: nothing was found out.
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("it speaks another protocol"), "{err}");
@@ -116,7 +87,8 @@ fn a_target_of_another_protocol_is_skipped_and_not_accused() {
 
 #[test]
 fn a_target_that_never_answers_falls_after_the_full_limit() {
-    let (code, out, err) = probe_misbehaving("never-answers", &["--json", "--only=crlf", "--only=joined-messages"]);
+    let silence = |stream: TcpStream| io::copy(&mut &stream, &mut io::sink()).map(drop);
+    let (code, out, err) = probe_serving(silence, &["--json", "--only=crlf"]);
     assert_eq!(code, Some(1), "{err}");
     assert!(verdicts(&out).iter().all(|(_, verdict)| verdict == "falls"), "{out}");
     assert!(out.contains("nothing for 10 s"), "{out}");
@@ -125,13 +97,26 @@ fn a_target_that_never_answers_falls_after_the_full_limit() {
 #[test]
 #[cfg(unix)]
 fn a_target_that_ignores_sigterm_falls_and_is_ended() {
-    let (code, out, err) = probe_misbehaving("ignores-sigterm", &["--json", "--only=stuck-client", "--grace=1"]);
+    // That a signal is ignored is inherited, and step 5 leaves it at that.
+    let deaf = ["--", "sh", "-c", "trap '' TERM; exec \"$@\"", "sh", STEP_5, "serve", "{addr}"];
+    let output = Command::new(PROGRAM)
+        .args(["probe", "--json", "--only=stuck-client", "--grace=1"])
+        .args(deaf)
+        .env(MARK, "yes")
+        .output()
+        .unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let code = output.status.code();
     assert_eq!(code, Some(1), "{err}");
     assert!(out.contains("still running after 1 s; if your grace time is longer, pass --grace"), "{out}");
     assert!(no_server_left(), "the server was ended");
 }
 
-/// Whether every process that `probe_misbehaving` started in this test has ended.
+/// In the environment of the one server here that has to be found again.
+#[cfg(unix)]
+const MARK: &str = "TCP_PITFALLS_IGNORES_SIGTERM";
+
+/// Whether every process with the mark has ended.
 #[cfg(unix)]
 fn no_server_left() -> bool {
     use tcp_pitfalls::lab::wait::wait_until;
@@ -142,8 +127,7 @@ fn no_server_left() -> bool {
     let runs = || {
         std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
             let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
-            let variable = format!("{MISBEHAVIOUR}=ignores-sigterm");
-            environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes())
+            environment.split(|&byte| byte == 0).any(|entry| entry.starts_with(MARK.as_bytes()))
         })
     };
     wait_until(common::LIMIT, || (!runs()).then_some(())).is_some()

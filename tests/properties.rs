@@ -31,8 +31,3 @@ fn step_4_answers_what_is_asked() {
 fn step_5_answers_what_is_asked_before_it_waits() {
     holds(streams::echo_of_step_5_agrees);
 }
-
-#[test]
-fn step_6_answers_what_is_asked_and_rests_when_it_owes_nothing() {
-    holds(streams::echo_of_step_6_agrees);
-}

@@ -10,6 +10,7 @@ use tcp_pitfalls::probes::{self, Finding, Verdict};
 use tcp_pitfalls::staircase::{EXPECTED, HEADLINES, Row, STEPS, Staircase};
 
 const README: &str = include_str!("../README.md");
+const ALIASES: &str = include_str!("../.cargo/config.toml");
 
 /// The lines of the fenced blocks of this language.
 fn blocks(language: &str) -> Vec<&'static str> {
@@ -25,11 +26,11 @@ fn blocks(language: &str) -> Vec<&'static str> {
     lines
 }
 
-/// All commands in shell blocks and in the table of the chapters.
+/// All commands in shell blocks and in the table of the chapters, but for the one that runs this.
 fn commands() -> Vec<&'static str> {
     let table = README.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let table = table.filter(|cell| cell.starts_with("cargo"));
-    blocks("sh").into_iter().chain(table).collect()
+    blocks("sh").into_iter().chain(table).filter(|&command| command != "cargo test").collect()
 }
 
 /// The program that `cargo run` would start, and its arguments.
@@ -59,39 +60,43 @@ fn its_commands_run() {
 }
 
 fn run(command: &str) {
-    match command {
-        "cargo test" => {}
-        // `tests/staircase.rs` runs it.
-        "cargo run" => {}
-        // The reader's own server.
-        "cargo run -- probe -- python3 my_server.py {addr}" => {}
-        "cargo run -- bench --quick -- python3 my_server.py {addr}" => {}
-        // Compiles mdBook and opens a window. `.ci/run` builds the book.
-        "cargo book --open" => {}
-        // `tests/classroom.rs` does all this in a copy. Here it is the reader's progress.
-        _ if command.starts_with("cargo run -- check ") => {}
-        _ if command.starts_with("git diff --no-index ") => {
-            for file in command.split_whitespace().skip(3) {
-                assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{command}");
-            }
+    if command.starts_with("git diff --no-index ") {
+        for file in command.split_whitespace().skip(3) {
+            assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{command}");
         }
-        _ => {
-            let (program, arguments) =
-                program(command).unwrap_or_else(|| panic!("no test knows how to run: {command}"));
-            if arguments.first() == Some(&"serve") && !arguments.contains(&"--help") {
-                serves(program, &arguments);
-                return;
-            }
-            // The server that is examined as an example is one that falls.
-            let expected = i32::from(arguments.first() == Some(&"probe"));
-            let target = "target/debug/03_thread_per_conn";
-            let built = env!("CARGO_BIN_EXE_03_thread_per_conn");
-            let arguments: Vec<&str> =
-                arguments.into_iter().map(|argument| if argument == target { built } else { argument }).collect();
-            let (code, out, err) = common::run(program, &arguments);
-            assert_eq!(code, Some(expected), "{command}\n{out}\n{err}");
-        }
+        return;
     }
+    // Compiles mdBook and opens a window. `.ci/run` builds the book.
+    if command == "cargo book --open" {
+        assert!(ALIASES.contains("\nbook = "), "{ALIASES}");
+        return;
+    }
+    let (program, arguments) = program(command).unwrap_or_else(|| panic!("no test knows how to run: {command}"));
+    // The reader's own server is not here, nor is the reader's progress this test's to change, and `tests/staircase.rs`
+    // runs the staircase. But there has to be such a command.
+    if command == "cargo run" || command.contains("my_server.py") || arguments.first() == Some(&"check") {
+        is_understood(program, &arguments);
+        return;
+    }
+    if arguments.first() == Some(&"serve") && !arguments.contains(&"--help") {
+        serves(program, &arguments);
+        return;
+    }
+    // The server that is examined as an example is one that falls.
+    let expected = i32::from(arguments.first() == Some(&"probe"));
+    let target = "target/debug/03_thread_per_conn";
+    let built = env!("CARGO_BIN_EXE_03_thread_per_conn");
+    let arguments: Vec<&str> =
+        arguments.into_iter().map(|argument| if argument == target { built } else { argument }).collect();
+    let (code, out, err) = common::run(program, &arguments);
+    assert_eq!(code, Some(expected), "{command}\n{out}\n{err}");
+}
+
+/// The program knows this command and its options: asked for help at their end, it gives it.
+fn is_understood(program: &str, arguments: &[&str]) {
+    let own = arguments.split(|&argument| argument == "--").next().unwrap_or_default();
+    let (code, out, err) = common::run(program, &[own, &["--help"]].concat());
+    assert!(code == Some(0) && out.contains("Usage: "), "{arguments:?}\n{out}\n{err}");
 }
 
 /// A server says where it listens, or that the port is in use: 8080 is everybody's.

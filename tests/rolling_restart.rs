@@ -39,7 +39,7 @@ fn server() {
     }
     // ANCHOR: inherit
     let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
-    let server = Arc::new(Server::new(&listener, &Arguments::parse_from(["server"]).options).unwrap());
+    let server = Arc::new(Server::new(&Arguments::parse_from(["server"]).options).unwrap());
     let on_signal = Arc::clone(&server);
     ctrlc::set_handler(move || _ = on_signal.stop()).unwrap();
     println!("\nserving");

@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use tcp_pitfalls::demo::{self, Demonstration, Scene, own_server};
+use tcp_pitfalls::demo::{Demonstration, Scene, own_server};
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 1: listen where you said you would, say where that is, and explain every failure. The server \
                      accepts one client, answers one message, and ends.";
 
 fn main() -> ExitCode {
-    demo::main("01_listen", ABOUT, Step::One, demonstration)
+    program::main("01_listen", ABOUT, Step::One, demonstration)
 }
 
 fn demonstration() -> Demonstration {

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::server::{announce, answer_once};
+use super::announce::announce;
+use super::server::answer_once;
 
 /// The mistakes of this chapter. Each is named after the probe that finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

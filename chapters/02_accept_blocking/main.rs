@@ -3,19 +3,21 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
-use tcp_pitfalls::lab::client::{Client, Got};
+use anyhow::bail;
+use tcp_pitfalls::demo::{Demonstration, Played, Scene, own_server};
+use tcp_pitfalls::lab::client::{Client, Reply};
 use tcp_pitfalls::lab::kernel;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::{LIMIT, Running};
 use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 2: accept one client after the other, and let none of them end the loop. A silent client still \
                      holds up all behind it, but no longer than the read timeout.";
 
 fn main() -> ExitCode {
-    demo::main("02_accept_blocking", ABOUT, Step::Two, demonstration)
+    program::main("02_accept_blocking", ABOUT, Step::Two, demonstration)
 }
 
 fn demonstration() -> Demonstration {
@@ -45,7 +47,7 @@ fn demonstration() -> Demonstration {
 
 fn stuck_behind_silence(recorder: &Recorder) -> Played {
     play(&["--pitfall=idle-client"], recorder, |server, silent, asking| {
-        if !matches!(asking.line(Duration::from_secs(1)), Got::Nothing(part, _) if part.is_empty()) {
+        if !matches!(asking.line(Duration::from_secs(1)), Reply::Nothing(part, _) if part.is_empty()) {
             return Ok(Finding::holds("client 2 was answered while client 1 was silent"));
         }
         if let Some(call) = server.id().and_then(kernel::blocked_call) {
@@ -60,8 +62,8 @@ fn stuck_behind_silence(recorder: &Recorder) -> Played {
         }
         silent.leave();
         match asking.line(LIMIT) {
-            Got::Line(_) => Ok(Finding::falls("client 2 was answered the moment client 1 left, and not before")),
-            other => Err(format!("client 2 was not answered even after client 1 had left: {other:?}")),
+            Reply::Line(_) => Ok(Finding::falls("client 2 was answered the moment client 1 left, and not before")),
+            other => bail!("client 2 was not answered even after client 1 had left: {other:?}"),
         }
     })
 }
@@ -69,11 +71,11 @@ fn stuck_behind_silence(recorder: &Recorder) -> Played {
 fn held_up_for_a_second(recorder: &Recorder) -> Played {
     play(&["--read-timeout=1"], recorder, |_server, mut silent, asking| {
         Ok(match asking.line(LIMIT) {
-            Got::Line(_) if silent.ends_within(LIMIT) => {
+            Reply::Line(_) if silent.ends_within(LIMIT) => {
                 silent.note("finds that the server has hung up");
                 Finding::holds("client 2 was answered though client 1 never left: its time was up")
             }
-            Got::Line(_) => Finding::falls("client 2 was answered, but client 1 may be silent for ever"),
+            Reply::Line(_) => Finding::falls("client 2 was answered, but client 1 may be silent for ever"),
             other => Finding::falls(format!("client 2 waited in vain for {} s: {other:?}", LIMIT.as_secs())),
         })
     })

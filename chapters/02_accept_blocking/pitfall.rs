@@ -7,7 +7,8 @@ use clap::ValueEnum;
 
 use super::server::{echo_reads, serve};
 use crate::chapter_01;
-use crate::chapter_01::server::{announce, listen, log};
+use crate::chapter_01::announce::{announce, log};
+use crate::chapter_01::listen::listen;
 
 /// The mistakes of this chapter. Each is named after the probe that finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

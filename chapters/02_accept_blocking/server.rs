@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::chapter_01::server::{announce, listen, log};
+use crate::chapter_01::announce::{announce, log};
+use crate::chapter_01::listen::listen;
 
 /// What can be set about this server.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Hang up on a client that has said nothing for so many seconds
+    /// Disconnect a client that has been silent for this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub read_timeout: u64,
 }
@@ -29,7 +30,7 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
 pub fn serve(listener: &TcpListener, read_timeout: Option<Duration>) -> ! {
     loop {
         // Most errors of accept are about one client that has already gone (accept(2) lists them). Neither `?`
-        // nor `unwrap` belongs in this loop: one client would end the service for all.
+        // nor `unwrap` belongs in this loop: one client would end the server for everybody.
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -48,13 +49,13 @@ pub fn serve(listener: &TcpListener, read_timeout: Option<Duration>) -> ! {
 
 // ANCHOR: handle
 fn handle(stream: &TcpStream, read_timeout: Option<Duration>) -> io::Result<()> {
-    // While this client is silent, `read` waits, and with it every client behind. That can't be mended without
-    // a second thread. It can be bounded.
+    // While this client is silent, `read` waits, and so does every client behind it. Only a second thread cures that;
+    // a timeout limits how long it lasts.
     stream.set_read_timeout(read_timeout)?;
     echo_reads(stream, stream).map_err(|error| match error.kind() {
         // Unix says WouldBlock when the time is up, Windows says TimedOut.
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            io::Error::new(ErrorKind::TimedOut, "silent for too long, hung up")
+            io::Error::new(ErrorKind::TimedOut, "silent for too long, disconnected")
         }
         _ => error,
     })

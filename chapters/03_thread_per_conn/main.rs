@@ -2,18 +2,20 @@
 
 use std::process::ExitCode;
 
-use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
-use tcp_pitfalls::lab::client::Got;
+use anyhow::bail;
+use tcp_pitfalls::demo::{Demonstration, Played, Scene, own_server};
+use tcp_pitfalls::lab::client::Reply;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::LIMIT;
 use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 3: a thread for each connection, so that nobody waits for a silent client, and a bound on \
                      everything that a connection takes: threads, stacks, descriptors.";
 
 fn main() -> ExitCode {
-    demo::main("03_thread_per_conn", ABOUT, Step::Three, demonstration)
+    program::main("03_thread_per_conn", ABOUT, Step::Three, demonstration)
 }
 
 fn demonstration() -> Demonstration {
@@ -57,12 +59,12 @@ fn out_of_threads(options: &[&str], recorder: &Recorder) -> Played {
     for name in ["client 1", "client 2"] {
         let mut client = match server.connect(name) {
             Ok(client) => client,
-            Err(why) => return Ok(Finding::falls(why)),
+            Err(why) => return Ok(Finding::falls(why.to_string())),
         };
         // It says nothing: to close with a line unread would be a reset, which is chapter 4's.
         match client.line(LIMIT) {
-            Got::End(part) | Got::Reset(part) if part.is_empty() => {}
-            other => return Err(format!("{name} got {other:?}, though there was no thread for it")),
+            Reply::End(part) | Reply::Reset(part) if part.is_empty() => {}
+            other => bail!("{name} got {other:?}, though there was no thread for it"),
         }
         if let Some(obituary) = server.obituary() {
             return Ok(Finding::falls(format!("there was no thread for {name}, and {obituary}")));

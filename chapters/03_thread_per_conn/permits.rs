@@ -1,38 +1,45 @@
 //! A limit on how many connections are served at once.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 // ANCHOR: permits
 /// A fixed number of permits. Whoever wants to serve a connection takes one first.
 pub struct Permits {
-    free: Mutex<usize>,
-    returned: Condvar,
+    /// The free permits, a message for each.
+    free: Receiver<()>,
+    /// Where permits come back. Held here as well, so that the channel stays open while every permit is taken.
+    returned: Sender<()>,
 }
 
 /// One permit. Dropping it gives it back: at the end of a handler, on an early return, and when a panic unwinds.
 /// A counter lowered on the handler's last line would miss the last two.
-pub struct Permit(Arc<Permits>);
+pub struct Permit {
+    /// Where it goes back to.
+    returned: Sender<()>,
+}
 
 impl Permits {
     /// Makes `count` permits.
-    pub fn new(count: usize) -> Arc<Self> {
-        Arc::new(Permits { free: Mutex::new(count), returned: Condvar::new() })
+    pub fn new(count: usize) -> Self {
+        let (returned, free) = channel();
+        // All are free at first, just as if that many had been given back.
+        for _ in 0..count {
+            drop(Permit { returned: returned.clone() });
+        }
+        Permits { free, returned }
     }
 
     /// Takes a permit, and waits for one if none is free.
-    pub fn acquire(self: &Arc<Self>) -> Permit {
-        let free = self.free.lock().expect("nothing panics while it holds this lock");
-        let mut free =
-            self.returned.wait_while(free, |free| *free == 0).expect("nothing panics while it holds this lock");
-        *free -= 1;
-        Permit(Arc::clone(self))
+    pub fn acquire(&self) -> Permit {
+        self.free.recv().expect("the sender beside it keeps the channel open");
+        Permit { returned: self.returned.clone() }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        *self.0.free.lock().expect("nothing panics while it holds this lock") += 1;
-        self.0.returned.notify_one();
+        // An error means that there is nobody left who could want a permit.
+        let _ = self.returned.send(());
     }
 }
 // ANCHOR_END: permits

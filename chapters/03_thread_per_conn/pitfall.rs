@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use super::server::Options;
-use crate::chapter_01::server::{announce, listen, log};
+use crate::chapter_01::announce::{announce, log};
+use crate::chapter_01::listen::listen;
 use crate::chapter_02;
 use crate::chapter_02::server::echo_reads;
 
@@ -54,11 +55,10 @@ fn question_mark(listener: &TcpListener) -> io::Result<()> {
 
 // ANCHOR: spawn_that_panics
 fn spawn_that_panics(listener: &TcpListener, options: &Options) -> Result<()> {
-    let stack_size = usize::try_from(options.stack_size).unwrap_or(usize::MAX);
     loop {
         match listener.accept() {
             Ok((stream, _peer)) => {
-                let builder = thread::Builder::new().stack_size(stack_size);
+                let builder = thread::Builder::new().stack_size(options.stack_size);
                 // `thread::spawn` is this, in the words of its documentation: it panics if there is no thread to be had.
                 builder.spawn(move || echo_reads(&stream, &stream)).expect("failed to spawn thread");
             }

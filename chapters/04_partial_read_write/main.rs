@@ -2,25 +2,27 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use socket2::SockRef;
 use tcp_pitfalls::chapter_02::server::echo_reads;
 use tcp_pitfalls::chapter_04::close::close;
 use tcp_pitfalls::chapter_04::frame::{echo_frames, read_frame};
 use tcp_pitfalls::chapter_04::pitfall;
 use tcp_pitfalls::chapter_04::server::echo_lines;
-use tcp_pitfalls::demo::{self, Demonstration, Played, Scene};
-use tcp_pitfalls::lab::client::Got;
-use tcp_pitfalls::lab::recording::{Event, Recorder, What, group};
+use tcp_pitfalls::demo::{Demonstration, Played, Scene};
+use tcp_pitfalls::lab::client::Reply;
+use tcp_pitfalls::lab::recording::{Action, Event, Recorder, with_thousands};
 use tcp_pitfalls::lab::server::{Connection, LIMIT, Target};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 4: a connection is a stream of bytes. The server finds the messages in it however they are cut, \
                      writes every byte of its answers, and closes so that the last of them arrives.";
 
 fn main() -> ExitCode {
-    demo::main("04_partial_read_write", ABOUT, Step::Four, demonstration)
+    program::main("04_partial_read_write", ABOUT, Step::Four, demonstration)
 }
 
 fn demonstration() -> Demonstration {
@@ -105,15 +107,15 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
     }
     let wanted = "echo: ".len() + LINE;
     match client.line(LIMIT) {
-        Got::Line(answer) if answer.len() == wanted => {
-            Ok(Finding::holds(format!("the client read all {} bytes of the answer", group(wanted))))
+        Reply::Line(answer) if answer.len() == wanted => {
+            Ok(Finding::holds(format!("the client read all {} bytes of the answer", with_thousands(wanted))))
         }
-        Got::Reset(part) | Got::End(part) => Ok(Finding::falls(format!(
+        Reply::Reset(part) | Reply::End(part) => Ok(Finding::falls(format!(
             "the server wrote {} bytes, every write succeeded, and the client could read {} of them",
-            group(wanted),
-            group(part.len())
+            with_thousands(wanted),
+            with_thousands(part.len())
         ))),
-        other => Err(format!("the client got {other:?}")),
+        other => bail!("the client got {other:?}"),
     }
 }
 
@@ -127,14 +129,14 @@ fn frames(
     client.send(&[0, 0]);
     // The rest follows when the server has read this, so that it can't get more at once.
     let has_read = || {
-        let count = |event: &Event| if let What::Read(payload) = &event.what { payload.len() } else { 0 };
+        let count = |event: &Event| if let Action::Read(payload) = &event.action { payload.len() } else { 0 };
         recorder.recording().events.iter().map(count).sum::<usize>() == 2
     };
     wait_until(LIMIT, || has_read().then_some(()));
     client.send(&[0, 5]);
     client.send(b"hello");
     client.half_close();
-    client.stream().set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
+    client.stream().set_read_timeout(Some(LIMIT))?;
     Ok(match read_frame(client.stream(), 1024) {
         Ok(Some(answer)) if answer == b"echo: hello" => {
             Finding::holds("the frame came in three parts and was answered")

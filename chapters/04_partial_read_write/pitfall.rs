@@ -6,10 +6,10 @@ use std::net::TcpStream;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::server::serve;
-use crate::chapter_01::server::{announce, listen};
+use crate::chapter_01::announce::announce;
+use crate::chapter_01::listen::listen;
 use crate::chapter_02::server::echo_reads;
-use crate::chapter_03::server::Options;
+use crate::chapter_03::server::{Options, serve};
 
 /// The mistakes of this chapter. Each is named after the probe or the scene that finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

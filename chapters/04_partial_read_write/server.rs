@@ -1,57 +1,20 @@
 //! Step 4: a connection is a stream of bytes, and the server finds the messages in it.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::thread;
+use std::net::TcpStream;
 
 use anyhow::Result;
 
 use super::close::close;
-use crate::chapter_01::server::{announce, listen, log};
-use crate::chapter_03::permits::Permits;
-use crate::chapter_03::server::{Backoff, Options};
+use crate::chapter_01::announce::announce;
+use crate::chapter_01::listen::listen;
+use crate::chapter_03::server::{Options, serve};
 
 /// Runs the server of this step.
 pub fn run(addr: &str, options: &Options) -> Result<()> {
     let listener = listen(addr)?;
     announce(&listener)?;
     serve(&listener, options, handle)
-}
-
-/// Serves each client on a thread of its own, as in step 3.
-pub fn serve<H>(listener: &TcpListener, options: &Options, handle: H) -> !
-where
-    H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
-{
-    let permits = Permits::new(options.max_connections as usize);
-    let stack_size = usize::try_from(options.stack_size).unwrap_or(usize::MAX);
-    let mut backoff = Backoff::new();
-    loop {
-        // Before accept, not after: a client too many stays in the kernel's queue, and is served when another
-        // leaves. Accepting it first would spend a descriptor on somebody who can't be served.
-        let permit = permits.acquire();
-        let (stream, peer) = match listener.accept() {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                backoff.pause(&error);
-                continue;
-            }
-        };
-        // Not `thread::spawn`: that panics when the system has no thread to give, here in the accept loop.
-        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size).spawn(move || {
-            // Dropped in reverse order: the connection is closed before its permit is free again.
-            let (_permit, stream) = (permit, stream);
-            if let Err(error) = handle(&stream) {
-                log(format_args!("{peer}: {error}"));
-            }
-        });
-        match spawned {
-            // The JoinHandle is dropped here. Kept for later, it would keep the finished thread's stack as well.
-            Ok(_) => backoff = Backoff::new(),
-            // This client is lost: its connection went into the closure, and is closed with it.
-            Err(error) => backoff.pause(&error),
-        }
-    }
 }
 
 // ANCHOR: handle
@@ -72,9 +35,10 @@ pub fn echo_lines(mut reader: impl Read, mut writer: impl Write) -> io::Result<(
     let mut line = Vec::new();
     loop {
         let count = match reader.read(&mut buffer) {
-            // End of the stream, since the buffer isn't empty. (`read` also returns 0 for an empty buffer, and
-            // after a reset has been reported once.)
-            Ok(0) => break,
+            // The end of the stream: the buffer isn't empty, and only the client has ended its side.
+            Ok(0) if line.is_empty() => return Ok(()),
+            // Half a command must not be carried out as if it were a whole one.
+            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line")),
             Ok(count) => count,
             // A signal arrived first: nothing was read and nothing is lost.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -88,12 +52,6 @@ pub fn echo_lines(mut reader: impl Read, mut writer: impl Write) -> io::Result<(
                 line.clear();
             }
         }
-    }
-    if line.is_empty() {
-        Ok(())
-    } else {
-        // Half a command must not be carried out as if it were a whole one.
-        Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line"))
     }
 }
 // ANCHOR_END: echo_lines

@@ -15,14 +15,19 @@ const FIRST: usize = 512;
 ///
 /// Nothing is lost when a read fails halfway, for example because its time is up: the next call goes on from there.
 pub struct LineReader<R> {
+    /// Where the bytes come from.
     reader: R,
+    /// What was read, and room for more.
     buffer: Vec<u8>,
-    // From `start` to `end`: bytes that were read from the stream and not yet given out.
+    /// Where in the buffer the bytes begin that were read and not yet given out.
     start: usize,
+    /// Where they end.
     end: usize,
-    // Up to `searched` they have been searched for a newline; the first one is at `newline`.
+    /// How far they have been searched for a newline.
     searched: usize,
+    /// Where the first newline among them is, if it has been found.
     newline: Option<usize>,
+    /// The length in bytes of the longest line, its end not counted.
     limit: usize,
 }
 

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 use tcp_pitfalls::chapter_04::close::close;
 use tcp_pitfalls::chapter_05::pitfall;
 use tcp_pitfalls::chapter_05::server::echo_lines;
-use tcp_pitfalls::demo::{self, Demonstration, Scene};
+use tcp_pitfalls::demo::{Demonstration, Scene};
 use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 5: lines through a buffer. The longest line is bounded, its bytes may be any, answers are flushed \
                      before the server waits, and many lines that come together are answered with one write.";
 
 fn main() -> ExitCode {
-    demo::main("05_bufread_lines", ABOUT, Step::Five, demonstration)
+    program::main("05_bufread_lines", ABOUT, Step::Five, demonstration)
 }
 
 fn demonstration() -> Demonstration {

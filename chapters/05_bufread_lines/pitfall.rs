@@ -7,9 +7,9 @@ use anyhow::Result;
 use bufstream::BufStream;
 use clap::ValueEnum;
 
-use super::server::serve;
-use crate::chapter_01::server::{announce, listen};
-use crate::chapter_03::server::Options;
+use crate::chapter_01::announce::announce;
+use crate::chapter_01::listen::listen;
+use crate::chapter_03::server::{Options, serve};
 
 /// The mistakes of this chapter. Each is named after the probe that finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

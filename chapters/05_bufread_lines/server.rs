@@ -1,73 +1,38 @@
 //! Step 5: lines through a buffer, of bounded length, answered in as few writes as can be.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::thread;
+use std::net::TcpStream;
 
 use anyhow::Result;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use super::line_reader::{CHUNK, Line, LineReader};
-use crate::chapter_01::server::{announce, listen, log};
+use crate::chapter_01::announce::announce;
+use crate::chapter_01::listen::listen;
 use crate::chapter_03;
-use crate::chapter_03::permits::Permits;
-use crate::chapter_03::server::Backoff;
+use crate::chapter_03::server::serve;
 use crate::chapter_04::close::close;
 
 /// What can be set about this server.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Options {
+    // Step 3's. A doc comment here would become the heading of the help.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc comment here would become the heading of the help")]
-    pub connections: chapter_03::server::Options,
-    /// Refuse lines of more than so many bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: u32,
+    pub(crate) connections: chapter_03::server::Options,
+    /// Refuse lines longer than this many bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub limit: usize,
 }
 
 /// Runs the server of this step.
 pub fn run(addr: &str, options: &Options) -> Result<()> {
     let listener = listen(addr)?;
     announce(&listener)?;
-    let limit = options.limit as usize;
+    let limit = options.limit;
     serve(&listener, &options.connections, move |stream| handle(stream, limit))
-}
-
-/// Serves each client on a thread of its own, as in step 3.
-pub fn serve<H>(listener: &TcpListener, options: &chapter_03::server::Options, handle: H) -> !
-where
-    H: Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
-{
-    let permits = Permits::new(options.max_connections as usize);
-    let stack_size = usize::try_from(options.stack_size).unwrap_or(usize::MAX);
-    let mut backoff = Backoff::new();
-    loop {
-        // Before accept, not after: a client too many stays in the kernel's queue, and is served when another
-        // leaves. Accepting it first would spend a descriptor on somebody who can't be served.
-        let permit = permits.acquire();
-        let (stream, peer) = match listener.accept() {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                backoff.pause(&error);
-                continue;
-            }
-        };
-        // Not `thread::spawn`: that panics when the system has no thread to give, here in the accept loop.
-        let spawned = thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size).spawn(move || {
-            // Dropped in reverse order: the connection is closed before its permit is free again.
-            let (_permit, stream) = (permit, stream);
-            if let Err(error) = handle(&stream) {
-                log(format_args!("{peer}: {error}"));
-            }
-        });
-        match spawned {
-            // The JoinHandle is dropped here. Kept for later, it would keep the finished thread's stack as well.
-            Ok(_) => backoff = Backoff::new(),
-            // This client is lost: its connection went into the closure, and is closed with it.
-            Err(error) => backoff.pause(&error),
-        }
-    }
 }
 
 fn handle(stream: &TcpStream, limit: usize) -> io::Result<()> {

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use tcp_pitfalls::chapter_06::connections::Connections;
 use tcp_pitfalls::chapter_06::pitfall::Count;
-use tcp_pitfalls::demo::{self, Demonstration, Played, Scene, own_server};
+use tcp_pitfalls::demo::{Demonstration, Played, Scene, own_server};
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::probes::{Finding, Terms};
+use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
 
 const ABOUT: &str = "Step 6: stop when asked to, by Ctrl-C or SIGTERM: refuse new clients, serve those in the queue, close idle \
                      connections, let lines in progress finish, and end in bounded time.";
 
 fn main() -> ExitCode {
-    demo::main("06_graceful_shutdown", ABOUT, Step::Six, demonstration)
+    program::main("06_graceful_shutdown", ABOUT, Step::Six, demonstration)
 }
 
 fn demonstration() -> Demonstration {
@@ -90,20 +91,21 @@ fn count_inside(recorder: &Recorder) -> Finding {
 }
 
 fn count_before(recorder: &Recorder) -> Played {
-    let (_client, accepted) = connected_pair().map_err(|error| error.to_string())?;
+    let (_client, accepted) = connected_pair()?;
     let connections = Connections::new(10);
     let gate = Arc::new(Barrier::new(2));
-    let seat = connections.enter(accepted);
+    let (stream, seat) = connections.enter(accepted);
     let thread = thread::spawn({
         let (gate, recorder) = (Arc::clone(&gate), recorder.clone());
         move || {
             gate.wait();
             recorder.note("connection", "starts, and ends");
+            drop(stream);
             drop(seat);
         }
     });
     recorder.note("server", "has counted the connection, started its thread, and stops");
-    connections.stop();
+    connections.close();
     let finished = connections.wait_until(Instant::now());
     recorder.note("server", format!("sees that {finished} connections have ended, and waits on"));
     gate.wait();

@@ -3,14 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use super::kit::{about, expect_end, expect_line, with_obituary};
+use super::kit::{expect_end, expect_line, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::Client;
 use crate::lab::kernel;
-use crate::lab::port::{self, Port};
 use crate::lab::server::{Running, Target};
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+use crate::probes::{Finding, Judged, Needs, Trial, about, draw_port, unreachable, with_obituary};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "01",
@@ -18,93 +17,90 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/01_listen/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "every-caller",
-                does: "Calls three times, one call after the other; each must be greeted by its address, and then see the end",
-                remedy: "A door that lets one caller in and then stays shut is of little use",
-                examine: every_caller,
-                ..PLAIN
-            },
+            probe: probe(
+                1,
+                Needs::Command,
+                "every-caller",
+                "Calls three times, one call after the other; each must be greeted by its address, and then see the \
+                 end",
+                "A door that lets one caller in and then stays shut is of little use",
+                every_caller,
+            ),
             points: 1,
             page: "02_accept_blocking.html#the-pitfall",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "real-port",
-                does: "Starts the door on 127.0.0.1:0, and calls where it says that it listens",
-                remedy: "Nobody can dial port 0; only the system knows which port it gave instead",
-                examine: real_port,
-                ..PLAIN
-            },
+            probe: probe(
+                1,
+                Needs::Command,
+                "real-port",
+                "Starts the door on 127.0.0.1:0, and calls where it says that it listens",
+                "Nobody can dial port 0; only the system knows which port it gave instead",
+                real_port,
+            ),
             points: 1,
             page: "01_listen.html#the-server-of-this-step",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "both-families",
-                does: "Starts the door on :PORT, and calls by IPv4 and by IPv6; each caller must be greeted by its own address",
-                remedy: "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
-                examine: both_families,
-                ..PLAIN
-            },
+            probe: probe(
+                1,
+                Needs::Command,
+                "both-families",
+                "Starts the door on :PORT, and calls by IPv4 and by IPv6; each caller must be greeted by its own \
+                 address",
+                "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
+                both_families,
+            ),
             points: 2,
             page: "01_listen.html#where-is-every-interface",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "bad-address",
-                does: "Starts the door with five addresses that are no good; each time it must end, quote the address, and say \
-                       what is wrong with it",
-                remedy: "Whoever reads \"invalid socket address\" at night has to guess which, and what a valid one looks like",
-                examine: bad_address,
-                ..PLAIN
-            },
+            probe: probe(
+                1,
+                Needs::Command,
+                "bad-address",
+                "Starts the door with five addresses that are no good; each time it must end, quote the address, and \
+                 say what is wrong with it",
+                "Whoever reads \"invalid socket address\" at night has to guess which, and what a valid one looks like",
+                bad_address,
+            ),
             points: 1,
             page: "01_listen.html#bare-port",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "door-taken",
-                does: "Starts the door on a port that another program holds; it must end, name the port, and say that it is in use",
-                remedy: "An error that doesn't name the port doesn't tell which of the programs here is in the way of which",
-                examine: door_taken,
-                ..PLAIN
-            },
+            probe: probe(
+                1,
+                Needs::Command,
+                "door-taken",
+                "Starts the door on a port that another program holds; it must end, name the port, and say that it is \
+                 in use",
+                "An error that doesn't name the port doesn't tell which of the programs here is in the way of which",
+                door_taken,
+            ),
             points: 1,
             page: "01_listen.html#port-taken",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "opens-again",
-                does: "Ends the door after it has greeted a caller, and starts it again on the same port at once; the same with :PORT, \
-                       if the door can stand there",
-                remedy: "The side that closes first leaves its port in TIME_WAIT, and here that is the door, with every caller",
-                examine: opens_again,
-                ..PLAIN
-            },
+            probe: probe(
+                1,
+                Needs::Command,
+                "opens-again",
+                "Ends the door after it has greeted a caller, and starts it again on the same port at once; the same \
+                 with :PORT, if the door can stand there",
+                "The side that closes first leaves its port in TIME_WAIT, and here that is the door, with every caller",
+                opens_again,
+            ),
             points: 1,
             page: "01_listen.html#restart",
             starter_falls: false,
         },
         model::as_the_task_says(1),
     ],
-};
-
-/// What the checks of this exercise have in common.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 1,
-    does: "",
-    remedy: "",
-    needs: Needs::Command,
-    needs_echo: false,
-    runs_alone: false,
-    examine: every_caller,
 };
 
 fn every_caller(trial: &Trial<'_>) -> Judged {
@@ -117,7 +113,7 @@ fn every_caller(trial: &Trial<'_>) -> Judged {
 
 fn real_port(trial: &Trial<'_>) -> Judged {
     const ANNOUNCES: &str = "listening on ";
-    spelled_by_hand(trial)?;
+    trial.spelled_by_hand()?;
     let mut door = trial.start_at("127.0.0.1:0", (Ipv4Addr::LOCALHOST, 0).into())?;
     // The line may be read in pieces: it is there when its end is.
     let announced = wait_until(trial.terms.limit, || {
@@ -155,7 +151,7 @@ fn real_port(trial: &Trial<'_>) -> Judged {
 }
 
 fn both_families(trial: &Trial<'_>) -> Judged {
-    spelled_by_hand(trial)?;
+    trial.spelled_by_hand()?;
     let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     // Linux: the whole of 127.0.0.0/8 is this machine, and a door that listens on 127.0.0.1 alone isn't found here.
     let ipv4 = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
@@ -165,7 +161,7 @@ fn both_families(trial: &Trial<'_>) -> Judged {
         if host.is_ipv6() && !has_ipv6 {
             continue;
         }
-        let reserved = draw()?;
+        let reserved = draw_port()?;
         let spelling = format!(":{}", reserved.number);
         let mut door = trial.start_at(&spelling, (host, reserved.number).into())?;
         call(trial, &mut door, name)
@@ -177,8 +173,8 @@ fn both_families(trial: &Trial<'_>) -> Judged {
 }
 
 fn bad_address(trial: &Trial<'_>) -> Judged {
-    spelled_by_hand(trial)?;
-    let reserved = draw()?;
+    trial.spelled_by_hand()?;
+    let reserved = draw_port()?;
     let port = reserved.number;
     for (spelling, fault) in [
         (port.to_string(), "no port"),
@@ -202,7 +198,7 @@ fn bad_address(trial: &Trial<'_>) -> Judged {
 }
 
 fn door_taken(trial: &Trial<'_>) -> Judged {
-    let reserved = draw()?;
+    let reserved = draw_port()?;
     let port = reserved.number;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // A process that is just being started beside this one may still have the listener with which the port was tried.
@@ -224,15 +220,15 @@ fn door_taken(trial: &Trial<'_>) -> Judged {
 }
 
 fn opens_again(trial: &Trial<'_>) -> Judged {
-    let reserved = draw()?;
+    let reserved = draw_port()?;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
     let spelling = addr.to_string();
     let mut first = trial.start_at(&spelling, addr)?;
-    let caller = first.connect("caller 1").map_err(Finding::falls)?;
+    let caller = first.connect("caller 1").map_err(unreachable)?;
     opens_twice(trial, first, caller, &spelling)?;
     // There the standard library may have listened, which sets unasked what this needs. Here a listener is made by hand.
     if trial.target.takes_any_address() {
-        let reserved = draw()?;
+        let reserved = draw_port()?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
         let spelling = format!(":{}", reserved.number);
         let mut first = trial.start_at(&spelling, addr)?;
@@ -266,7 +262,7 @@ fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: 
 
 /// Calls, and expects to be greeted by the address of this end, and to see the end of the connection then.
 fn call(trial: &Trial<'_>, door: &mut Running, name: &str) -> Result<(), Finding> {
-    let caller = door.connect(name).map_err(Finding::falls)?;
+    let caller = door.connect(name).map_err(unreachable)?;
     greeted(trial, door, caller)
 }
 
@@ -304,16 +300,4 @@ fn shown(said: &str) -> String {
         Some((end, _)) => format!("{}…", &said[..end]),
         None => said,
     }
-}
-
-fn spelled_by_hand(trial: &Trial<'_>) -> Result<(), Finding> {
-    if trial.target.takes_any_address() {
-        Ok(())
-    } else {
-        Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
-    }
-}
-
-fn draw() -> Result<Port, Finding> {
-    port::draw().map_err(|error| Finding::skipped(error.to_string()))
 }

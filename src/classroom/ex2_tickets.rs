@@ -4,105 +4,101 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kit::{about, expect_end, expect_line, with_obituary};
+use super::kit::{expect_end, expect_line, probe};
 use super::{Check, Exercise, model};
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+use crate::probes::{Finding, Judged, Needs, Trial, about, unreachable, with_obituary};
 
+// Each check starts the window anew, so that tickets begin at 1.
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "02",
     title: "The ticket window",
     folder: "chapters/02_accept_blocking/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "numbered-tickets",
-                does: "Three customers say their names, one after the other; their tickets must have the numbers 1, 2 and 3",
-                remedy: "A ticket that another customer has as well, or with half a name, is none",
-                examine: numbered_tickets,
-                ..PLAIN
-            },
+            probe: probe(
+                2,
+                Needs::Command,
+                "numbered-tickets",
+                "Three customers say their names, one after the other; their tickets must have the numbers 1, 2 and 3",
+                "A ticket that another customer has as well, or with half a name, is none",
+                numbered_tickets,
+            ),
             points: 1,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "one-at-a-time",
-                does: "The second customer says a name before the first does; the first must still get ticket 1",
-                remedy: "Numbers say who came first only if nobody is served out of turn",
-                examine: one_at_a_time,
-                ..PLAIN
-            },
+            probe: probe(
+                2,
+                Needs::Command,
+                "one-at-a-time",
+                "The second customer says a name before the first does; the first must still get ticket 1",
+                "Numbers say who came first only if nobody is served out of turn",
+                one_at_a_time,
+            ),
             points: 1,
             page: "02_accept_blocking.html#the-kernel-accepts-you-collect",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "silent-client",
-                does: "The first customer says nothing; it must be told that it is too slow, and the second be served",
-                remedy: "While one thread waits for one customer, everybody behind waits for the same one",
-                examine: silent_client,
-                ..PLAIN
-            },
+            probe: probe(
+                2,
+                Needs::Command,
+                "silent-client",
+                "The first customer says nothing; it must be told that it is too slow, and the second be served",
+                "While one thread waits for one customer, everybody behind waits for the same one",
+                silent_client,
+            ),
             points: 2,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "dripping-client",
-                does: "The first customer says a letter every fifth of a second, without end; the second must be served",
-                remedy: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as it likes",
-                examine: dripping_client,
-                ..PLAIN
-            },
+            probe: probe(
+                2,
+                Needs::Command,
+                "dripping-client",
+                "The first customer says a letter every fifth of a second, without end; the second must be served",
+                "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \
+                 it likes",
+                dripping_client,
+            ),
             points: 1,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "no-name-no-number",
-                does: "Three customers vanish before they have said a whole name; the next must get ticket 1",
-                remedy: "Customers vanish all the time, and neither the window nor the count may depend on them",
-                examine: no_name_no_number,
-                ..PLAIN
-            },
+            probe: probe(
+                2,
+                Needs::Command,
+                "no-name-no-number",
+                "Three customers vanish before they have said a whole name; the next must get ticket 1",
+                "Customers vanish all the time, and neither the window nor the count may depend on them",
+                no_name_no_number,
+            ),
             points: 1,
             page: "02_accept_blocking.html#the-pitfall",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "gone-before-ticket",
-                does: "Customers say their names in the queue and reset their connections; the next must be served",
-                remedy: "An answer can fail as well as a question, and its error is about one customer, not about the window",
-                examine: gone_before_ticket,
-                ..PLAIN
-            },
+            probe: probe(
+                2,
+                Needs::Command,
+                "gone-before-ticket",
+                "Customers say their names in the queue and reset their connections; the next must be served",
+                "An answer can fail as well as a question, and its error is about one customer, not about the window",
+                gone_before_ticket,
+            ),
             points: 1,
             page: "02_accept_blocking.html#a-connection-can-die-in-the-queue",
             starter_falls: true,
         },
         model::as_the_task_says(2),
     ],
-};
-
-/// What the checks of this exercise have in common. Each starts the window anew, so that tickets begin at 1.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 2,
-    does: "",
-    remedy: "",
-    needs: Needs::Command,
-    needs_echo: false,
-    runs_alone: false,
-    examine: numbered_tickets,
 };
 
 fn numbered_tickets(trial: &Trial<'_>) -> Judged {
@@ -157,7 +153,7 @@ fn silent_client(trial: &Trial<'_>) -> Judged {
 fn dripping_client(trial: &Trial<'_>) -> Judged {
     const BETWEEN_LETTERS: Duration = Duration::from_millis(200);
     let mut window = trial.start()?;
-    let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(Finding::falls)?;
+    let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(unreachable)?;
     dripping.send(b"A");
     trial.recorder.note("customer 1", format!("says a letter every {} ms", BETWEEN_LETTERS.as_millis()));
     let mut next = arrive(&mut window, "customer 2")?;
@@ -254,14 +250,14 @@ fn behind_another(
 }
 
 fn arrive(window: &mut Running, name: &str) -> Result<Client, Finding> {
-    window.connect(name).map_err(Finding::falls)
+    window.connect(name).map_err(unreachable)
 }
 
 /// Expects a ticket with this name, whatever its number.
 fn expect_ticket(trial: &Trial<'_>, customer: &mut Client, name: &str) -> Result<(), Finding> {
     let got = customer.line(trial.terms.limit);
     let number = match &got {
-        Got::Line(line) => std::str::from_utf8(line).ok().and_then(|line| {
+        Reply::Line(line) => std::str::from_utf8(line).ok().and_then(|line| {
             line.strip_prefix("ticket ")?.strip_suffix(&format!(" for {name}\n"))?.parse::<u32>().ok()
         }),
         _ => None,

@@ -6,93 +6,90 @@ use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{about, ask, difference, expect_line, with_obituary};
+use super::kit::{ask, difference, expect_line, probe};
 use super::{Check, Exercise, model};
-use crate::lab::client::{Client, Got};
-use crate::lab::recording::{Payload, Recorder, What, escape};
+use crate::lab::client::{Client, Reply};
+use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
+use crate::probes::{Finding, Judged, Needs, Silence, Trial, about, unreachable, with_obituary};
 
+// Each check starts the counter anew, so that every seat is free.
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "03",
     title: "Six seats",
     folder: "chapters/03_thread_per_conn/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "six-and-no-more",
-                does: "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
-                remedy: "A limit protects those who are inside, and is no limit if it can be passed",
-                examine: six_and_no_more,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "six-and-no-more",
+                "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
+                "A limit protects those who are inside, and is no limit if it can be passed",
+                six_and_no_more,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "busy-can-be-read",
-                does: "While all seats are taken, guests come and order at once; each must read busy, and then the end, not a reset",
-                remedy: "A connection closed with bytes unread is reset, and a reset can overtake the last word",
-                examine: busy_can_be_read,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "busy-can-be-read",
+                "While all seats are taken, guests come and order at once; each must read busy, and then the end, not \
+                 a reset",
+                "A connection closed with bytes unread is reset, and a reset can overtake the last word",
+                busy_can_be_read,
+            ),
             points: 2,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "lingering-seventh",
-                does: "Guests who were told busy stay at the door; others must still be told so at once, and be seated when one leaves",
-                remedy: "The one thread that lets people in must never wait for one of them",
-                examine: lingering_seventh,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "lingering-seventh",
+                "Guests who were told busy stay at the door; others must still be told so at once, and be seated when \
+                 one leaves",
+                "The one thread that lets people in must never wait for one of them",
+                lingering_seventh,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#why",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "reset-gives-seat-back",
-                does: "Guests reset their connections in the middle of an order; their seats must be free again",
-                remedy: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
-                examine: reset_gives_seat_back,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "reset-gives-seat-back",
+                "Guests reset their connections in the middle of an order; their seats must be free again",
+                "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
+                reset_gives_seat_back,
+            ),
             points: 2,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "panic-gives-seat-back",
-                does: "Guests order fire, at which the handler panics; their seats must be free again, and the others notice nothing",
-                remedy: "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
-                examine: panic_gives_seat_back,
-                ..PLAIN
-            },
+            probe: probe(
+                3,
+                Needs::Command,
+                "panic-gives-seat-back",
+                "Guests order fire, at which the handler panics; their seats must be free again, and the others \
+                 notice nothing",
+                "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
+                panic_gives_seat_back,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
         model::as_the_task_says(3),
     ],
-};
-
-/// What the checks of this exercise have in common. Each starts the counter anew, so that every seat is free.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 3,
-    does: "",
-    remedy: "",
-    needs: Needs::Command,
-    needs_echo: false,
-    runs_alone: false,
-    examine: six_and_no_more,
 };
 
 /// How many guests can sit at the counter.
@@ -149,21 +146,21 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Result<
         Ok(stream)
     };
     let stream = come().map_err(|error| Finding::falls(format!("a guest could not come: {error}")))?;
-    trial.recorder.record(name, What::Connects);
-    trial.recorder.record(name, What::Sends(Payload::new(ORDER)));
+    trial.recorder.record(name, Action::Connects);
+    trial.recorder.record(name, Action::Sends(Payload::new(ORDER)));
     let mut got = Vec::new();
     let end = stream.take(MOST).read_to_end(&mut got).map_err(|error| error.kind());
     if !got.is_empty() {
-        trial.recorder.record(name, What::Receives(Payload::new(&got)));
+        trial.recorder.record(name, Action::Receives(Payload::new(&got)));
     }
     let (seen, then) = match end {
-        Ok(_) => (What::SeesEnd, "the end of the connection"),
+        Ok(_) => (Action::SeesEnd, "the end of the connection"),
         Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            (What::HearsNothing { for_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }, "nothing more")
+            (Action::HearsNothing { for_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }, "nothing more")
         }
-        Err(_) => (What::SeesReset, "a reset of the connection"),
+        Err(_) => (Action::SeesReset, "a reset of the connection"),
     };
-    let ended = seen == What::SeesEnd;
+    let ended = seen == Action::SeesEnd;
     trial.recorder.record(name, seen);
     match (got == EXPECTED, ended) {
         (true, true) => Ok(()),
@@ -182,11 +179,11 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;
-        let mut come = |number: usize| counter.connect(&format!("lingering guest {number}")).map_err(Finding::falls);
+        let mut come = |number: usize| counter.connect(&format!("lingering guest {number}")).map_err(unreachable);
         let mut lingering = (1..LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>()?;
         let mut last = come(LINGERING)?;
         let told = last.line(patience);
-        if matches!(told, Got::Nothing(..)) && patience < trial.terms.limit {
+        if matches!(told, Reply::Nothing(..)) && patience < trial.terms.limit {
             lingering.into_iter().for_each(Client::leave);
             let left = Instant::now();
             expect_line(trial, &mut last, "busy").map_err(|finding| with_obituary(&mut counter, finding))?;
@@ -199,8 +196,8 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
                 LINGERING - 1
             ))));
         }
-        let at_the_door = |got: &Got| match got {
-            Got::Line(line) if line == b"busy\n" => Ok(()),
+        let at_the_door = |got: &Reply| match got {
+            Reply::Line(line) if line == b"busy\n" => Ok(()),
             other => Err(Finding::falls(format!(
                 "{LINGERING} guests came and stay at the door: expected \"busy\\n\", got {}",
                 Trial::describe(other)
@@ -236,7 +233,7 @@ fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
     give_back(trial, "had ordered fire", |_number, mut guest| {
         guest.send(b"fire\n");
         match guest.line(trial.terms.limit) {
-            Got::End(rest) | Got::Reset(rest) if rest.is_empty() => Ok(()),
+            Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
             other => Err(Finding::falls(format!(
                 "a guest ordered fire, expected the end of the connection, and got {}",
                 Trial::describe(&other)
@@ -278,10 +275,10 @@ fn fill(trial: &Trial<'_>, counter: &mut Running) -> Result<Vec<Client>, Finding
     let mut seated = Vec::new();
     while seated.len() < MOST {
         let number = seated.len() + 1;
-        let mut guest = counter.connect(&format!("guest {number}")).map_err(Finding::falls)?;
+        let mut guest = counter.connect(&format!("guest {number}")).map_err(unreachable)?;
         match guest.line(trial.terms.limit) {
-            Got::Line(line) if line == b"seated\n" => seated.push(guest),
-            Got::Line(line) if line == b"busy\n" => {
+            Reply::Line(line) if line == b"seated\n" => seated.push(guest),
+            Reply::Line(line) if line == b"busy\n" => {
                 guest.leave();
                 return Ok(seated);
             }
@@ -307,8 +304,8 @@ fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) ->
             Err(why) => return Some(Err(Finding::falls(format!("{when}: {why}")))),
         };
         match guest.line(trial.terms.limit) {
-            Got::Line(line) if line == b"seated\n" => Some(Ok(guest)),
-            Got::Line(line) if line == b"busy\n" => {
+            Reply::Line(line) if line == b"seated\n" => Some(Ok(guest)),
+            Reply::Line(line) if line == b"busy\n" => {
                 told_busy += 1;
                 guest.leave();
                 None

@@ -5,14 +5,14 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kit::difference;
+use super::kit::{difference, probe};
 use super::{Check, Exercise, model};
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
-use crate::lab::recording::{Payload, What, escape, group};
+use crate::lab::recording::{Action, Payload, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+use crate::probes::{Finding, Judged, Needs, Trial, about, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "04",
@@ -20,108 +20,104 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/04_partial_read_write/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "plain-parcels",
-                does: "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come back \
-                       reversed, while the client keeps its side open",
-                remedy: "Contents are bytes, any of them, and none at all is a parcel too",
-                examine: plain_parcels,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "plain-parcels",
+                "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come \
+                 back reversed, while the client keeps its side open",
+                "Contents are bytes, any of them, and none at all is a parcel too",
+                plain_parcels,
+            ),
             points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "header-in-pieces",
-                does: "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
-                remedy: "A read returns what has come, and that may be half a header",
-                examine: header_in_pieces,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "header-in-pieces",
+                "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
+                "A read returns what has come, and that may be half a header",
+                header_in_pieces,
+            ),
             points: 1,
             page: "04_partial_read_write.html#half-a-header",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "joined-parcels",
-                does: "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
-                       its other half has followed",
-                remedy: "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
-                examine: joined_parcels,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "joined-parcels",
+                "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
+                 its other half has followed",
+                "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
+                joined_parcels,
+            ),
             points: 1,
             page: "04_partial_read_write.html#two-messages-in-one-read",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "largest-parcel",
-                does: "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come back",
-                remedy: "A large parcel fits neither one read nor, when its client is slow, one write",
-                examine: largest_parcel,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "largest-parcel",
+                "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come \
+                 back",
+                "A large parcel fits neither one read nor, when its client is slow, one write",
+                largest_parcel,
+            ),
             points: 1,
             page: "04_partial_read_write.html#a-write-that-takes-half",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "oversize-refused",
-                does: "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each must \
-                       be refused at once",
-                remedy: "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
-                examine: oversize_refused,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "oversize-refused",
+                "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each \
+                 must be refused at once",
+                "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
+                oversize_refused,
+            ),
             points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "refusal-arrives",
-                does: "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and then \
-                       the end, not a reset",
-                remedy: "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
-                examine: refusal_arrives,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "refusal-arrives",
+                "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and \
+                 then the end, not a reset",
+                "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
+                refusal_arrives,
+            ),
             points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "cut-off-parcel",
-                does: "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much had \
-                       come, and the half parcel not be answered",
-                remedy: "An end in the middle of a message is not the end of a conversation, and half a message is no message",
-                examine: cut_off_parcel,
-                ..PLAIN
-            },
+            probe: probe(
+                4,
+                Needs::Address,
+                "cut-off-parcel",
+                "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much had \
+                 come, and the half parcel not be answered",
+                "An end in the middle of a message is not the end of a conversation, and half a message is no message",
+                cut_off_parcel,
+            ),
             points: 1,
             page: "04_partial_read_write.html#the-server-of-this-step",
             starter_falls: true,
         },
         model::as_the_task_says(4),
     ],
-};
-
-/// What the checks of this exercise have in common.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 4,
-    does: "",
-    remedy: "",
-    needs: Needs::Address,
-    needs_echo: false,
-    runs_alone: false,
-    examine: plain_parcels,
 };
 
 /// The largest parcel, in bytes.
@@ -186,7 +182,9 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
     };
     let mut sender =
         office.client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
-    office.client.note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", group(LARGEST)));
+    office
+        .client
+        .note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", with_thousands(LARGEST)));
     let sending = thread::spawn(move || {
         // An error means that the server doesn't take them, which shows at the reading side.
         let _ = (0..PARCELS).try_for_each(|number| sender.write_all(&parcel(&contents(number))));
@@ -200,7 +198,7 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
     judged?;
     Ok(Finding::holds(format!(
         "{PARCELS} parcels of {} bytes came back whole, to a client that read late",
-        group(LARGEST)
+        with_thousands(LARGEST)
     )))
 }
 
@@ -211,7 +209,7 @@ fn oversize_refused(trial: &Trial<'_>) -> Judged {
         office.client.send(&header(announced));
         office
             .expect_refusal("error: too large")
-            .map_err(|finding| about(&format!("a header announced {} bytes", group(announced)), &finding))?;
+            .map_err(|finding| about(&format!("a header announced {} bytes", with_thousands(announced)), &finding))?;
         office.expect_end()?;
     }
     Ok(Finding::holds("parcels of 1 MiB and a byte and of 4 GiB were refused as soon as their headers had come"))
@@ -225,7 +223,10 @@ fn refusal_arrives(trial: &Trial<'_>) -> Judged {
     office.client.send(&[&header(2 * LARGEST)[..], &vec![b'x'; SENT]].concat());
     office.expect_refusal("error: too large")?;
     office.expect_end().map_err(|finding| about("after the refusal", &finding))?;
-    Ok(Finding::holds(format!("the refusal came, and then the end, though {} bytes more had been sent", group(SENT))))
+    Ok(Finding::holds(format!(
+        "the refusal came, and then the end, though {} bytes more had been sent",
+        with_thousands(SENT)
+    )))
 }
 
 fn cut_off_parcel(trial: &Trial<'_>) -> Judged {
@@ -266,11 +267,6 @@ fn let_it_read(server: &Running, client: &Client) {
     wait_until(patience, || (unread() == Some(0)).then_some(()));
 }
 
-/// A finding that says when it happened.
-fn about(when: &str, finding: &Finding) -> Finding {
-    Finding { verdict: finding.verdict, evidence: format!("{when}:\n{}", finding.evidence) }
-}
-
 /// A client that reads parcels.
 struct Office<'a> {
     trial: &'a Trial<'a>,
@@ -279,7 +275,7 @@ struct Office<'a> {
 
 impl<'a> Office<'a> {
     fn open(trial: &'a Trial<'a>, server: &mut Running, window: Option<usize>) -> Result<Self, Finding> {
-        let client = server.connect_with("client 1", trial.recorder, window).map_err(Finding::falls)?;
+        let client = server.connect_with("client 1", trial.recorder, window).map_err(unreachable)?;
         Ok(Office { trial, client })
     }
 
@@ -325,8 +321,8 @@ impl<'a> Office<'a> {
     fn expect_end(&self) -> Result<(), Finding> {
         let mut got = Vec::new();
         match self.read(&mut got, 1, self.trial.terms.limit) {
-            Err(Got::End(_)) => {
-                self.trial.recorder.record("client 1", What::SeesEnd);
+            Err(Reply::End(_)) => {
+                self.trial.recorder.record("client 1", Action::SeesEnd);
                 Ok(())
             }
             Err(other) => {
@@ -340,7 +336,7 @@ impl<'a> Office<'a> {
     }
 
     /// Appends `count` bytes to `got`, or as many as come before something else.
-    fn read(&self, got: &mut Vec<u8>, count: usize, patience: Duration) -> Result<(), Got> {
+    fn read(&self, got: &mut Vec<u8>, count: usize, patience: Duration) -> Result<(), Reply> {
         let mut buffer = [0; 16 * 1024];
         let wanted = got.len() + count;
         let deadline = Instant::now() + patience;
@@ -350,15 +346,15 @@ impl<'a> Office<'a> {
             let _ = self.client.stream().set_read_timeout(Some(left.max(Duration::from_millis(1))));
             let most = buffer.len().min(wanted - got.len());
             match self.client.stream().read(&mut buffer[..most]) {
-                Ok(0) => return Err(Got::End(Vec::new())),
+                Ok(0) => return Err(Reply::End(Vec::new())),
                 Ok(count) => got.extend_from_slice(&buffer[..count]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if left.is_zero() {
-                        return Err(Got::Nothing(Vec::new(), patience));
+                        return Err(Reply::Nothing(Vec::new(), patience));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(Got::Reset(Vec::new())),
+                Err(_) => return Err(Reply::Reset(Vec::new())),
             }
         }
         Ok(())
@@ -366,18 +362,18 @@ impl<'a> Office<'a> {
 
     fn write_down(&self, got: &[u8]) {
         if !got.is_empty() {
-            self.trial.recorder.record("client 1", What::Receives(Payload::new(got)));
+            self.trial.recorder.record("client 1", Action::Receives(Payload::new(got)));
         }
     }
 
     /// Writes down what came instead, and says it as part of a sentence.
-    fn fate(&self, got: &[u8], other: &Got) -> String {
+    fn fate(&self, got: &[u8], other: &Reply) -> String {
         let what = match other {
-            Got::End(_) => What::SeesEnd,
-            Got::Nothing(_, patience) => {
-                What::HearsNothing { for_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX) }
+            Reply::End(_) => Action::SeesEnd,
+            Reply::Nothing(_, patience) => {
+                Action::HearsNothing { for_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX) }
             }
-            _ => What::SeesReset,
+            _ => Action::SeesReset,
         };
         self.trial.recorder.record("client 1", what);
         let fate = Trial::describe(other);
@@ -395,7 +391,7 @@ fn shown(bytes: &[u8]) -> String {
         _ => format!(" \"{}{more}\"", escape(&contents[..contents.len().min(MOST)])),
     };
     let unit = if bytes.len() == 1 { "byte" } else { "bytes" };
-    format!("[{}]{text} ({} {unit})", in_hex(header), group(bytes.len()))
+    format!("[{}]{text} ({} {unit})", in_hex(header), with_thousands(bytes.len()))
 }
 
 fn in_hex(bytes: &[u8]) -> String {

@@ -3,11 +3,11 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, difference, expect_end, expect_line};
+use super::kit::{ask, difference, expect_end, expect_line, probe};
 use super::{Check, Exercise, model};
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, escape};
-use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial, about, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "05",
@@ -15,90 +15,99 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/05_bufread_lines/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                name: "four-commands",
-                does: "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
-                remedy: "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
-                examine: four_commands,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "four-commands",
+                "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
+                "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
+                four_commands,
+            ),
             points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                name: "carriage-return",
-                does: "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other must",
-                remedy: "Half of the world's programs end a line with two bytes, and neither belongs to the text",
-                examine: carriage_return,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "carriage-return",
+                "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other must",
+                "Half of the world's programs end a line with two bytes, and neither belongs to the text",
+                carriage_return,
+            ),
             points: 1,
             page: "05_bufread_lines.html#linux-macos-windows",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "any-bytes",
-                does: "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
-                       change nothing but a to z",
-                remedy: "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
-                examine: any_bytes,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "any-bytes",
+                "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
+                 change nothing but a to z",
+                "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
+                any_bytes,
+            ),
             points: 1,
             page: "05_bufread_lines.html#not-utf8",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "longest-line",
-                does: "Sends a line of 1,024 bytes, one of 1,025, and one without an end; what is too long must be refused \
-                       before it ends, and the line after it be a command again",
-                remedy: "A newline may never come, and until then the line grows in your memory",
-                examine: longest_line,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "longest-line",
+                "Sends a line of 1,024 bytes, one of 1,025, and one without an end; what is too long must be refused \
+                 before it ends, and the line after it be a command again",
+                "A newline may never come, and until then the line grows in your memory",
+                longest_line,
+            ),
             points: 1,
             page: "05_bufread_lines.html#the-pitfall",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "joined-commands",
-                does: "Sends two commands and half of a third in one write; two answers must come before the other half does",
-                remedy: "A client may wait for its answers before it says the rest, and then both wait for ever",
-                examine: joined_commands,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "joined-commands",
+                "Sends two commands and half of a third in one write; two answers must come before the other half does",
+                "A client may wait for its answers before it says the rest, and then both wait for ever",
+                joined_commands,
+            ),
             points: 1,
             page: "05_bufread_lines.html#why",
             starter_falls: false,
         },
         Check {
             probe: Probe {
-                name: "one-write",
-                does: "Sends 32 commands in one packet, again and again; their answers must come in one piece",
-                remedy: "Each write is a system call and a packet, and costs more than the answer in it",
                 // Not for fairness: beside others it would miss more.
                 runs_alone: true,
-                examine: one_write,
-                ..PLAIN
+                ..probe(
+                    5,
+                    Needs::Address,
+                    "one-write",
+                    "Sends 32 commands in one packet, again and again; their answers must come in one piece",
+                    "Each write is a system call and a packet, and costs more than the answer in it",
+                    one_write,
+                )
             },
             points: 1,
             page: "05_bufread_lines.html#why",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                name: "leaving",
-                does: "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye and \
-                       then the end, not a reset, and the half command no answer",
-                remedy: "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
-                examine: leaving,
-                ..PLAIN
-            },
+            probe: probe(
+                5,
+                Needs::Address,
+                "leaving",
+                "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye \
+                 and then the end, not a reset, and the half command no answer",
+                "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
+                leaving,
+            ),
             points: 1,
             page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
             starter_falls: true,
@@ -107,24 +116,12 @@ pub(super) const EXERCISE: Exercise = Exercise {
     ],
 };
 
-/// What the checks of this exercise have in common.
-const PLAIN: Probe = Probe {
-    name: "",
-    chapter: 5,
-    does: "",
-    remedy: "",
-    needs: Needs::Address,
-    needs_echo: false,
-    runs_alone: false,
-    examine: four_commands,
-};
-
 /// The longest line, in bytes, its end not counted.
 const LONGEST: usize = 1024;
 
 fn four_commands(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     ask(trial, &mut client, "UPPER hello world", "HELLO WORLD")?;
     ask(trial, &mut client, "LEN hello world", "11")?;
     for wrong in ["dial 5", "upper hello", "LENGTH x", "", "QUIT now"] {
@@ -139,7 +136,7 @@ fn four_commands(trial: &Trial<'_>) -> Judged {
 
 fn carriage_return(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     let longest = format!("LEN {}\r", "x".repeat(LONGEST - 4));
     for (command, answer) in [("LEN over\r", "4"), ("UPPER over\r", "OVER"), ("LEN o\rver\r", "5"), (&longest, "1020")]
     {
@@ -152,7 +149,7 @@ fn carriage_return(trial: &Trial<'_>) -> Judged {
 
 fn any_bytes(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     for (command, answer) in [
         ("LEN caf\u{e9}".as_bytes(), &b"5"[..]),
         ("UPPER stra\u{df}e".as_bytes(), "STRA\u{df}E".as_bytes()),
@@ -170,7 +167,7 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
     let longest = format!("LEN {}", "x".repeat(LONGEST - 4));
     {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        let mut client = server.connect("client 1").map_err(unreachable)?;
         ask(trial, &mut client, &longest, "1020")
             .map_err(|finding| about("after a line of 1,024 bytes, which is not too long", &finding))?;
         client.send(format!("{longest}x\n").as_bytes());
@@ -179,12 +176,12 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
     }
     trial.twice(|patience| {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        let mut client = server.connect("client 1").map_err(unreachable)?;
         client.send("x".repeat(2 * LONGEST).as_bytes());
         let error = client.line(patience);
         let (early, waited) = match error {
-            Got::Line(_) => (error, false),
-            Got::Nothing(..) if patience < trial.terms.limit => {
+            Reply::Line(_) => (error, false),
+            Reply::Nothing(..) if patience < trial.terms.limit => {
                 client.send(b"\n");
                 let end_sent = Instant::now();
                 let late = client.line(trial.terms.limit);
@@ -214,10 +211,10 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
 fn joined_commands(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(Finding::falls)?;
+        let mut client = server.connect("client 1").map_err(unreachable)?;
         client.send(b"LEN one\nUPPER two\nLEN thr");
         let first = client.line(patience);
-        let waited = matches!(first, Got::Nothing(..)) && patience < trial.terms.limit;
+        let waited = matches!(first, Reply::Nothing(..)) && patience < trial.terms.limit;
         client.note("says the rest");
         client.send(b"ee\n");
         let rest_sent = Instant::now();
@@ -231,8 +228,8 @@ fn joined_commands(trial: &Trial<'_>) -> Judged {
             )));
         }
         match &first {
-            Got::Line(line) if line == b"3\n" => {}
-            Got::Line(line) => return Err(Finding::falls(difference(b"3\n", line))),
+            Reply::Line(line) if line == b"3\n" => {}
+            Reply::Line(line) => return Err(Finding::falls(difference(b"3\n", line))),
             other => return Err(Finding::falls(format!("expected \"3\\n\", got {}", Trial::describe(other)))),
         }
         expect_line(trial, &mut client, "TWO")?;
@@ -249,7 +246,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
     const COMMANDS: usize = 32;
     const ENOUGH: usize = 3;
     let mut server = trial.start()?;
-    let client = server.connect("client 1").map_err(Finding::falls)?;
+    let client = server.connect("client 1").map_err(unreachable)?;
     client.note(format!("sends {COMMANDS} commands in one packet, up to {ROUNDS} times"));
     let mut in_pieces = 0;
     for round in 1..=ROUNDS {
@@ -292,7 +289,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
 
 /// What one read gets. At first it looks without waiting: a client that has to be woken is late for the first of two
 /// pieces, and finds both.
-fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Got> {
+fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Reply> {
     const EAGER: Duration = Duration::from_millis(1);
     let mut buffer = vec![0; 4096];
     let limit = trial.terms.limit;
@@ -306,7 +303,7 @@ fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Got> {
         match read {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if waits {
-                    return Err(Got::Nothing(Vec::new(), limit));
+                    return Err(Reply::Nothing(Vec::new(), limit));
                 }
                 if start.elapsed() > EAGER {
                     waits = stream.set_nonblocking(false).is_ok();
@@ -316,12 +313,12 @@ fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Got> {
             ended => {
                 let _ = stream.set_nonblocking(false);
                 return match ended {
-                    Ok(0) => Err(Got::End(Vec::new())),
+                    Ok(0) => Err(Reply::End(Vec::new())),
                     Ok(count) => {
                         buffer.truncate(count);
                         Ok(buffer)
                     }
-                    Err(_) => Err(Got::Reset(Vec::new())),
+                    Err(_) => Err(Reply::Reset(Vec::new())),
                 };
             }
         }
@@ -332,14 +329,14 @@ fn leaving(trial: &Trial<'_>) -> Judged {
     // Little enough for the kernels to take it all, even if the server reads none of it.
     const MORE: usize = 3000;
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(Finding::falls)?;
+    let mut client = server.connect("client 1").map_err(unreachable)?;
     client.send(format!("UPPER one\nQUIT\n{}", "LEN late\n".repeat(MORE)).as_bytes());
     expect_line(trial, &mut client, "ONE")?;
     expect_line(trial, &mut client, "bye")?;
     expect_end(trial, &mut client).map_err(|finding| about("after the bye", &finding))?;
     client.leave();
 
-    let mut next = server.connect("client 2").map_err(Finding::falls)?;
+    let mut next = server.connect("client 2").map_err(unreachable)?;
     next.send(b"LEN whole\nLEN ha");
     next.half_close();
     expect_line(trial, &mut next, "5").map_err(|finding| {
@@ -356,8 +353,8 @@ fn give(trial: &Trial<'_>, client: &mut Client, command: &[u8], answer: &[u8]) -
     let expected = [answer, b"\n"].concat();
     client.send(&command);
     let wrong = match &client.line(trial.terms.limit) {
-        Got::Line(line) if *line == expected => return Ok(()),
-        Got::Line(line) => difference(&expected, line),
+        Reply::Line(line) if *line == expected => return Ok(()),
+        Reply::Line(line) => difference(&expected, line),
         other => format!("expected \"{}\", got {}", escape(&expected), Trial::describe(other)),
     };
     Err(Finding::falls(format!("after {}:\n{wrong}", Payload::new(&command))))
@@ -368,14 +365,9 @@ fn expect_error(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
     judge_error(&client.line(trial.terms.limit))
 }
 
-fn judge_error(got: &Got) -> Result<(), Finding> {
+fn judge_error(got: &Reply) -> Result<(), Finding> {
     match got {
-        Got::Line(line) if line.starts_with(b"error: ") => Ok(()),
+        Reply::Line(line) if line.starts_with(b"error: ") => Ok(()),
         other => Err(Finding::falls(format!("expected a line \"error: …\", got {}", Trial::describe(other)))),
     }
-}
-
-/// A finding that says when it happened.
-fn about(when: &str, finding: &Finding) -> Finding {
-    Finding { verdict: finding.verdict, evidence: format!("{when}:\n{}", finding.evidence) }
 }

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ex6_closing::{GRACE, ask_to_stop, expect_bye, on_signal, unreachable, when};
-use super::kit::{ask, difference, expect_end, expect_line};
+use super::ex6_closing::{GRACE, expect_bye};
+use super::kit::{ask, difference, expect_end, expect_line, probe};
 use super::{Check, Exercise, model};
-use crate::lab::client::{Client, Got};
-use crate::lab::recording::{Recorder, escape, group};
+use crate::lab::client::{Client, Reply};
+use crate::lab::recording::{Recorder, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Probe, Trial, itself};
+use crate::probes::{Finding, Judged, Needs, Trial, about, require_no_wrapper, unreachable};
 
 /// The longest that a check goes on with a server that is slow, and not yet wrong.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -23,118 +23,138 @@ const TOO_LONG: Duration = Duration::from_secs(60);
 /// The longest line, in bytes, its end not counted.
 const LONGEST_LINE: usize = 1024;
 
+// Each check starts a room of its own: in one that went on, the names of the check before could still be taken.
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "capstone",
     title: "The chat room",
     folder: "chapters/capstone/exercise",
     checks: &[
         Check {
-            probe: Probe {
-                does: "Two members join, say something to each other, ask who is there, and one leaves",
-                remedy: "This is what the room is for; the other checks ask whether it stays so among bad clients",
-                examine: room_talks,
-                ..on_tcp("room-talks")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "room-talks",
+                "Two members join, say something to each other, ask who is there, and one leaves",
+                "This is what the room is for; the other checks ask whether it stays so among bad clients",
+                room_talks,
+            ),
             points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                does: "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
-                remedy: "A client that was told what is wrong can do better; one that hears nothing waits",
-                examine: room_rules,
-                ..on_tcp("room-rules")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "room-rules",
+                "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
+                "A client that was told what is wrong can do better; one that hears nothing waits",
+                room_rules,
+            ),
             points: 1,
             page: "04_partial_read_write.html#why",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                does: "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
-                remedy: "TCP carries bytes and knows no commands; where a read ends, a command need not",
-                examine: chopped_commands,
-                ..on_tcp("chopped-commands")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "chopped-commands",
+                "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
+                "TCP carries bytes and knows no commands; where a read ends, a command need not",
+                chopped_commands,
+            ),
             points: 2,
             page: "04_partial_read_write.html#the-pitfall",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends a line of 1024 bytes, then one without end; it must be told so, and the others go on",
-                remedy: "A line without a limit takes all memory, and a reset can destroy the answer to it",
-                examine: long_line,
-                ..on_tcp("long-line-told")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "long-line-told",
+                "Sends a line of 1024 bytes, then one without end; it must be told so, and the others go on",
+                "A line without a limit takes all memory, and a reset can destroy the answer to it",
+                long_line,
+            ),
             points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "One member resets its connection, one ends it inside a command; the others must hear of it",
-                remedy: "Few clients say goodbye; a name that is never given back is taken for ever",
-                examine: vanished_members,
-                ..on_tcp("vanished-members")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "vanished-members",
+                "One member resets its connection, one ends it inside a command; the others must hear of it",
+                "Few clients say goodbye; a name that is never given back is taken for ever",
+                vanished_members,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
-                remedy: "A room in which one silent client holds up the others is none",
-                examine: crowded_room,
-                ..on_tcp("crowded-room")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "crowded-room",
+                "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
+                "A room in which one silent client holds up the others is none",
+                crowded_room,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#predict-then-run",
             starter_falls: false,
         },
         Check {
-            probe: Probe {
-                does: "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
-                remedy: "Accepting one client can fail, and that says nothing about the next",
-                needs: Needs::CommandOnLinux,
-                examine: more_than_chairs,
-                ..on_tcp("more-than-chairs")
-            },
+            probe: probe(
+                6,
+                Needs::CommandOnLinux,
+                "more-than-chairs",
+                "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
+                "Accepting one client can fail, and that says nothing about the next",
+                more_than_chairs,
+            ),
             points: 1,
             page: "03_thread_per_conn.html#one-failed-accept-ends-the-server",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "One member never reads while another says up to 8 MiB; all others must hear all, in order",
-                remedy: "One client that is asleep must not silence all those who are awake",
-                examine: slow_reader,
-                ..on_tcp("slow-reader")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "slow-reader",
+                "One member never reads while another says up to 8 MiB; all others must hear all, in order",
+                "One client that is asleep must not silence all those who are awake",
+                slow_reader,
+            ),
             points: 3,
             page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "One member never reads; when more than 1000 lines would wait for it, it must be put out",
-                remedy: "What waits for a client that never reads has to be kept somewhere, and memory ends",
-                examine: slow_reader_out,
-                ..on_tcp("slow-reader-out")
-            },
+            probe: probe(
+                6,
+                Needs::Command,
+                "slow-reader-out",
+                "One member never reads; when more than 1000 lines would wait for it, it must be put out",
+                "What waits for a client that never reads has to be kept somewhere, and memory ends",
+                slow_reader_out,
+            ),
             points: 2,
             page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
             starter_falls: true,
         },
         Check {
-            probe: Probe {
-                does: "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
-                remedy: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
-                examine: room_closes,
-                ..on_signal("room-closes")
-            },
+            probe: probe(
+                6,
+                Needs::Signals,
+                "room-closes",
+                "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
+                "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
+                room_closes,
+            ),
             points: 1,
             page: "06_graceful_shutdown.html#why",
             starter_falls: true,
@@ -142,13 +162,6 @@ pub(super) const EXERCISE: Exercise = Exercise {
         model::as_the_task_says(model::CAPSTONE),
     ],
 };
-
-/// A check that starts the server and talks to it. What it does is still to be said.
-///
-/// Each starts a room of its own: in one that went on, the names of the check before could still be taken.
-const fn on_tcp(name: &'static str) -> Probe {
-    Probe { needs: Needs::Command, ..on_signal(name) }
-}
 
 /// A client that has joined under this name.
 fn member(trial: &Trial<'_>, server: &mut Running, name: &str) -> Result<Client, Finding> {
@@ -170,7 +183,7 @@ fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut 
     }
     for (name, client) in members {
         let heard = expect_line(trial, client, &format!("{speaker}: {text}"));
-        heard.map_err(|finding| when(&format!("{speaker} said something, and {name}"), &finding))?;
+        heard.map_err(|finding| about(&format!("{speaker} said something, and {name}"), &finding))?;
     }
     Ok(())
 }
@@ -183,8 +196,8 @@ fn room_talks(trial: &Trial<'_>) -> Judged {
     say(trial, "alice", "hello", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
     say(trial, "bob", "hi there", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
     ask(trial, &mut bob, "who", "here: alice, bob")?;
-    ask(trial, &mut bob, "leave", "bye").map_err(|finding| when("bob left", &finding))?;
-    expect_end(trial, &mut bob).map_err(|finding| when("bob left and was told bye", &finding))?;
+    ask(trial, &mut bob, "leave", "bye").map_err(|finding| about("bob left", &finding))?;
+    expect_end(trial, &mut bob).map_err(|finding| about("bob left and was told bye", &finding))?;
     expect_line(trial, &mut alice, "* bob left")?;
     ask(trial, &mut alice, "who", "here: alice")?;
     Ok(Finding::holds("two members joined, talked, asked who was there, and one left"))
@@ -207,10 +220,10 @@ fn room_rules(trial: &Trial<'_>) -> Judged {
         ("dance", "error: unknown command"),
         ("who", "here: alice, sixteenletters16"),
     ] {
-        ask(trial, &mut client, command, answer).map_err(|finding| when(&format!("to \"{command}\""), &finding))?;
+        ask(trial, &mut client, command, answer).map_err(|finding| about(&format!("to \"{command}\""), &finding))?;
     }
     expect_line(trial, &mut alice, "* sixteenletters16 joined")
-        .map_err(|finding| when("of all that only one thing concerned the others", &finding))?;
+        .map_err(|finding| about("of all that only one thing concerned the others", &finding))?;
     Ok(Finding::holds("each mistake was answered by its error, and the client could go on"))
 }
 
@@ -233,13 +246,13 @@ fn chopped_commands(trial: &Trial<'_>) -> Judged {
     expect_line(trial, &mut alice, "welcome alice")?;
     // One packet, and the last command is not all there.
     alice.send(b"say one\nsay two\r\nwho\r\nsay \xff\xfe caf\xe9\nsay las");
-    let several = |finding| when("several commands came in one packet", &finding);
+    let several = |finding| about("several commands came in one packet", &finding);
     for answer in ["alice: one", "alice: two", "here: alice"] {
         expect_line(trial, &mut alice, answer).map_err(several)?;
     }
     match alice.line(trial.terms.limit) {
-        Got::Line(line) if line == b"alice: \xff\xfe caf\xe9\n" => {}
-        Got::Line(line) => return Err(Finding::falls(difference(b"alice: \xff\xfe caf\xe9\n", &line))),
+        Reply::Line(line) if line == b"alice: \xff\xfe caf\xe9\n" => {}
+        Reply::Line(line) => return Err(Finding::falls(difference(b"alice: \xff\xfe caf\xe9\n", &line))),
         other => {
             let other = Trial::describe(&other);
             return Err(Finding::falls(format!("said something that is not UTF-8, and got {other}")));
@@ -257,7 +270,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     expect_line(trial, &mut alice, "* bob joined")?;
     let longest = "x".repeat(LONGEST_LINE - "say ".len());
     say(trial, "bob", &longest, &mut [("bob", &mut bob), ("alice", &mut alice)])
-        .map_err(|finding| when("a line of 1024 bytes is not too long", &finding))?;
+        .map_err(|finding| about("a line of 1024 bytes is not too long", &finding))?;
 
     let (sent, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut sender =
@@ -283,26 +296,26 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     let told = loop {
         let before = sent.load(SeqCst);
         match bob.line(trial.terms.limit) {
-            Got::Nothing(..) if (before + 1..MOST).contains(&sent.load(SeqCst)) && began.elapsed() < TOO_LONG => {}
+            Reply::Nothing(..) if (before + 1..MOST).contains(&sent.load(SeqCst)) && began.elapsed() < TOO_LONG => {}
             told => break told,
         }
     };
     enough.store(true, SeqCst);
     let ended = match &told {
-        Got::Line(line) if line == b"error: line too long\n" => Some(bob.line(trial.terms.limit)),
+        Reply::Line(line) if line == b"error: line too long\n" => Some(bob.line(trial.terms.limit)),
         _ => None,
     };
     drop(bob.stream().shutdown(Shutdown::Both));
     let _ = sending.join();
-    let sent = group(sent.load(SeqCst));
+    let sent = with_thousands(sent.load(SeqCst));
     match (told, ended) {
         // A reset that came behind the answer did no harm here. Which of the two a client sees is chance.
-        (_, Some(Got::End(rest) | Got::Reset(rest))) if rest.is_empty() => {}
+        (_, Some(Reply::End(rest) | Reply::Reset(rest))) if rest.is_empty() => {}
         (_, Some(other)) => {
             let other = Trial::describe(&other);
             return Err(Finding::falls(format!("after \"error: line too long\\n\" expected the end, got {other}")));
         }
-        (Got::Line(line), None) => return Err(Finding::falls(difference(b"error: line too long\n", &line))),
+        (Reply::Line(line), None) => return Err(Finding::falls(difference(b"error: line too long\n", &line))),
         (other, None) => {
             let other = Trial::describe(&other);
             return Err(Finding::falls(format!(
@@ -311,7 +324,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
         }
     }
     expect_line(trial, &mut alice, "* bob left")
-        .map_err(|finding| when("bob was disconnected, and alice", &finding))?;
+        .map_err(|finding| about("bob was disconnected, and alice", &finding))?;
     say(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
     Ok(Finding::holds(format!("after {sent} bytes without a newline the client was told, and the others that it left")))
 }
@@ -328,13 +341,13 @@ fn vanished_members(trial: &Trial<'_>) -> Judged {
     bob.reset();
     for (name, member) in [("alice", &mut alice), ("carol", &mut carol)] {
         expect_line(trial, member, "* bob left")
-            .map_err(|finding| when(&format!("bob reset its connection, and {name}"), &finding))?;
+            .map_err(|finding| about(&format!("bob reset its connection, and {name}"), &finding))?;
     }
     carol.send(b"say hal");
     carol.leave();
     expect_line(trial, &mut alice, "* carol left")
-        .map_err(|finding| when("carol ended her connection in the middle of a command, and alice", &finding))?;
-    let _bob = member(trial, &mut server, "bob").map_err(|finding| when("bob came back", &finding))?;
+        .map_err(|finding| about("carol ended her connection in the middle of a command, and alice", &finding))?;
+    let _bob = member(trial, &mut server, "bob").map_err(|finding| about("bob came back", &finding))?;
     expect_line(trial, &mut alice, "* bob joined")?;
     ask(trial, &mut alice, "who", "here: alice, bob")?;
     Ok(Finding::holds("the others heard that they left, and the name was free again"))
@@ -356,7 +369,7 @@ fn crowded_room(trial: &Trial<'_>) -> Judged {
     for name in &names {
         let mut member = connect(name)?;
         join(trial, &mut member, name).map_err(|finding| {
-            when(&format!("{GUESTS} silent guests, {} members, and {name} joins", members.len()), &finding)
+            about(&format!("{GUESTS} silent guests, {} members, and {name} joins", members.len()), &finding)
         })?;
         members.push(member);
     }
@@ -370,9 +383,9 @@ fn crowded_room(trial: &Trial<'_>) -> Judged {
         let mut news = 0;
         while let Some(next) = missing.first().copied() {
             match member.quiet_line(trial.terms.limit) {
-                Got::Line(line) if missing.remove(line.as_slice()) => {}
-                Got::Line(line) if line.starts_with(b"* ") && news < FLOOD => news += 1,
-                Got::Line(line) => {
+                Reply::Line(line) if missing.remove(line.as_slice()) => {}
+                Reply::Line(line) if line.starts_with(b"* ") && news < FLOOD => news += 1,
+                Reply::Line(line) => {
                     let line = escape(&line);
                     return Err(Finding::falls(format!("each said hello once, and {name} heard \"{line}\"")));
                 }
@@ -392,7 +405,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     const CLIENTS: usize = 100;
     let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
     let mut alice = member(trial, &mut server, "alice")?;
-    itself(&server)?;
+    require_no_wrapper(&server)?;
     let quiet = Recorder::new();
     let mut crowd = Vec::new();
     // The kernel connects those who are not accepted as well, as many as its queue holds.
@@ -413,7 +426,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
         )));
     }
     let with_crowd =
-        |finding: Finding| when(&format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients"), &finding);
+        |finding: Finding| about(&format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients"), &finding);
     say(trial, "alice", "so many", &mut [("alice", &mut alice)]).map_err(with_crowd)?;
     drop(crowd);
     trial.recorder.note("clients", "all leave");
@@ -423,8 +436,8 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
         let mut bob = server.connect("bob").map_err(unreachable)?;
         bob.send(b"join bob\n");
         match bob.line(trial.terms.limit) {
-            Got::Line(line) if line == b"welcome bob\n" => break,
-            Got::End(_) | Got::Reset(_) if began.elapsed() < trial.terms.limit => {}
+            Reply::Line(line) if line == b"welcome bob\n" => break,
+            Reply::End(_) | Reply::Reset(_) if began.elapsed() < trial.terms.limit => {}
             other => {
                 let other = Trial::describe(&other);
                 return Err(with_crowd(Finding::falls(format!(
@@ -482,7 +495,7 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
         for (name, member) in [("tom", &mut tom), ("uma", &mut uma)] {
             for number in said..said + BATCH {
                 sam_left |= hear(trial, name, member, &format!("tom: {}\n", speech(number)))
-                    .map_err(|finding| when("while sam did not read", &finding))?;
+                    .map_err(|finding| about("while sam did not read", &finding))?;
             }
         }
         said += BATCH;
@@ -491,8 +504,11 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
         }
     }
     let fate = if sam_left { "it was put out" } else { "it held up nobody" };
-    trial.recorder.note("tom and uma", format!("hear all of {} lines; as for sam, {fate}", group(said)));
-    Ok(Finding::holds(format!("one member did not read, the others heard all of {} lines; {fate}", group(said))))
+    trial.recorder.note("tom and uma", format!("hear all of {} lines; as for sam, {fate}", with_thousands(said)));
+    Ok(Finding::holds(format!(
+        "one member did not read, the others heard all of {} lines; {fate}",
+        with_thousands(said)
+    )))
 }
 
 /// Expects a line, and before it at most the news that sam has left. Returns whether they came.
@@ -500,10 +516,10 @@ fn hear(trial: &Trial<'_>, name: &str, member: &mut Client, expected: &str) -> R
     let mut sam_left = false;
     loop {
         match member.quiet_line(trial.terms.limit) {
-            Got::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
-            Got::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
-            Got::Line(line) => {
-                return Err(when(
+            Reply::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
+            Reply::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
+            Reply::Line(line) => {
+                return Err(about(
                     &format!("{name} missed something"),
                     &Finding::falls(difference(expected.as_bytes(), &line)),
                 ));
@@ -528,9 +544,12 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
     for said in (BATCH..=LINES).step_by(BATCH) {
         say_batch(&tom, said);
         let here = sam_is_here(trial, &mut tom);
-        if !here.map_err(|finding| when(&format!("after {} lines", group(said)), &finding))? {
-            tom.note(format!("finds sam gone after {} lines", group(said)));
-            return Ok(Finding::holds(format!("after {} lines the member who did not read was out", group(said))));
+        if !here.map_err(|finding| about(&format!("after {} lines", with_thousands(said)), &finding))? {
+            tom.note(format!("finds sam gone after {} lines", with_thousands(said)));
+            return Ok(Finding::holds(format!(
+                "after {} lines the member who did not read was out",
+                with_thousands(said)
+            )));
         }
     }
     // Its threads may need a while to leave, on a machine that is busy with others.
@@ -539,7 +558,7 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
         Ok(false) => Some(Ok(())),
         Err(finding) => Some(Err(finding)),
     });
-    let said = group(LINES);
+    let said = with_thousands(LINES);
     if let Some(gone) = gone {
         return gone.map(|()| Finding::holds(format!("soon after {said} lines the member who did not read was out")));
     }
@@ -556,12 +575,12 @@ fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Result<bool, Finding> {
     let _ = tom.stream().write_all(b"who\n");
     for _ in 0..FLOOD {
         match tom.quiet_line(trial.terms.limit) {
-            Got::Line(line) if line == b"here: tom\n" => return Ok(false),
-            Got::Line(line) if line == b"here: sam, tom\n" => return Ok(true),
-            Got::Line(line) if line.starts_with(b"here: ") => {
+            Reply::Line(line) if line == b"here: tom\n" => return Ok(false),
+            Reply::Line(line) if line == b"here: sam, tom\n" => return Ok(true),
+            Reply::Line(line) if line.starts_with(b"here: ") => {
                 return Err(Finding::falls(difference(b"here: sam, tom\n", &line)));
             }
-            Got::Line(_) => {}
+            Reply::Line(_) => {}
             other => {
                 let other = Trial::describe(&other);
                 tom.note(format!("asks who is there and gets {other}"));
@@ -578,16 +597,16 @@ fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Result<bool, Finding> {
 const FLOOD: usize = 10_000;
 
 fn flooded(name: &str) -> Finding {
-    Finding::falls(format!("{name} was flooded: {} lines that nobody said", group(FLOOD)))
+    Finding::falls(format!("{name} was flooded: {} lines that nobody said", with_thousands(FLOOD)))
 }
 
 /// Expects this line. Before it others may leave, as they do when a room closes.
 fn expect_among_farewells(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Result<(), Finding> {
     for _ in 0..FLOOD {
         match client.line(trial.terms.limit) {
-            Got::Line(line) if line == format!("{expected}\n").as_bytes() => return Ok(()),
-            Got::Line(line) if line.starts_with(b"* ") => {}
-            Got::Line(line) => return Err(Finding::falls(difference(format!("{expected}\n").as_bytes(), &line))),
+            Reply::Line(line) if line == format!("{expected}\n").as_bytes() => return Ok(()),
+            Reply::Line(line) if line.starts_with(b"* ") => {}
+            Reply::Line(line) => return Err(Finding::falls(difference(format!("{expected}\n").as_bytes(), &line))),
             other => {
                 let other = Trial::describe(&other);
                 return Err(Finding::falls(format!("expected \"{expected}\\n\", got {other}")));
@@ -605,10 +624,10 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
     // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
     bob.send(b"who\nsay hal");
     expect_line(trial, &mut bob, "here: alice, bob")?;
-    ask_to_stop(trial, &mut server)?;
-    expect_bye(trial, &mut alice).map_err(|finding| when("alice was idle at the signal", &finding))?;
+    trial.ask_to_stop("check", &mut server)?;
+    expect_bye(trial, &mut alice).map_err(|finding| about("alice was idle at the signal", &finding))?;
     bob.send(b"f\n");
-    let half = |finding| when("bob was in the middle of a command at the signal, and finished it", &finding);
+    let half = |finding| about("bob was in the middle of a command at the signal, and finished it", &finding);
     expect_among_farewells(trial, &mut bob, "bob: half").map_err(half)?;
     expect_among_farewells(trial, &mut bob, "bye").map_err(half)?;
     expect_end(trial, &mut bob).map_err(half)?;
@@ -623,6 +642,6 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
     }
     let addr = server.addr();
     let mut next = trial.start_at(&addr.to_string(), addr)?;
-    member(trial, &mut next, "alice").map_err(|finding| when("started again at once", &finding))?;
+    member(trial, &mut next, "alice").map_err(|finding| about("started again at once", &finding))?;
     Ok(Finding::holds(format!("what was begun was finished, all heard bye, it ended with {status} and could reopen")))
 }

@@ -1,9 +1,20 @@
-//! What the checks share: saying a line, and showing where an answer differs.
+//! What the checks share: their form, saying a line, and showing where an answer differs.
 
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::recording::escape;
-use crate::lab::server::Running;
-use crate::probes::{Finding, Trial};
+use crate::probes::{Finding, Judged, Needs, Probe, Trial};
+
+/// The probe of a check: its name, what it does, why that matters, and how it is done.
+pub(super) const fn probe(
+    chapter: u8,
+    needs: Needs,
+    name: &'static str,
+    does: &'static str,
+    why: &'static str,
+    examine: fn(&Trial<'_>) -> Judged,
+) -> Probe {
+    Probe { name, chapter, does, remedy: why, needs, needs_echo: false, runs_alone: false, examine }
+}
 
 /// Sends a line and expects this one as its answer.
 pub(super) fn ask(trial: &Trial<'_>, client: &mut Client, line: &str, expected: &str) -> Result<(), Finding> {
@@ -15,8 +26,8 @@ pub(super) fn ask(trial: &Trial<'_>, client: &mut Client, line: &str, expected: 
 pub(super) fn expect_line(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Result<(), Finding> {
     let expected = format!("{expected}\n").into_bytes();
     match client.line(trial.terms.limit) {
-        Got::Line(line) if line == expected => Ok(()),
-        Got::Line(line) => Err(Finding::falls(difference(&expected, &line))),
+        Reply::Line(line) if line == expected => Ok(()),
+        Reply::Line(line) => Err(Finding::falls(difference(&expected, &line))),
         other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Trial::describe(&other)))),
     }
 }
@@ -24,23 +35,9 @@ pub(super) fn expect_line(trial: &Trial<'_>, client: &mut Client, expected: &str
 /// Expects the end of the stream, and nothing before it.
 pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
     match client.line(trial.terms.limit) {
-        Got::End(rest) if rest.is_empty() => Ok(()),
+        Reply::End(rest) if rest.is_empty() => Ok(()),
         other => Err(Finding::falls(format!("expected the end of the connection, got {}", Trial::describe(&other)))),
     }
-}
-
-/// A finding that says when it was made.
-pub(super) fn about(when: &str, finding: &Finding) -> Finding {
-    // What was expected and what came stand one above the other, so they begin a line.
-    let gap = if finding.evidence.contains('\n') { "\n" } else { " " };
-    Finding { verdict: finding.verdict, evidence: format!("{when}:{gap}{}", finding.evidence) }
-}
-
-/// A finding that says how the server's process ended, if it has: that explains more than the end of a connection.
-pub(super) fn with_obituary(server: &mut Running, finding: Finding) -> Finding {
-    let Some(obituary) = server.obituary() else { return finding };
-    let gap = if finding.evidence.contains('\n') { "\n" } else { "; " };
-    Finding { evidence: format!("{}{gap}{obituary}", finding.evidence), ..finding }
 }
 
 /// What was expected and what came, one above the other, with a caret at the first byte that differs.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::recording::{Payload, Recorder, What};
+use super::recording::{Action, Payload, Recorder};
 use super::wait::wait_until;
 
-/// The longest answer that is read as one line, in bytes. A server that sends more without a newline floods.
-pub const LONGEST_ANSWER: usize = 1024 * 1024;
+/// The longest answer that is read as one line, in bytes: 1 MiB and a header. A server that sends more without a newline
+/// floods.
+pub const LONGEST_ANSWER: usize = 1024 * 1024 + 4;
 
 /// A connection to the server under examination.
 pub struct Client {
@@ -24,7 +25,7 @@ pub struct Client {
 
 /// What a client got when it waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Got {
+pub enum Reply {
     /// A line, its `\n` included.
     Line(Vec<u8>),
     /// The end of the stream, after these bytes of an unfinished line.
@@ -77,7 +78,7 @@ impl Client {
         // What the client sends shall arrive as it was sent: the pitfalls examined are the server's.
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limit))?;
-        recorder.record(name, What::Connects);
+        recorder.record(name, Action::Connects);
         Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
     }
 
@@ -96,42 +97,66 @@ impl Client {
         let began = Instant::now();
         let sent = self.stream.write_all(bytes);
         match &sent {
-            Ok(()) => self.recorder.record_since(began, &self.name, What::Sends(Payload::new(bytes))),
+            Ok(()) => self.recorder.record_since(began, &self.name, Action::Sends(Payload::new(bytes))),
             Err(error) => self.note(format!("cannot send {}: {error}", Payload::new(bytes))),
         }
         sent.is_ok()
     }
 
     /// Waits for one line, at most for `patience`.
-    pub fn line(&mut self, patience: Duration) -> Got {
+    pub fn line(&mut self, patience: Duration) -> Reply {
         let got = self.next_line(patience);
         self.written_down(got)
     }
 
-    /// Waits for so many bytes, at most for `patience`, and gives them as `Got::Line`.
-    pub fn bytes(&mut self, count: usize, patience: Duration) -> Got {
+    /// Waits for so many bytes, at most for `patience`, and gives them as a line.
+    pub fn bytes(&mut self, count: usize, patience: Duration) -> Reply {
         let got = self.next(patience, |pending, _| (pending.len() >= count).then_some(count));
         self.written_down(got)
     }
 
-    fn written_down(&mut self, got: Got) -> Got {
-        self.over |= matches!(got, Got::End(_) | Got::Reset(_));
+    fn written_down(&mut self, got: Reply) -> Reply {
+        self.over |= matches!(got, Reply::End(_) | Reply::Reset(_));
         match &got {
-            Got::Line(bytes) => self.recorder.record(&self.name, What::Receives(Payload::new(bytes))),
-            Got::End(bytes) => self.record_rest(bytes, What::SeesEnd),
-            Got::Reset(bytes) => self.record_rest(bytes, What::SeesReset),
-            Got::Nothing(bytes, patience) => {
+            Reply::Line(bytes) => self.recorder.record(&self.name, Action::Receives(Payload::new(bytes))),
+            Reply::End(bytes) => self.record_rest(bytes, Action::SeesEnd),
+            Reply::Reset(bytes) => self.record_rest(bytes, Action::SeesReset),
+            Reply::Nothing(bytes, patience) => {
                 let for_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-                self.record_rest(bytes, What::HearsNothing { for_ms });
+                self.record_rest(bytes, Action::HearsNothing { for_ms });
             }
-            Got::Flood => self.note(format!("is flooded: more than {LONGEST_ANSWER} bytes without a newline")),
+            Reply::Flood => self.note(format!("is flooded: more than {LONGEST_ANSWER} bytes without a newline")),
         }
         got
     }
 
     /// Waits for one line as `line` does, and writes nothing down. For answers by the thousand.
-    pub fn quiet_line(&mut self, patience: Duration) -> Got {
+    pub fn quiet_line(&mut self, patience: Duration) -> Reply {
         self.next_line(patience)
+    }
+
+    /// Takes all that comes until nothing came for `pause`; the first of it may take `patience`. Says whether the
+    /// connection has ended then.
+    pub fn take_until_pause(&mut self, patience: Duration, pause: Duration) -> (Vec<u8>, bool) {
+        let mut buffer = [0; 16 * 1024];
+        let mut wait = if self.pending.is_empty() { patience } else { pause };
+        let ended = loop {
+            match self.read_before(Instant::now() + wait, &mut buffer) {
+                Ok(Some(0)) | Err(_) => break true,
+                Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
+                Ok(None) => break false,
+            }
+            if self.pending.len() > LONGEST_ANSWER {
+                break false;
+            }
+            wait = pause;
+        };
+        self.over |= ended;
+        let taken = std::mem::take(&mut self.pending);
+        if !taken.is_empty() {
+            self.recorder.record(&self.name, Action::Receives(Payload::new(&taken)));
+        }
+        (taken, ended)
     }
 
     /// Whether anything comes within `patience`: bytes, the end, or a reset.
@@ -139,14 +164,14 @@ impl Client {
         wait_until(patience, || (self.state() != State::Open).then_some(())).is_some()
     }
 
-    fn record_rest(&self, bytes: &[u8], then: What) {
+    fn record_rest(&self, bytes: &[u8], then: Action) {
         if !bytes.is_empty() {
-            self.recorder.record(&self.name, What::Receives(Payload::new(bytes)));
+            self.recorder.record(&self.name, Action::Receives(Payload::new(bytes)));
         }
         self.recorder.record(&self.name, then);
     }
 
-    fn next_line(&mut self, patience: Duration) -> Got {
+    fn next_line(&mut self, patience: Duration) -> Reply {
         self.next(patience, |pending, searched| {
             let end = pending[searched..].iter().position(|&byte| byte == b'\n')?;
             Some(searched + end + 1)
@@ -154,24 +179,24 @@ impl Client {
     }
 
     /// Waits until `end` finds one in what has come, of which it has searched so many bytes before.
-    fn next(&mut self, patience: Duration, end: impl Fn(&[u8], usize) -> Option<usize>) -> Got {
+    fn next(&mut self, patience: Duration, end: impl Fn(&[u8], usize) -> Option<usize>) -> Reply {
         let deadline = Instant::now() + patience;
         let mut searched = 0;
         let mut buffer = [0; 16 * 1024];
         loop {
             if let Some(end) = end(&self.pending, searched) {
                 let rest = self.pending.split_off(end);
-                return Got::Line(std::mem::replace(&mut self.pending, rest));
+                return Reply::Line(std::mem::replace(&mut self.pending, rest));
             }
             searched = self.pending.len();
             if searched > LONGEST_ANSWER {
-                return Got::Flood;
+                return Reply::Flood;
             }
             match self.read_before(deadline, &mut buffer) {
-                Ok(Some(0)) => return Got::End(std::mem::take(&mut self.pending)),
+                Ok(Some(0)) => return Reply::End(std::mem::take(&mut self.pending)),
                 Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
-                Ok(None) => return Got::Nothing(self.pending.clone(), patience),
-                Err(_) => return Got::Reset(std::mem::take(&mut self.pending)),
+                Ok(None) => return Reply::Nothing(self.pending.clone(), patience),
+                Err(_) => return Reply::Reset(std::mem::take(&mut self.pending)),
             }
         }
     }
@@ -235,7 +260,7 @@ impl Client {
 
     /// Ends the sending side: the server reads the end, and can still answer.
     pub fn half_close(&mut self) {
-        self.recorder.record(&self.name, What::HalfCloses);
+        self.recorder.record(&self.name, Action::HalfCloses);
         // An error means that the connection has ended already, which shows at the next read.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -246,7 +271,7 @@ impl Client {
     /// Resets the connection: the server's next read fails, and bytes on their way are lost.
     pub fn reset(mut self) {
         self.over = true;
-        self.recorder.record(&self.name, What::Resets);
+        self.recorder.record(&self.name, Action::Resets);
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 }
@@ -255,7 +280,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         // The kernel tells the server only after this.
         if !self.over {
-            self.recorder.record(&self.name, What::Leaves);
+            self.recorder.record(&self.name, Action::Leaves);
         }
     }
 }

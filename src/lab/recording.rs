@@ -21,15 +21,15 @@ pub struct Event {
     pub who: String,
     /// What was done.
     #[serde(flatten)]
-    pub what: What,
+    pub action: Action,
 }
 
 impl Event {
     /// Whether a call of the server did all that was asked of it: a `read` that got bytes, a `write` that took all.
     pub fn is_ordinary_call(&self) -> bool {
-        match &self.what {
-            What::Read(_) => true,
-            What::Wrote { given, taken } => *given == taken.len(),
+        match &self.action {
+            Action::Read(_) => true,
+            Action::Wrote { given, taken } => *given == taken.len(),
             _ => false,
         }
     }
@@ -38,7 +38,7 @@ impl Event {
 /// What an event was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum What {
+pub enum Action {
     /// A client's connection was established.
     Connects,
     /// A client could not connect.
@@ -134,7 +134,7 @@ impl fmt::Display for Payload {
         let unit = if self.len == 1 { "byte" } else { "bytes" };
         let more = if self.len > SHOWN { "…" } else { "" };
         let head = &self.head[..self.head.len().min(SHOWN)];
-        write!(f, "\"{}{more}\" ({} {unit})", escape(head), group(self.len))
+        write!(f, "\"{}{more}\" ({} {unit})", escape(head), with_thousands(self.len))
     }
 }
 
@@ -156,7 +156,7 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 /// A number with commas between its thousands.
-pub fn group(number: usize) -> String {
+pub fn with_thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -190,19 +190,19 @@ impl Recorder {
         Recorder { start: Instant::now(), recording: Arc::default() }
     }
 
-    /// Takes down that `who` did `what`, now.
-    pub fn record(&self, who: &str, what: What) {
-        self.record_since(Instant::now(), who, what);
+    /// Takes down that `who` did `action`, now.
+    pub fn record(&self, who: &str, action: Action) {
+        self.record_since(Instant::now(), who, action);
     }
 
-    /// Takes down that `who` did `what`, and began it at `began`.
+    /// Takes down that `who` did `action`, and began it at `began`.
     ///
     /// For sending: the other side may have the bytes, and write that down, before the call that sent them returns.
-    pub fn record_since(&self, began: Instant, who: &str, what: What) {
+    pub fn record_since(&self, began: Instant, who: &str, action: Action) {
         let at_ns = u64::try_from(began.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
         let mut recording = self.recording.lock().expect("nothing panics while it holds this lock");
         if recording.events.len() < CAPACITY {
-            recording.events.push(Event { at_ns, who: who.to_owned(), what });
+            recording.events.push(Event { at_ns, who: who.to_owned(), action });
         } else {
             recording.left_out += 1;
         }
@@ -210,7 +210,7 @@ impl Recorder {
 
     /// Takes down something in words.
     pub fn note(&self, who: &str, text: impl Into<String>) {
-        self.record(who, What::Note { text: text.into() });
+        self.record(who, Action::Note { text: text.into() });
     }
 
     /// Takes over what another has taken down, with its times, in place of its own.
@@ -232,29 +232,29 @@ impl Default for Recorder {
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Connects => write!(f, "connects"),
-            What::CannotConnect { why } => write!(f, "cannot connect: {why}"),
-            What::Sends(payload) => write!(f, "sends {payload}"),
-            What::Receives(payload) => write!(f, "receives {payload}"),
-            What::SeesEnd => write!(f, "sees the end: the server has closed"),
-            What::SeesReset => write!(f, "sees a reset of the connection"),
-            What::HearsNothing { for_ms } => {
+            Action::Connects => write!(f, "connects"),
+            Action::CannotConnect { why } => write!(f, "cannot connect: {why}"),
+            Action::Sends(payload) => write!(f, "sends {payload}"),
+            Action::Receives(payload) => write!(f, "receives {payload}"),
+            Action::SeesEnd => write!(f, "sees the end: the server has closed"),
+            Action::SeesReset => write!(f, "sees a reset of the connection"),
+            Action::HearsNothing { for_ms } => {
                 write!(f, "has heard nothing for {}.{} s", for_ms / 1000, for_ms % 1000 / 100)
             }
-            What::HalfCloses => write!(f, "ends its sending side (half-close)"),
-            What::Leaves => write!(f, "leaves"),
-            What::Resets => write!(f, "resets its connection"),
-            What::Read(payload) => write!(f, "read → {payload}"),
-            What::ReadEnd => write!(f, "read → 0, the end"),
-            What::Wrote { given, taken } if *given == taken.len => write!(f, "write → all of {taken}"),
-            What::Wrote { given, taken } => {
-                write!(f, "write → {} of {} bytes", group(taken.len), group(*given))
+            Action::HalfCloses => write!(f, "ends its sending side (half-close)"),
+            Action::Leaves => write!(f, "leaves"),
+            Action::Resets => write!(f, "resets its connection"),
+            Action::Read(payload) => write!(f, "read → {payload}"),
+            Action::ReadEnd => write!(f, "read → 0, the end"),
+            Action::Wrote { given, taken } if *given == taken.len => write!(f, "write → all of {taken}"),
+            Action::Wrote { given, taken } => {
+                write!(f, "write → {} of {} bytes", with_thousands(taken.len), with_thousands(*given))
             }
-            What::Failed { call, error } => write!(f, "{call} fails: {error}"),
-            What::Note { text } => write!(f, "{text}"),
+            Action::Failed { call, error } => write!(f, "{call} fails: {error}"),
+            Action::Note { text } => write!(f, "{text}"),
         }
     }
 }

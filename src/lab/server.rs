@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, anyhow, bail};
+
 use super::client::Client;
 use super::port::{self, Port};
 use super::process::Process;
-use super::recording::{Payload, Recorder, What};
+use super::recording::{Action, Payload, Recorder};
 use super::wait::wait_until;
 
 /// How long anything that a server owes may take.
@@ -54,13 +56,14 @@ impl Target {
     ///
     /// # Errors
     /// A sentence, if the command does not say where the server's address belongs.
-    pub fn command(arguments: &[String]) -> Result<Self, String> {
+    pub fn command(arguments: &[String]) -> Result<Self> {
         let has = |placeholder| arguments.iter().any(|argument| argument.contains(placeholder));
         if has("{addr}") || has("{port}") {
             return Ok(Target::Command(arguments.to_vec()));
         }
-        Err("the command does not say where the server's address belongs. Write {addr} there, or {host} and {port}"
-            .into())
+        bail!(
+            "the command does not say where the server's address belongs. Write {{addr}} there, or {{host}} and {{port}}"
+        )
     }
 
     /// Whether the whole address can be put into the command, so that its spelling can be examined.
@@ -72,7 +75,7 @@ impl Target {
     ///
     /// # Errors
     /// A sentence, if there is nothing to start: no such program, or no thread.
-    pub fn start(&self, recorder: &Recorder, descriptors: Option<usize>) -> Result<Running, String> {
+    pub fn start(&self, recorder: &Recorder, descriptors: Option<usize>) -> Result<Running> {
         let recorder = recorder.clone();
         match self {
             Target::Address(addr) => {
@@ -80,7 +83,7 @@ impl Target {
             }
             Target::InProcess(serve) => {
                 let in_process = InProcess::start(Arc::clone(serve), &recorder)
-                    .map_err(|error| format!("cannot start the server in this process: {error}"))?;
+                    .context("cannot start the server in this process")?;
                 Ok(Running {
                     addr: in_process.addr,
                     process: None,
@@ -90,7 +93,7 @@ impl Target {
                 })
             }
             Target::Command(_) => {
-                let port = port::draw().map_err(|error| error.to_string())?;
+                let port = port::draw()?;
                 let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
                 let running = self.start_at(&addr.to_string(), addr, &recorder, descriptors)?;
                 Ok(Running { _port: Some(port), ..running })
@@ -108,9 +111,9 @@ impl Target {
         addr: SocketAddr,
         recorder: &Recorder,
         descriptors: Option<usize>,
-    ) -> Result<Running, String> {
+    ) -> Result<Running> {
         let Target::Command(arguments) = self else {
-            return Err("the server can't be started anew, since there is no command for it".into());
+            bail!("the server can't be started anew, since there is no command for it");
         };
         let (host, port) = (addr.ip().to_string(), addr.port().to_string());
         let arguments: Vec<String> = arguments
@@ -119,7 +122,7 @@ impl Target {
             .collect();
         let process = Process::start(&arguments, descriptors).map_err(|error| {
             let program = arguments.first().map_or("", String::as_str);
-            format!("cannot start \"{program}\": {error}. Check the command")
+            anyhow!("cannot start \"{program}\": {error}. Check the command")
         })?;
         recorder.note("server", format!("is started for {spelling}"));
         Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None, _port: None })
@@ -146,7 +149,7 @@ impl Running {
     ///
     /// # Errors
     /// A sentence that says why nobody could connect.
-    pub fn connect(&mut self, name: &str) -> Result<Client, String> {
+    pub fn connect(&mut self, name: &str) -> Result<Client> {
         self.connect_with(name, &self.recorder.clone(), None)
     }
 
@@ -154,12 +157,7 @@ impl Running {
     ///
     /// # Errors
     /// A sentence that says why nobody could connect.
-    pub fn connect_with(
-        &mut self,
-        name: &str,
-        recorder: &Recorder,
-        receive_buffer: Option<usize>,
-    ) -> Result<Client, String> {
+    pub fn connect_with(&mut self, name: &str, recorder: &Recorder, receive_buffer: Option<usize>) -> Result<Client> {
         let addr = self.addr;
         let attempt = wait_until(LIMIT, || {
             match Client::connect_with(addr, name, recorder, LIMIT, receive_buffer) {
@@ -177,10 +175,10 @@ impl Running {
             Some(Err(error)) => error.to_string(),
             None => format!("refused for {} s", LIMIT.as_secs()),
         };
-        recorder.record(name, What::CannotConnect { why: error.clone() });
+        recorder.record(name, Action::CannotConnect { why: error.clone() });
         Err(match self.obituary() {
-            Some(obituary) => format!("{name} could not connect: {obituary}"),
-            None => format!("{name} could not connect to {addr}: {error}"),
+            Some(obituary) => anyhow!("{name} could not connect: {obituary}"),
+            None => anyhow!("{name} could not connect to {addr}: {error}"),
         })
     }
 
@@ -250,9 +248,9 @@ impl<S: Read> Read for Recorded<S> {
         self.recorder.record(
             "server",
             match &result {
-                Ok(0) => What::ReadEnd,
-                Ok(count) => What::Read(Payload::new(&buffer[..*count])),
-                Err(error) => What::Failed { call: "read", error: error.to_string() },
+                Ok(0) => Action::ReadEnd,
+                Ok(count) => Action::Read(Payload::new(&buffer[..*count])),
+                Err(error) => Action::Failed { call: "read", error: error.to_string() },
             },
         );
         result
@@ -264,8 +262,8 @@ impl<S: Write> Write for Recorded<S> {
         let began = Instant::now();
         let result = self.inner.write(bytes);
         let what = match &result {
-            Ok(count) => What::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
-            Err(error) => What::Failed { call: "write", error: error.to_string() },
+            Ok(count) => Action::Wrote { given: bytes.len(), taken: Payload::new(&bytes[..*count]) },
+            Err(error) => Action::Failed { call: "write", error: error.to_string() },
         };
         self.recorder.record_since(began, "server", what);
         result

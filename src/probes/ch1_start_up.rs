@@ -3,11 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use super::trial::{Trial, unreachable};
+use super::trial::{Trial, draw_port, unreachable};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::client::Client;
 use crate::lab::kernel;
-use crate::lab::port::{self, Port};
 use crate::lab::recording::Recorder;
 use crate::lab::server::LIMIT;
 use crate::lab::wait::wait_until;
@@ -55,21 +54,9 @@ pub(super) const PROBES: &[Probe] = &[
     },
 ];
 
-fn spelled_by_hand(trial: &Trial<'_>) -> Result<(), Finding> {
-    if trial.target.takes_any_address() {
-        Ok(())
-    } else {
-        Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
-    }
-}
-
-fn draw() -> Result<Port, Finding> {
-    port::draw().map_err(|error| Finding::skipped(error.to_string()))
-}
-
 fn bare_port(trial: &Trial<'_>) -> Judged {
-    spelled_by_hand(trial)?;
-    let reserved = draw()?;
+    trial.spelled_by_hand()?;
+    let reserved = draw_port()?;
     let port = reserved.number;
     let spelling = port.to_string();
     let mut server = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into())?;
@@ -105,7 +92,7 @@ fn bare_port(trial: &Trial<'_>) -> Judged {
 }
 
 fn every_interface(trial: &Trial<'_>) -> Judged {
-    spelled_by_hand(trial)?;
+    trial.spelled_by_hand()?;
     let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     // Linux: the whole of 127.0.0.0/8 is this machine, and a server that listens on 127.0.0.1 alone isn't found here.
     let ipv4 = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { Ipv4Addr::LOCALHOST };
@@ -115,7 +102,7 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
         if family.is_ipv6() && !has_ipv6 {
             continue;
         }
-        let reserved = draw()?;
+        let reserved = draw_port()?;
         let port = reserved.number;
         let addr = SocketAddr::new(family.ip(), port);
         let spelling = format!(":{port}");
@@ -131,7 +118,7 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
 }
 
 fn port_taken(trial: &Trial<'_>) -> Judged {
-    let reserved = draw()?;
+    let reserved = draw_port()?;
     let port = reserved.number;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // A process that a probe beside this one is just starting may still have the listener with which the port was tried.
@@ -175,7 +162,7 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
 }
 
 fn restart(trial: &Trial<'_>) -> Judged {
-    let reserved = draw()?;
+    let reserved = draw_port()?;
     let port = reserved.number;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut first = trial.start_at(&addr.to_string(), addr)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trial::{Trial, fallen, unreachable};
+use super::trial::{Trial, about, unreachable, with_obituary};
 use super::{Finding, Judged, Needs, Probe};
 use crate::lab::kernel;
 use crate::lab::wait::wait_until;
@@ -37,7 +37,7 @@ fn next_client(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     for (name, line) in [("client 1", "one"), ("client 2", "two")] {
         let mut client = server.connect(name).map_err(unreachable)?;
-        trial.ask(&mut client, line).map_err(|finding| fallen(&mut server, name, &finding))?;
+        trial.ask(&mut client, line).map_err(|finding| about(name, &with_obituary(&mut server, finding)))?;
         client.leave();
         // A server that ends with its client is given the time for that, so that the next doesn't meet it half closed.
         server.process().and_then(|process| process.exits_within(A_MOMENT));
@@ -64,6 +64,6 @@ fn reset_before_accept(trial: &Trial<'_>) -> Judged {
         .map_err(|why| Finding::falls(format!("after {RESETS} clients had reset: {why}")))?;
     trial
         .ask(&mut next, "still there?")
-        .map_err(|finding| fallen(&mut server, &format!("after {RESETS} clients had reset"), &finding))?;
+        .map_err(|finding| about(&format!("after {RESETS} clients had reset"), &with_obituary(&mut server, finding)))?;
     Ok(Finding::holds(format!("{RESETS} clients reset before they were served, and the next one got its answer")))
 }

@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::trial::{LONGEST, Silence, Trial, fallen, itself, too_slow, unreachable};
+use super::trial::{LONGEST, Silence, Trial, about, require_no_wrapper, too_slow, unreachable, with_obituary};
 use super::{Finding, Judged, Needs, Probe};
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
@@ -63,7 +63,7 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
         asking.send(b"hello\n");
         let expected = trial.answer_to(b"hello");
         match asking.line(patience) {
-            Got::Line(answer) if answer == expected => {
+            Reply::Line(answer) if answer == expected => {
                 return Ok(Silence::No(match silent.state() {
                     State::Ended => {
                         Finding::falls("client 2 was served only after the silent client 1 had been dropped")
@@ -71,7 +71,7 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
                     _ => Finding::holds("client 1 is silent and still connected, and client 2 got its answer"),
                 }));
             }
-            Got::Nothing(rest, _) if rest.is_empty() => {}
+            Reply::Nothing(rest, _) if rest.is_empty() => {}
             other => return Err(Finding::falls(format!("client 2 asked and got {}", Trial::describe(&other)))),
         }
         if patience >= trial.terms.limit {
@@ -83,10 +83,10 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
         silent.leave();
         let left = Instant::now();
         match asking.line(trial.terms.limit) {
-            Got::Line(answer) if answer == expected && left.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
+            Reply::Line(answer) if answer == expected && left.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
                 Finding::falls("client 2 asked and got nothing until the silent client 1 left; then it was answered"),
             )),
-            Got::Line(answer) if answer == expected => Ok(Silence::Longer),
+            Reply::Line(answer) if answer == expected => Ok(Silence::Longer),
             other => Err(Finding::falls(format!("client 2 asked and got {}", Trial::describe(&other)))),
         }
     })
@@ -108,8 +108,8 @@ fn crowd(trial: &Trial<'_>) -> Judged {
         let number = index + 1;
         let expected = trial.answer_to(format!("I am {number}").as_bytes());
         match client.line(deadline.saturating_duration_since(Instant::now())) {
-            Got::Line(answer) if answer == expected => {}
-            Got::Nothing(rest, _) if rest.is_empty() => {
+            Reply::Line(answer) if answer == expected => {}
+            Reply::Nothing(rest, _) if rest.is_empty() => {
                 return Ok(Finding::falls(format!(
                     "with all {CROWD} clients connected, client {number} was not answered within {} s",
                     trial.terms.limit.as_secs()
@@ -140,7 +140,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
         let why = server.obituary().unwrap_or_else(|| "it does not listen".into());
         return Ok(Finding::skipped(format!("it can't be started with {DESCRIPTORS} descriptors: {why}")));
     }
-    itself(&server)?;
+    require_no_wrapper(&server)?;
     trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
     let id = server.id().unwrap_or_default();
     let before = kernel::processor_time(id);
@@ -171,11 +171,13 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
         let Ok(mut next) = server.connect("next client") else { return Some(()) };
         next.send(b"and now?\n");
         let got = next.line(trial.terms.limit);
-        let turned_away = matches!(&got, Got::End(text) | Got::Reset(text) if text.is_empty());
+        let turned_away = matches!(&got, Reply::End(text) | Reply::Reset(text) if text.is_empty());
         asked = trial.judge_echo(b"and now?", &got);
         (!turned_away || server.obituary().is_some()).then_some(())
     });
-    asked.map_err(|finding| fallen(&mut server, &format!("after {count} clients had come and left"), &finding))?;
+    asked.map_err(|finding| {
+        about(&format!("after {count} clients had come and left"), &with_obituary(&mut server, finding))
+    })?;
     Ok(Finding::holds(format!(
         "with {DESCRIPTORS} descriptors and {count} clients it went on, used {} ms of processor time in 2 s, and served the \
          next client when they had left",
@@ -215,7 +217,7 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
 
     let mut server = trial.start()?;
     one_after_the_other(trial, &mut server, ROUND)?;
-    itself(&server)?;
+    require_no_wrapper(&server)?;
     let id = server.id().unwrap_or_default();
     // A process that has ended and wasn't waited for is kept as a descriptor is: by its number.
     let kept = || kernel::descriptors(id).unwrap_or(0) + kernel::zombies(id).unwrap_or(0);
@@ -257,9 +259,9 @@ fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) ->
             return Err(too_slow(number - 1));
         }
         let mut client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
-        trial
-            .ask(&mut client, "hello")
-            .map_err(|finding| fallen(server, &format!("client {number} of {count}, one after the other"), &finding))?;
+        trial.ask(&mut client, "hello").map_err(|finding| {
+            about(&format!("client {number} of {count}, one after the other"), &with_obituary(server, finding))
+        })?;
     }
     trial.recorder.note("clients", format!("{count} come, ask and leave, one after the other"));
     Ok(())

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::trial::{LONGEST, Trial, too_slow, unreachable};
 use super::{Finding, Judged, Needs, Probe};
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
-use crate::lab::recording::{Payload, Recorder, group};
+use crate::lab::recording::{Payload, Recorder, with_thousands};
 use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
@@ -94,7 +94,7 @@ fn split_message(trial: &Trial<'_>) -> Judged {
 }
 
 /// What comes within this time, though nothing should but the beginning of the right answer.
-fn premature(trial: &Trial<'_>, client: &mut Client, patience: Duration) -> Option<Got> {
+fn premature(trial: &Trial<'_>, client: &mut Client, patience: Duration) -> Option<Reply> {
     let early = wait_until(patience, || match client.state() {
         State::Open => None,
         State::HasBytes => (!trial.answer_to(b"split").starts_with(client.received())).then_some(()),
@@ -131,7 +131,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     let sender = client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
-    client.note(format!("sends {} lines, {} bytes", group(LINES), group(LINES * LINE)));
+    client.note(format!("sends {} lines, {} bytes", with_thousands(LINES), with_thousands(LINES * LINE)));
     let sending = thread::spawn(move || {
         use std::io::Write;
         let mut sender = sender;
@@ -154,7 +154,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
         }
         (now == (LINES * LINE, Some(0)) || since.elapsed() > STANDSTILL).then_some(())
     });
-    client.note(format!("begins to read: the server's side has taken {} bytes", group(sent.load(SeqCst))));
+    client.note(format!("begins to read: the server's side has taken {} bytes", with_thousands(sent.load(SeqCst))));
     let judged = read_all(trial, &mut client, LINES, line);
     drop(client.stream().shutdown(Shutdown::Both));
     let _ = sending.join();
@@ -171,22 +171,30 @@ pub(super) fn read_all(trial: &Trial<'_>, client: &mut Client, lines: usize, lin
         }
         let expected = trial.answer_to(line(number).as_bytes());
         match client.quiet_line(trial.terms.limit) {
-            Got::Line(answer) if answer == expected => bytes += answer.len(),
+            Reply::Line(answer) if answer == expected => bytes += answer.len(),
             other => {
                 let got = Trial::describe(&other);
-                client.note(format!("gets the right answer to {} of {}, then {got}", group(number), group(lines)));
+                client.note(format!(
+                    "gets the right answer to {} of {}, then {got}",
+                    with_thousands(number),
+                    with_thousands(lines)
+                ));
                 return Ok(Finding::falls(format!(
                     "{} of {} lines were answered right; then it expected {} and got {got}",
-                    group(number),
-                    group(lines),
+                    with_thousands(number),
+                    with_thousands(lines),
                     Payload::new(&expected),
                 )));
             }
         }
     }
-    client.note(format!("has read {} answers, {} bytes, all in order", group(lines), group(bytes)));
+    client.note(format!("has read {} answers, {} bytes, all in order", with_thousands(lines), with_thousands(bytes)));
     trial.expect_end(client)?;
-    Ok(Finding::holds(format!("{} lines sent, {} bytes of answers in order, then the end", group(lines), group(bytes))))
+    Ok(Finding::holds(format!(
+        "{} lines sent, {} bytes of answers in order, then the end",
+        with_thousands(lines),
+        with_thousands(bytes)
+    )))
 }
 
 fn half_close(trial: &Trial<'_>) -> Judged {

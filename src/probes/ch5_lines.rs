@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::ch4_messages::read_all;
 use super::trial::{Silence, Trial, unreachable};
 use super::{Finding, Judged, Needs, Probe};
-use crate::lab::client::Got;
-use crate::lab::recording::{Payload, group};
+use crate::lab::client::Reply;
+use crate::lab::recording::{Payload, with_thousands};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {
@@ -108,21 +108,21 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
             sent_before_answer.get_or_insert(sent.load(SeqCst));
         }
         match read {
-            Ok(0) => break Got::End(Vec::new()),
+            Ok(0) => break Reply::End(Vec::new()),
             Ok(count) => {
                 enough.store(true, SeqCst);
                 answer.extend_from_slice(&buffer[..count]);
                 if answer.len() > 2 * MOST {
-                    break Got::Flood;
+                    break Reply::Flood;
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if sent.load(SeqCst) == before || sent.load(SeqCst) >= MOST {
-                    break Got::Nothing(Vec::new(), trial.terms.limit);
+                    break Reply::Nothing(Vec::new(), trial.terms.limit);
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break Got::Reset(Vec::new()),
+            Err(_) => break Reply::Reset(Vec::new()),
         }
     };
     enough.store(true, SeqCst);
@@ -131,7 +131,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
 
     let sent = sent.load(SeqCst);
     let silent_to_the_last = sent_before_answer.is_some_and(|sent| sent >= MOST);
-    let sent = group(sent);
+    let sent = with_thousands(sent);
     let said = Payload::new(&answer);
     // An echo, or as much of its beginning as a reset left.
     let echo = [trial.terms.prefix.as_bytes(), b"x"].concat();
@@ -141,15 +141,15 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
         _ if echoed => Finding::falls(format!("took a line of {sent} bytes and echoed it: {said}")),
         _ if silent_to_the_last => Finding::falls(format!("took {sent} bytes without a newline and said nothing")),
         // Which of the two a client sees is chance: a reset is told to one thread, the other may read an end.
-        Got::End(_) | Got::Reset(_) if answer.is_empty() => {
+        Reply::End(_) | Reply::Reset(_) if answer.is_empty() => {
             Finding::holds(format!("closed the connection after {sent} bytes without a newline, without saying why"))
         }
-        Got::End(_) => Finding::holds(format!("after {sent} bytes without a newline it answered {said} and closed")),
-        Got::Reset(_) => Finding::holds(format!(
+        Reply::End(_) => Finding::holds(format!("after {sent} bytes without a newline it answered {said} and closed")),
+        Reply::Reset(_) => Finding::holds(format!(
             "after {sent} bytes without a newline it answered {said}; the connection was then reset, which the answer \
              survived here but need not everywhere"
         )),
-        Got::Flood => Finding::falls(format!("after {sent} bytes without a newline it flooded the client: {said}")),
+        Reply::Flood => Finding::falls(format!("after {sent} bytes without a newline it flooded the client: {said}")),
         _ => Finding::falls(format!(
             "took {sent} bytes without a newline and {}",
             if answer.is_empty() { "said nothing".into() } else { format!("after {said} neither went on nor closed") }
@@ -177,10 +177,10 @@ fn not_utf8(trial: &Trial<'_>) -> Judged {
         answer.starts_with(trial.terms.prefix.as_bytes()) && answer.windows(4).any(|part| part == b" caf")
     };
     let how = match &got {
-        Got::Line(answer) if *answer == trial.answer_to(LINE) => "was echoed as it is",
-        Got::Line(answer) if !is_echo(answer) => "was refused with a text",
-        Got::End(text) if !text.is_empty() && !is_echo(text) => "was refused with a text",
-        Got::Line(_) => return Ok(Finding::falls(format!("{sent} was changed to {}", Trial::describe(&got)))),
+        Reply::Line(answer) if *answer == trial.answer_to(LINE) => "was echoed as it is",
+        Reply::Line(answer) if !is_echo(answer) => "was refused with a text",
+        Reply::End(text) if !text.is_empty() && !is_echo(text) => "was refused with a text",
+        Reply::Line(_) => return Ok(Finding::falls(format!("{sent} was changed to {}", Trial::describe(&got)))),
         _ => {
             let fate = Trial::describe(&got);
             return Ok(Finding::falls(format!("{sent} was answered by {fate}")));
@@ -201,10 +201,10 @@ fn withheld_answer(trial: &Trial<'_>) -> Judged {
         client.send(b"hello\n");
         let expected = trial.answer_to(b"hello");
         match client.line(patience) {
-            Got::Line(answer) if answer == expected => {
+            Reply::Line(answer) if answer == expected => {
                 return Ok(Silence::No(Finding::holds("the answer came while the client kept its side open")));
             }
-            Got::Nothing(rest, _) if rest.is_empty() => {}
+            Reply::Nothing(rest, _) if rest.is_empty() => {}
             other => return Err(Finding::falls(format!("sent \"hello\\n\" and got {}", Trial::describe(&other)))),
         }
         if patience >= trial.terms.limit {
@@ -214,10 +214,10 @@ fn withheld_answer(trial: &Trial<'_>) -> Judged {
         client.half_close();
         let ended = Instant::now();
         match client.line(trial.terms.limit) {
-            Got::Line(answer) if answer == expected && ended.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
+            Reply::Line(answer) if answer == expected && ended.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
                 Finding::falls("the answer did not come until the client ended its side; then it came at once"),
             )),
-            Got::Line(answer) if answer == expected => Ok(Silence::Longer),
+            Reply::Line(answer) if answer == expected => Ok(Silence::Longer),
             other => Err(Finding::falls(format!("sent \"hello\\n\" and got {}", Trial::describe(&other)))),
         }
     })
@@ -231,7 +231,11 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     let mut sender =
         client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
     let all: String = (0..LINES).map(|number| line(number) + "\n").collect();
-    client.note(format!("sends {} lines at once, {} bytes, and reads all the time", group(LINES), group(all.len())));
+    client.note(format!(
+        "sends {} lines at once, {} bytes, and reads all the time",
+        with_thousands(LINES),
+        with_thousands(all.len())
+    ));
     let sending = thread::spawn(move || {
         let _ = sender.write_all(all.as_bytes());
         let _ = sender.shutdown(Shutdown::Write);

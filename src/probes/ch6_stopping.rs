@@ -7,9 +7,9 @@ use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::trial::{Trial, itself, unreachable};
+use super::trial::{Trial, refuses_within, unreachable};
 use super::{Finding, Judged, Needs, Probe};
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -75,41 +75,18 @@ fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Findin
     // In one write: with the answer to the first line it is sure that the server has the half line as well.
     client.send(b"whole\nhal");
     trial.expect_echo(&mut client, b"whole")?;
-    itself(server)?;
     Ok(client)
-}
-
-fn ask_to_stop(trial: &Trial<'_>, server: &mut Running) -> Result<(), Finding> {
-    trial.recorder.note("probe", "sends SIGTERM to the server");
-    match server.process().map(|process| process.ask_to_stop()) {
-        Some(true) => Ok(()),
-        _ => Err(Finding::skipped("the signal could not be sent")),
-    }
-}
-
-/// Whether new clients are refused within `limit`, or `abort` ends the wait.
-fn refuses_within(server: &Running, limit: Duration, mut abort: impl FnMut() -> bool) -> bool {
-    let addr = server.addr();
-    // How many get in before the server has seen the signal is chance, so they are not written down.
-    let quiet = Recorder::new();
-    wait_until(limit, || {
-        let connected = Client::connect(addr, "new client", &quiet, Duration::from_secs(2));
-        match connected {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Some(true),
-            _ if abort() => Some(false),
-            _ => None,
-        }
-    })
-    .unwrap_or(false)
 }
 
 fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("probe", &mut server)?;
     // A killed server ends the connections it has and its listener one after the other, in either order.
-    let refuses = refuses_within(&server, trial.terms.limit, || client.state() == State::Ended)
-        || client.state() == State::Ended && refuses_within(&server, Duration::from_secs(1), || false);
+    // How many get in before the server has seen the signal is chance, so they are not written down.
+    let quiet = Recorder::new();
+    let refuses = refuses_within(&server, trial.terms.limit, &quiet, || client.state() == State::Ended)
+        || client.state() == State::Ended && refuses_within(&server, Duration::from_secs(1), &quiet, || false);
     if !refuses && client.state() != State::Ended {
         return Ok(Finding::falls(format!(
             "it still accepted new clients {} s after the signal",
@@ -141,9 +118,9 @@ fn can_go_on(trial: &Trial<'_>, client: &mut Client) -> bool {
     client.send(b"f\n");
     loop {
         match client.line(trial.terms.limit) {
-            Got::End(_) | Got::Reset(_) => return false,
+            Reply::End(_) | Reply::Reset(_) => return false,
             // A server that takes half a line for a whole one has answered that, and may have ended since.
-            Got::Line(answer) if answer != trial.answer_to(b"half") => {}
+            Reply::Line(answer) if answer != trial.answer_to(b"half") => {}
             _ => return true,
         }
     }
@@ -152,9 +129,9 @@ fn can_go_on(trial: &Trial<'_>, client: &mut Client) -> bool {
 fn finishes_line(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("probe", &mut server)?;
     // The rest of the line is late on purpose: the server has had time to stop.
-    refuses_within(&server, Duration::from_secs(1), || client.state() == State::Ended);
+    refuses_within(&server, Duration::from_secs(1), &Recorder::new(), || client.state() == State::Ended);
     client.send(b"f\n");
     let unfinished = |finding: Finding| {
         Finding::falls(format!(
@@ -177,9 +154,9 @@ fn closes_idle(trial: &Trial<'_>) -> Judged {
     let unserved = |why: String| {
         Finding::skipped(format!("client 2 is not served beside client 1, and this probe takes both ({why})"))
     };
-    let mut idle = server.connect("client 2").map_err(unserved)?;
+    let mut idle = server.connect("client 2").map_err(|why| unserved(why.to_string()))?;
     trial.ask(&mut idle, "done").map_err(|finding| unserved(format!("client 2 {}", finding.evidence)))?;
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("probe", &mut server)?;
     // Whichever ends first: an idle connection that ends only with the other was not closed for being idle.
     let limit = trial.terms.limit.max(trial.terms.grace + Duration::from_secs(2));
     let first = wait_until(limit, || match (idle.state(), busy.state()) {
@@ -212,7 +189,7 @@ fn closes_idle(trial: &Trial<'_>) -> Judged {
 fn stuck_client(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = in_progress(trial, &mut server)?;
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("probe", &mut server)?;
     let asked = Instant::now();
     let at_once = || {
         trial.recorder.note("client 1", "finds its connection closed, in the middle of its line");
@@ -257,8 +234,7 @@ fn clean_exit(trial: &Trial<'_>) -> Judged {
         trial.ask(&mut client, "hello")?;
         client.leave();
     }
-    itself(&server)?;
-    ask_to_stop(trial, &mut server)?;
+    trial.ask_to_stop("probe", &mut server)?;
     let Some(status) = exits(&mut server, trial.terms.grace) else {
         return Ok(Finding::falls(format!(
             "with nobody connected, it still ran {} s later",

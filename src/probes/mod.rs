@@ -14,7 +14,9 @@ mod trial;
 
 use serde::Serialize;
 
-pub(crate) use self::trial::{Silence, itself};
+pub(crate) use self::trial::{
+    Silence, about, draw_port, refuses_within, require_no_wrapper, unreachable, with_obituary,
+};
 pub use self::trial::{Terms, Trial};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Target;

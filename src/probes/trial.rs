@@ -1,13 +1,16 @@
 //! What the probes share: starting a server, asking it a line, and saying what came back instead.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Finding;
-use crate::lab::client::{Client, Got};
+use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
-use crate::lab::recording::{Payload, Recorder, What, escape};
+use crate::lab::port::{self, Port};
+use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
+use crate::lab::wait::wait_until;
 
 /// What was agreed with the server under examination.
 #[derive(Clone, Debug)]
@@ -51,12 +54,12 @@ impl<'a> Trial<'a> {
 
     /// Starts the server with at most so many descriptors.
     pub(crate) fn start_short_of(&self, descriptors: Option<usize>) -> Result<Running, Finding> {
-        self.target.start(self.recorder, descriptors).map_err(Finding::skipped)
+        self.target.start(self.recorder, descriptors).map_err(|why| Finding::skipped(format!("{why:#}")))
     }
 
     /// Starts the server with its address spelled like this.
     pub(crate) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Result<Running, Finding> {
-        self.target.start_at(spelling, addr, self.recorder, None).map_err(Finding::skipped)
+        self.target.start_at(spelling, addr, self.recorder, None).map_err(|why| Finding::skipped(format!("{why:#}")))
     }
 
     /// The answer that a line must get.
@@ -77,10 +80,10 @@ impl<'a> Trial<'a> {
     }
 
     /// Expects that what came is the echo of this line.
-    pub(crate) fn judge_echo(&self, line: &[u8], got: &Got) -> Result<(), Finding> {
+    pub(crate) fn judge_echo(&self, line: &[u8], got: &Reply) -> Result<(), Finding> {
         let expected = self.answer_to(line);
         match got {
-            Got::Line(answer) if *answer == expected => Ok(()),
+            Reply::Line(answer) if *answer == expected => Ok(()),
             other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(other)))),
         }
     }
@@ -88,7 +91,7 @@ impl<'a> Trial<'a> {
     /// Expects that nothing more comes, and then the end of the stream.
     pub(crate) fn expect_end(&self, client: &mut Client) -> Result<(), Finding> {
         match client.line(self.terms.limit) {
-            Got::End(rest) if rest.is_empty() => Ok(()),
+            Reply::End(rest) if rest.is_empty() => Ok(()),
             other => Err(Finding::falls(format!(
                 "expected the end of the connection after the answer, got {}",
                 Self::describe(&other)
@@ -97,15 +100,15 @@ impl<'a> Trial<'a> {
     }
 
     /// What came instead of what was expected, as part of a sentence.
-    pub(crate) fn describe(got: &Got) -> String {
+    pub(crate) fn describe(got: &Reply) -> String {
         let after =
             |rest: &[u8]| if rest.is_empty() { String::new() } else { format!("{}, then ", Payload::new(rest)) };
         match got {
-            Got::Line(line) => Payload::new(line).to_string(),
-            Got::End(rest) => format!("{}the end of the connection", after(rest)),
-            Got::Reset(rest) => format!("{}a reset of the connection", after(rest)),
-            Got::Nothing(rest, patience) => format!("{}nothing for {} s", after(rest), patience.as_secs_f32()),
-            Got::Flood => "a flood of bytes without a newline".into(),
+            Reply::Line(line) => Payload::new(line).to_string(),
+            Reply::End(rest) => format!("{}the end of the connection", after(rest)),
+            Reply::Reset(rest) => format!("{}a reset of the connection", after(rest)),
+            Reply::Nothing(rest, patience) => format!("{}nothing for {} s", after(rest), patience.as_secs_f32()),
+            Reply::Flood => "a flood of bytes without a newline".into(),
         }
     }
 
@@ -130,9 +133,28 @@ impl<'a> Trial<'a> {
         broken.ok_or_else(|| Finding::skipped("it was not examined"))
     }
 
+    /// Expects that the address can be spelled in any way where the server is started.
+    pub(crate) fn spelled_by_hand(&self) -> Result<(), Finding> {
+        if self.target.takes_any_address() {
+            Ok(())
+        } else {
+            Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
+        }
+    }
+
+    /// Sends SIGTERM to the process that listens. `who` is written down as the one who does.
+    pub(crate) fn ask_to_stop(&self, who: &str, server: &mut Running) -> Result<(), Finding> {
+        require_no_wrapper(server)?;
+        self.recorder.note(who, "sends SIGTERM to the server");
+        match server.process().map(|process| process.ask_to_stop()) {
+            Some(true) => Ok(()),
+            _ => Err(Finding::skipped("the signal could not be sent")),
+        }
+    }
+
     /// Writes down something that the kernel shows.
     pub(crate) fn kernel(&self, text: impl Into<String>) {
-        self.recorder.record("kernel", What::Note { text: text.into() });
+        self.recorder.record("kernel", Action::Note { text: text.into() });
     }
 }
 
@@ -168,7 +190,7 @@ pub(crate) fn too_slow(answers: usize) -> Finding {
 
 /// On Linux, makes sure that the process that was started is the one that listens: limits, signals and numbers in /proc
 /// are those of that process alone.
-pub(crate) fn itself(server: &Running) -> Result<(), Finding> {
+pub(crate) fn require_no_wrapper(server: &Running) -> Result<(), Finding> {
     match server.id().map(|id| kernel::listens(id, server.addr())) {
         Some(Some(false)) => Err(Finding::skipped(
             "the program that listens is not the one that was started: start it without a wrapper, or let that exec it",
@@ -178,12 +200,41 @@ pub(crate) fn itself(server: &Running) -> Result<(), Finding> {
 }
 
 /// For `Running::connect`: a server that nobody can reach has fallen.
-pub(crate) fn unreachable(why: String) -> Finding {
-    Finding::falls(why)
+#[expect(clippy::needless_pass_by_value, reason = "so that `map_err` takes it")]
+pub(crate) fn unreachable(why: anyhow::Error) -> Finding {
+    Finding::falls(format!("{why:#}"))
 }
 
-/// What a finding was about, and why: the end of the server's process explains more than a closed connection.
-pub(crate) fn fallen(server: &mut Running, when: &str, finding: &Finding) -> Finding {
-    let ended = server.obituary().map(|obituary| format!("; {obituary}")).unwrap_or_default();
-    Finding::falls(format!("{when}: {}{ended}", finding.evidence))
+/// A finding that says what it is about.
+pub(crate) fn about(when: &str, finding: &Finding) -> Finding {
+    // What was expected and what came stand one above the other, so they begin a line.
+    let gap = if finding.evidence.contains('\n') { "\n" } else { " " };
+    Finding { verdict: finding.verdict, evidence: format!("{when}:{gap}{}", finding.evidence) }
+}
+
+/// A finding that says how the server's process ended, if it has: that explains more than the end of a connection.
+pub(crate) fn with_obituary(server: &mut Running, finding: Finding) -> Finding {
+    let Some(obituary) = server.obituary() else { return finding };
+    let gap = if finding.evidence.contains('\n') { "\n" } else { "; " };
+    Finding { evidence: format!("{}{gap}{obituary}", finding.evidence), ..finding }
+}
+
+/// A port for a server that is to be started on one that is known beforehand.
+pub(crate) fn draw_port() -> Result<Port, Finding> {
+    port::draw().map_err(|error| Finding::skipped(error.to_string()))
+}
+
+/// Whether new clients are refused within `limit`, or `abort` ends the wait. What they do goes to `recorder`.
+pub(crate) fn refuses_within(
+    server: &Running,
+    limit: Duration,
+    recorder: &Recorder,
+    mut abort: impl FnMut() -> bool,
+) -> bool {
+    let addr = server.addr();
+    let refused = wait_until(limit, || match Client::connect(addr, "new client", recorder, Duration::from_secs(2)) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(true),
+        _ => abort().then_some(false),
+    });
+    refused == Some(true)
 }

@@ -31,9 +31,15 @@ impl Server {
     /// Starts `program serve 127.0.0.1:0` with these options, and waits until it listens.
     #[track_caller]
     pub fn start(program: &str, options: &[&str]) -> Self {
+        Self::start_short_of(program, options, None)
+    }
+
+    /// The same with at most so many descriptors (on Unix).
+    #[track_caller]
+    pub fn start_short_of(program: &str, options: &[&str], descriptors: Option<usize>) -> Self {
         let arguments: Vec<String> =
             [program, "serve", "127.0.0.1:0"].iter().chain(options).map(|&argument| argument.to_owned()).collect();
-        let process = Process::start(&arguments, None).expect("the chapter's program starts");
+        let process = Process::start(&arguments, descriptors).expect("the chapter's program starts");
         let addr = || {
             let output = process.output();
             let (line, _) = output.split_once("listening on ")?.1.split_once('\n')?;
@@ -45,6 +51,11 @@ impl Server {
 
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// What it has said so far.
+    pub fn output(&self) -> String {
+        self.process.output()
     }
 
     pub fn id(&self) -> u32 {
@@ -108,9 +119,15 @@ impl Peer {
 
     #[track_caller]
     pub fn expect_end(&mut self) {
+        assert_eq!(self.rest(), "", "nothing comes before the end");
+    }
+
+    /// All that comes until the end.
+    #[track_caller]
+    pub fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         self.reader.read_to_end(&mut rest).expect("the connection ends, and isn't reset");
-        assert_eq!(String::from_utf8_lossy(&rest), "", "nothing comes before the end");
+        String::from_utf8_lossy(&rest).into_owned()
     }
 
     /// Whether nothing has come, not even the end. Does not wait.

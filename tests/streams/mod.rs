@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use arbitrary::{Result, Unstructured};
 use tcp_pitfalls::chapter_04::frame::{FrameError, read_frame};
 use tcp_pitfalls::chapter_05::line_reader::{CHUNK, Line, LineReader};
-use tcp_pitfalls::{chapter_04, chapter_05, chapter_06};
+use tcp_pitfalls::{chapter_04, chapter_05};
 
 use oracle::{Event, LineRules};
 use script::{Script, Sink, Step};
@@ -77,22 +77,13 @@ pub fn read_frame_agrees(u: &mut Unstructured<'_>) -> Result<()> {
 /// Step 4 answers every line, `\r` and all, whatever its length.
 pub fn echo_of_step_4_agrees(u: &mut Unstructured<'_>) -> Result<()> {
     let rules = LineRules { limit: usize::MAX, drop_cr: false };
-    echo_agrees(u, &rules, |reader, writer, _| chapter_04::server::echo_lines(reader, writer))
+    echo_agrees(u, &rules, |reader, writer| chapter_04::server::echo_lines(reader, writer))
 }
 
 /// Step 5 answers every line of at most the limit.
 pub fn echo_of_step_5_agrees(u: &mut Unstructured<'_>) -> Result<()> {
     let rules = LineRules { limit: any_limit(u)?, drop_cr: true };
-    echo_agrees(u, &rules, |reader, writer, _| chapter_05::server::echo_lines(reader, writer, rules.limit))
-}
-
-/// Step 6 does the same, and says that it rests before each wait in which it owes nothing.
-pub fn echo_of_step_6_agrees(u: &mut Unstructured<'_>) -> Result<()> {
-    let rules = LineRules { limit: any_limit(u)?, drop_cr: true };
-    echo_agrees(u, &rules, |reader, writer, stage| {
-        stage.reports_rest.set(true);
-        chapter_06::server::echo_lines(reader, writer, rules.limit, || stage.rest())
-    })
+    echo_agrees(u, &rules, |reader, writer| chapter_05::server::echo_lines(reader, writer, rules.limit))
 }
 
 /// What a server and its client can see of each other in one conversation.
@@ -101,9 +92,6 @@ struct Stage<'a> {
     /// How many bytes of the client's the server has read.
     given: &'a Cell<usize>,
     answered: RefCell<Sink>,
-    reports_rest: Cell<bool>,
-    /// How many bytes had been read when the server last said that it rests.
-    rested_at: Cell<Option<usize>>,
 }
 
 impl Stage<'_> {
@@ -115,25 +103,11 @@ impl Stage<'_> {
             .sum()
     }
 
-    /// Whether what was read so far ends with a line.
-    fn between_lines(&self) -> bool {
-        let given = self.given.get();
-        given == 0 || self.events.iter().any(|(at, event)| *at == given && matches!(event, Event::Message(_)))
-    }
-
     fn before_read(&self) {
         let refused = self.events.iter().any(|(at, event)| *at <= self.given.get() && *event == Event::TooLong);
         assert!(!refused, "a line that is too long is refused before its rest is read");
         // A client that waits for an answer before it sends more would wait for ever.
         assert_eq!(self.answered.borrow().bytes.len(), self.owed(), "a server that waits has answered all it read");
-        let rested = self.rested_at.get() == Some(self.given.get());
-        assert_eq!(rested, self.reports_rest.get() && self.between_lines(), "a stop must know who is idle");
-    }
-
-    fn rest(&self) {
-        self.rested_at.set(Some(self.given.get()));
-        assert!(self.between_lines(), "a connection in mid-line is not at rest");
-        assert_eq!(self.answered.borrow().bytes.len(), self.owed(), "a connection that owes an answer is not at rest");
     }
 }
 
@@ -141,7 +115,7 @@ impl Stage<'_> {
 fn echo_agrees(
     u: &mut Unstructured<'_>,
     rules: &LineRules,
-    serve: impl FnOnce(&mut dyn Read, &mut dyn Write, &Stage<'_>) -> io::Result<()>,
+    serve: impl FnOnce(&mut dyn Read, &mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let answered = RefCell::new(match u.int_in_range(0..=3)? {
         0 => Sink::default(),
@@ -150,10 +124,9 @@ fn echo_agrees(
     let steps = any_lines(u, rules.limit)?;
     let events = oracle::lines(&steps, rules);
     let given = Cell::new(0);
-    let stage =
-        Stage { events: &events, given: &given, answered, reports_rest: Cell::new(false), rested_at: Cell::new(None) };
+    let stage = Stage { events: &events, given: &given, answered };
     let mut reader = Watched::new(&steps, &given, || stage.before_read());
-    let served = serve(&mut reader, &mut SharedSink(&stage.answered), &stage);
+    let served = serve(&mut reader, &mut SharedSink(&stage.answered));
 
     // A server gives up at the first failure, so what follows it is nobody's.
     let until_failure = events.iter().position(|(_, event)| matches!(event, Event::Failed(_)));

@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use super::Dice;
-use crate::classroom::kit::{about, expect_end, expect_line, with_obituary};
+use crate::classroom::kit::{expect_end, expect_line};
 use crate::lab::client::Client;
 use crate::lab::port;
 use crate::lab::recording::{Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Terms, Trial};
+use crate::probes::{Finding, Judged, Terms, Trial, about, draw_port, with_obituary};
 
 /// How long doors are started with random addresses.
 const PLAYING: Duration = Duration::from_secs(2);
@@ -48,9 +48,7 @@ fn door(spelling: &str) -> Door {
 
 /// Starts doors with every kind of address in the task's tables, and then with random ones while there is time.
 pub(super) fn doors(trial: &Trial<'_>) -> Judged {
-    if !trial.target.takes_any_address() {
-        return Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"));
-    }
+    trial.spelled_by_hand()?;
     let terms = Terms { limit: PATIENCE, ..trial.terms.clone() };
     let seed = terms.seed;
     let began = Instant::now();
@@ -206,7 +204,7 @@ fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) 
 fn taken(trial: &Trial<'_>, has_ipv6: bool) -> Result<(), Finding> {
     let (ipv4, ipv6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
     for (holder, host) in [(ipv4, "127.0.0.1"), (ipv4, ""), (ipv6, ""), (ipv6, "[::1]")] {
-        let reserved = port::draw().map_err(|error| Finding::skipped(error.to_string()))?;
+        let reserved = draw_port()?;
         let port = reserved.number;
         let Ok(_held) = TcpListener::bind((holder, port)) else { continue };
         if holder.is_ipv6() && !has_ipv6 {

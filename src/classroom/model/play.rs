@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
 use crate::classroom::kit::difference;
-use crate::lab::client::{Client, Got, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Trial, itself};
+use crate::probes::{Finding, Judged, Trial, require_no_wrapper};
 
 /// How long random conversations go on.
 const PLAYING: Duration = Duration::from_secs(3);
@@ -202,7 +202,7 @@ struct Player<M> {
 
 impl<M: Model> Player<M> {
     fn new(trial: &Trial<'_>, recorder: &Recorder, patience: Duration) -> Result<Self, Finding> {
-        let server = trial.target.start(recorder, None).map_err(Finding::skipped)?;
+        let server = trial.target.start(recorder, None).map_err(|why| Finding::skipped(format!("{why:#}")))?;
         Ok(Player {
             model: M::default(),
             server,
@@ -242,7 +242,7 @@ impl<M: Model> Player<M> {
         let here = self.clients.contains_key(&step.who) || step.who == NOBODY;
         let possible = match step.act {
             Act::Come => !here,
-            Act::Signal => !self.stopped && cfg!(unix) && itself(&self.server).is_ok(),
+            Act::Signal => !self.stopped && cfg!(unix) && require_no_wrapper(&self.server).is_ok(),
             _ => here,
         };
         let mut model = self.model.clone();
@@ -279,7 +279,7 @@ impl<M: Model> Player<M> {
     }
 
     fn connect(&mut self, who: usize) -> Result<(), Stop> {
-        let connected = self.server.connect(&format!("client {who}")).map_err(|why| self.differs(why, true))?;
+        let connected = self.server.connect(&format!("client {who}")).map_err(|why| self.differs(format!("{why:#}"), true))?;
         self.clients.insert(who, connected);
         Ok(())
     }
@@ -320,8 +320,8 @@ impl<M: Model> Player<M> {
                     _ => client.line(patience),
                 };
                 match &got {
-                    Got::Line(line) if self.model.may_come(line) => continue,
-                    Got::Line(line) if after.act == Act::Come && M::NOT_YET == Some(line) && began.elapsed() < A_MOMENT => {
+                    Reply::Line(line) if self.model.may_come(line) => continue,
+                    Reply::Line(line) if after.act == Act::Come && M::NOT_YET == Some(line) && began.elapsed() < A_MOMENT => {
                         if !due.is_met_by(&got) {
                             self.connect(who)?;
                             continue;
@@ -330,11 +330,11 @@ impl<M: Model> Player<M> {
                     _ => {}
                 }
                 if !due.is_met_by(&got) {
-                    let silent = matches!(got, Got::Nothing(..));
+                    let silent = matches!(got, Reply::Nothing(..));
                     return Err(self.differs(format!("after {after}:\nclient {who}: {}", due.missed(&got)), silent));
                 }
                 match (&due, &got) {
-                    (Due::OneOf(_), Got::Line(line)) => self.model.heard(line),
+                    (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
                     (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
                     _ => {}
                 }
@@ -349,7 +349,7 @@ impl<M: Model> Player<M> {
         for (who, client) in &mut self.clients {
             while client.state() != State::Open {
                 let got = client.line(Duration::ZERO);
-                if !matches!(&got, Got::Line(line) if self.model.may_come(line)) {
+                if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
                     stray = Some(format!("after {after}:\nclient {who}: expected nothing, got {}", Trial::describe(&got)));
                     break;
                 }
@@ -386,21 +386,21 @@ impl<M: Model> Player<M> {
 }
 
 impl Due {
-    fn is_met_by(&self, got: &Got) -> bool {
+    fn is_met_by(&self, got: &Reply) -> bool {
         match (self, got) {
-            (Due::Line(line) | Due::Bytes(line), Got::Line(got)) => line == got,
-            (Due::OneOf(lines), Got::Line(got)) => lines.contains(got),
-            (Due::Begins(start), Got::Line(got)) => got.starts_with(start),
-            (Due::End, Got::End(rest)) | (Due::Gone, Got::End(rest) | Got::Reset(rest)) => rest.is_empty(),
+            (Due::Line(line) | Due::Bytes(line), Reply::Line(got)) => line == got,
+            (Due::OneOf(lines), Reply::Line(got)) => lines.contains(got),
+            (Due::Begins(start), Reply::Line(got)) => got.starts_with(start),
+            (Due::End, Reply::End(rest)) | (Due::Gone, Reply::End(rest) | Reply::Reset(rest)) => rest.is_empty(),
             _ => false,
         }
     }
 
     /// What was owed and what came instead. Of two lines, where they differ.
-    fn missed(&self, got: &Got) -> String {
+    fn missed(&self, got: &Reply) -> String {
         match (self, got) {
-            (Due::Line(expected) | Due::Bytes(expected), Got::Line(got)) => difference(expected, got),
-            (Due::OneOf(lines), Got::Line(got)) if lines.len() == 1 => difference(&lines[0], got),
+            (Due::Line(expected) | Due::Bytes(expected), Reply::Line(got)) => difference(expected, got),
+            (Due::OneOf(lines), Reply::Line(got)) if lines.len() == 1 => difference(&lines[0], got),
             _ => format!("expected {self}, got {}", Trial::describe(got)),
         }
     }

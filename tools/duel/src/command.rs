@@ -8,9 +8,8 @@ use std::time::Duration;
 use anstream::{eprintln, print};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use tcp_pitfalls::demo::report;
 use tcp_pitfalls::lab::process::end_all_on_ctrl_c;
-use tcp_pitfalls::screen::BOLD;
+use tcp_pitfalls::show::screen::{BOLD, report};
 use tcp_pitfalls::steps::Step;
 
 use crate::contestants;

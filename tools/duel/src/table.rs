@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use tcp_pitfalls::screen::{BOLD, DIM, paragraph};
+use tcp_pitfalls::show::screen::{BOLD, DIM, paragraph};
 
 use crate::crowd::{BURST, IDLE};
 use crate::duel::{PING_PONG, PIPELINED, WORKLOADS};

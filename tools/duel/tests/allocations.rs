@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use tcp_pitfalls::chapter_06::server::echo_lines;
+use tcp_pitfalls::chapter_05::server::echo_lines;
 
 /// Sends the same lines with every read.
 struct Client {
@@ -26,7 +26,7 @@ impl Read for Client {
 fn allocations(lines_at_once: usize, reads: usize) -> u64 {
     let client = Client { lines: b"a line of some length that fits\n".repeat(lines_at_once), reads };
     let counted = allocation_counter::measure(|| {
-        echo_lines(client, io::sink(), 65_536, || {}).expect("a sink takes everything");
+        echo_lines(client, io::sink(), 65_536).expect("a sink takes everything");
     });
     counted.count_total
 }

@@ -13,19 +13,11 @@ use std::process::{Command, Stdio};
 use anstream::println;
 use anyhow::{Context, Result, bail};
 use similar::TextDiff;
+use tcp_pitfalls::go::GoServers;
+use tcp_pitfalls::staircase::STEPS;
 
 use crate::fault::Fault;
 use crate::normal;
-
-/// The steps, which are chapters as well.
-const STEPS: [&str; 6] = [
-    "01_listen",
-    "02_accept_blocking",
-    "03_thread_per_conn",
-    "04_partial_read_write",
-    "05_bufread_lines",
-    "06_graceful_shutdown",
-];
 
 /// Other commands that pages show, as the reader types them: the file's name, and the command.
 const COMMANDS: &[(&str, &str)] = &[
@@ -244,9 +236,7 @@ fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<(
         Ok(())
     };
     record("staircase.txt", &[])?;
-    if !start(root, &program, &["--help".into()])?.text.contains("--go") {
-        recorded.skipped.push("the staircase of the Go servers: this program has no option --go".into());
-    } else if go_is_installed() {
+    if GoServers::can_be_built() {
         record("staircase-go.txt", &["--go".into()])?;
     } else {
         recorded.skipped.push("the staircase of the Go servers: go is not installed".into());
@@ -254,12 +244,8 @@ fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<(
     Ok(())
 }
 
-fn go_is_installed() -> bool {
-    Command::new("go").arg("version").output().is_ok_and(|output| output.status.success())
-}
-
 fn commands(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
-    let has_go = go_is_installed();
+    let has_go = GoServers::can_be_built();
     for &(name, command) in COMMANDS {
         let words: Vec<&str> = command.split(' ').collect();
         let (program, rest) = match words[..] {

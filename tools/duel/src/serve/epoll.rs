@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use anyhow::Result;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use tcp_pitfalls::chapter_01::server::{announce, listen};
+use tcp_pitfalls::chapter_01::announce::announce;
+use tcp_pitfalls::chapter_01::listen::listen;
 
 const LISTENER: Token = Token(usize::MAX);
 /// How much is read at once, and how much may be owed to a client before no more is read from it.

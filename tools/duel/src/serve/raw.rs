@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::thread;
 
 use anyhow::Result;
-use tcp_pitfalls::chapter_01::server::{announce, listen};
+use tcp_pitfalls::chapter_01::announce::announce;
+use tcp_pitfalls::chapter_01::listen::listen;
 use tcp_pitfalls::chapter_05::line_reader::CHUNK;
 
 /// As for the threads of the course.

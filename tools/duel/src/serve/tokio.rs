@@ -3,7 +3,8 @@
 use std::io;
 
 use anyhow::Result;
-use tcp_pitfalls::chapter_01::server::{announce, listen};
+use tcp_pitfalls::chapter_01::announce::announce;
+use tcp_pitfalls::chapter_01::listen::listen;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 

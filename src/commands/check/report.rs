@@ -8,7 +8,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 use serde::Serialize;
 
 use super::grade::{Checked, Graded};
-use crate::probes::{Finding, Verdict};
+use tcp_pitfalls::probes::{Finding, Verdict};
 
 /// The whole result.
 #[derive(Serialize)]

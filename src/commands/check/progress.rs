@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grade::Graded;
 use super::workshop::Workshop;
-use crate::classroom::{self, Exercise};
+use tcp_pitfalls::classroom::{self, Exercise};
 
 /// How far a student is.
 #[derive(Default, Serialize, Deserialize)]

@@ -1,11 +1,12 @@
 //! Examining the servers of exercises.
 
-use crate::classroom::{Check, Exercise};
-use crate::examination::{self, Job};
-use crate::lab::recording::{Recorder, Recording};
-use crate::lab::server::Target;
-use crate::probes::{Finding, Terms, Verdict};
-use crate::screen;
+use anyhow::{Result, anyhow};
+use tcp_pitfalls::classroom::{Check, Exercise};
+use tcp_pitfalls::examination::{self, Job};
+use tcp_pitfalls::lab::recording::{Recorder, Recording};
+use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::probes::{Finding, Terms, Verdict};
+use tcp_pitfalls::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
 const AT_ONCE: usize = 8;
@@ -77,12 +78,15 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
 }
 
 /// Runs every check of each exercise on its server, or says in each why there is none.
-pub(super) fn grade(servers: &[(&'static Exercise, Result<Target, String>)]) -> Vec<Graded> {
+pub(super) fn grade(servers: &[(&'static Exercise, Result<Target>)]) -> Vec<Graded> {
     let terms = Terms::default();
     // A server that never listens is said to do so once, and not by each check after 10 s.
-    let reached: Vec<Result<&Target, String>> = servers
+    let reached: Vec<Result<&Target>> = servers
         .iter()
-        .map(|(_, target)| target.as_ref().map_err(Clone::clone).and_then(|target| reach(target).map(|()| target)))
+        .map(|(_, target)| match target {
+            Ok(target) => reach(target).map(|()| target),
+            Err(why) => Err(anyhow!("{why:#}")),
+        })
         .collect();
     let mut jobs = Vec::new();
     for ((exercise, _), target) in servers.iter().zip(&reached) {
@@ -93,9 +97,9 @@ pub(super) fn grade(servers: &[(&'static Exercise, Result<Target, String>)]) -> 
     let bar = screen::progress(jobs.len(), "checking");
     let mut found = examination::run_recorded(&jobs, AT_ONCE, || bar.inc(1)).into_iter();
     bar.finish_and_clear();
-    let graded = |((exercise, _), target): (&(&'static Exercise, _), &Result<_, String>)| {
+    let graded = |((exercise, _), target): (&(&'static Exercise, _), &Result<_>)| {
         if let Err(problem) = target {
-            return Graded::hopeless(exercise, problem.clone());
+            return Graded::hopeless(exercise, format!("{problem:#}"));
         }
         let checked = exercise.checks.iter().zip(&mut found);
         let checks = checked.map(|(check, (finding, recording))| Checked { check, finding, recording }).collect();
@@ -105,7 +109,7 @@ pub(super) fn grade(servers: &[(&'static Exercise, Result<Target, String>)]) -> 
 }
 
 /// Starts the server, and connects once.
-fn reach(target: &Target) -> Result<(), String> {
+fn reach(target: &Target) -> Result<()> {
     let mut server = target.start(&Recorder::new(), None)?;
     server.connect("a client").map(drop)
 }

@@ -2,8 +2,10 @@
 //! `NO_COLOR` is set or the output isn't a terminal.
 
 use std::env;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -81,4 +83,15 @@ pub fn progress(length: usize, message: &'static str) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
+}
+
+/// Prints an error as one sentence. Gives the status that says that there was one.
+pub fn failure(error: &anyhow::Error, status: u8) -> ExitCode {
+    eprintln!("{BAD}error:{BAD:#} {error:#}");
+    ExitCode::from(status)
+}
+
+/// The status of a program that did this: 0, or 1 and a sentence that says what went wrong.
+pub fn report(result: anyhow::Result<()>) -> ExitCode {
+    result.map_or_else(|error| failure(&error, 1), |()| ExitCode::SUCCESS)
 }

@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
-use super::recording::{Event, Recording, What, group};
 use super::timeline::{self, Line};
+use crate::lab::recording::{Action, Event, Recording, with_thousands};
 use crate::probes::{Finding, Verdict};
 
 /// The width of a figure in its own units. On a phone one of them is one pixel.
@@ -102,7 +102,7 @@ fn story(run: &Run<'_>) -> String {
     let mut told = format!("{}: {}.\n", run.title, run.caption);
     for line in timeline::lines(run.recording) {
         let said = match line {
-            Line::Event(event) => format!("{}: {}", event.who, event.what),
+            Line::Event(event) => format!("{}: {}", event.who, event.action),
             summary => summary.to_string(),
         };
         let _ = writeln!(told, "{}.", one_line(&said).trim_end_matches('.'));
@@ -133,7 +133,7 @@ struct Drawing<'a> {
 impl<'a> Drawing<'a> {
     fn new(run: &Run<'a>, top: i32) -> Self {
         let events = &run.recording.events;
-        let calls = |event: &Event| matches!(event.what, What::Read(_) | What::ReadEnd | What::Wrote { .. });
+        let calls = |event: &Event| matches!(event.action, Action::Read(_) | Action::ReadEnd | Action::Wrote { .. });
         Drawing {
             lanes: lanes(events),
             top,
@@ -213,28 +213,28 @@ impl<'a> Drawing<'a> {
     }
 
     fn event(&mut self, event: &Event, recording: &Recording) {
-        let (who, label) = (event.who.as_str(), label(&event.what));
+        let (who, label) = (event.who.as_str(), label(&event.action));
         let (here, server) = (self.lane(who), self.lane("server"));
         let lane = class(who);
-        match &event.what {
-            What::Connects | What::Sends(_) => self.arrow(&label, is_call(&event.what), (here, server), lane),
-            What::HalfCloses | What::Leaves => {
+        match &event.action {
+            Action::Connects | Action::Sends(_) => self.arrow(&label, is_call(&event.action), (here, server), lane),
+            Action::HalfCloses | Action::Leaves => {
                 self.arrow(&label, false, (here, server), &format!("{lane} dashed"));
             }
-            What::CannotConnect { .. } | What::Resets => {
+            Action::CannotConnect { .. } | Action::Resets => {
                 self.arrow(&label, false, (here, server), "falls dashed");
             }
-            What::SeesEnd => self.arrow(&label, false, (server, here), "server dashed"),
-            What::SeesReset => self.arrow(&label, false, (server, here), "falls dashed"),
-            What::Receives(_) if !self.calls_are_recorded => self.arrow(&label, true, (server, here), "server"),
-            What::Wrote { given, taken } => {
+            Action::SeesEnd => self.arrow(&label, false, (server, here), "server dashed"),
+            Action::SeesReset => self.arrow(&label, false, (server, here), "falls dashed"),
+            Action::Receives(_) if !self.calls_are_recorded => self.arrow(&label, true, (server, here), "server"),
+            Action::Wrote { given, taken } => {
                 let class = if *given == taken.len() { lane } else { "falls" };
                 self.arrow(&label, true, (here, self.lane(reader(event, recording))), class);
             }
-            What::HearsNothing { .. } => self.silence(&label, here, lane),
-            What::Failed { .. } => self.note(&label, true, here, "falls"),
-            What::Note { .. } if is_stage(who) => self.stage(&format!("{who} {label}"), "dashed"),
-            _ => self.note(&label, is_call(&event.what), here, lane),
+            Action::HearsNothing { .. } => self.silence(&label, here, lane),
+            Action::Failed { .. } => self.note(&label, true, here, "falls"),
+            Action::Note { .. } if is_stage(who) => self.stage(&format!("{who} {label}"), "dashed"),
+            _ => self.note(&label, is_call(&event.action), here, lane),
         }
     }
 
@@ -399,7 +399,7 @@ fn class(who: &str) -> &'static str {
 /// Whose answer a `write` of the server is: that of the client who gets something next, or who did something last.
 fn reader<'a>(event: &Event, recording: &'a Recording) -> &'a str {
     let is_client = |other: &&Event| class(&other.who) == "client";
-    let gets = |other: &&Event| matches!(other.what, What::Receives(_) | What::SeesEnd | What::SeesReset);
+    let gets = |other: &&Event| matches!(other.action, Action::Receives(_) | Action::SeesEnd | Action::SeesReset);
     let (before, after): (Vec<&Event>, Vec<&Event>) =
         recording.events.iter().partition(|other| other.at_ns < event.at_ns);
     let next = after.into_iter().find(|other| is_client(other) && gets(other));
@@ -407,24 +407,31 @@ fn reader<'a>(event: &Event, recording: &'a Recording) -> &'a str {
 }
 
 /// Whether this is a call with its result, or bytes: set as code.
-fn is_call(what: &What) -> bool {
+fn is_call(action: &Action) -> bool {
     matches!(
-        what,
-        What::Sends(_) | What::Receives(_) | What::Read(_) | What::ReadEnd | What::Wrote { .. } | What::Failed { .. }
+        action,
+        Action::Sends(_)
+            | Action::Receives(_)
+            | Action::Read(_)
+            | Action::ReadEnd
+            | Action::Wrote { .. }
+            | Action::Failed { .. }
     )
 }
 
 /// An event in as few words as a figure has room for.
-fn label(what: &What) -> String {
-    match what {
-        What::SeesEnd => "sees the end".into(),
-        What::SeesReset => "sees a reset".into(),
-        What::HalfCloses => "ends its side (half-close)".into(),
-        What::Resets => "resets".into(),
-        What::HearsNothing { .. } => what.to_string().replace("has heard", "hears"),
-        What::Wrote { given, taken } if *given == taken.len() => format!("write → {taken}"),
-        What::Wrote { given, taken } => format!("write → only {} of {} bytes", group(taken.len()), group(*given)),
-        _ => what.to_string(),
+fn label(action: &Action) -> String {
+    match action {
+        Action::SeesEnd => "sees the end".into(),
+        Action::SeesReset => "sees a reset".into(),
+        Action::HalfCloses => "ends its side (half-close)".into(),
+        Action::Resets => "resets".into(),
+        Action::HearsNothing { .. } => action.to_string().replace("has heard", "hears"),
+        Action::Wrote { given, taken } if *given == taken.len() => format!("write → {taken}"),
+        Action::Wrote { given, taken } => {
+            format!("write → only {} of {} bytes", with_thousands(taken.len()), with_thousands(*given))
+        }
+        _ => action.to_string(),
     }
 }
 

@@ -6,10 +6,10 @@ use std::fs;
 use super::grade::{Checked, Graded, of};
 use super::progress::{Progress, Standing};
 use super::workshop::Workshop;
-use crate::classroom::{self, Check, Exercise};
-use crate::lab::timeline;
-use crate::probes::{Finding, Verdict};
-use crate::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD};
+use tcp_pitfalls::classroom::{self, Check, Exercise};
+use tcp_pitfalls::probes::{Finding, Verdict};
+use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD};
+use tcp_pitfalls::show::timeline;
 
 /// How many lines of a timeline are shown from its beginning and from its end, where the answer is that fell short.
 /// What the check itself did, such as sending a signal, is shown as well.

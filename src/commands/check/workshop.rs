@@ -7,11 +7,11 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::classroom::Exercise;
-use crate::lab::server::Target;
+use tcp_pitfalls::classroom::Exercise;
+use tcp_pitfalls::lab::server::Target;
 
 /// The manifest of the exercises, by which their repository is recognised.
 const MANIFEST: &str = "chapters/Cargo.toml";
@@ -86,7 +86,7 @@ impl Workshop {
 
     /// Builds these exercises. Those that compile become servers, the others a sentence. What cargo says goes to the
     /// terminal as it is.
-    pub(super) fn build(&self, exercises: &[&'static Exercise]) -> Result<Vec<Result<Target, String>>> {
+    pub(super) fn build(&self, exercises: &[&'static Exercise]) -> Result<Vec<Result<Target>>> {
         let bin = |exercise: &Exercise| format!("exercise_{}", exercise.id);
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
@@ -104,7 +104,7 @@ impl Workshop {
         building.wait().context("cannot wait for `cargo`")?;
         let target = |exercise: &&'static Exercise| match programs.get(&bin(exercise)) {
             Some(program) => Ok(Target::Command(vec![program.clone(), "{addr}".into()])),
-            None => Err("it does not compile".into()),
+            None => Err(anyhow!("it does not compile")),
         };
         Ok(exercises.iter().map(target).collect())
     }

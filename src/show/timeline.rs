@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::recording::{Event, Recording, What, group};
-use crate::screen::{self, DIM};
+use super::screen::{self, DIM};
+use crate::lab::recording::{Action, Event, Recording, with_thousands};
 
 /// How many lines are drawn from the beginning and from the end of a long recording.
 const HEAD: usize = 13;
@@ -38,15 +38,15 @@ pub(super) enum Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Line::Event(event) => write!(f, "{}", event.what),
+            Line::Event(event) => write!(f, "{}", event.action),
             Line::Folded { reads, read, writes, written } => {
                 let calls = [sum_up(*reads, "read", *read), sum_up(*writes, "write", *written)];
                 let calls: Vec<String> = calls.into_iter().flatten().collect();
                 write!(f, "… {}", calls.join(" and "))
             }
-            Line::Same { times, .. } => write!(f, "… {} times more", group(*times)),
-            Line::LeftOut(events) => write!(f, "… {} more events", group(*events)),
-            Line::NotRecorded(events) => write!(f, "… and {} events that were not recorded", group(*events)),
+            Line::Same { times, .. } => write!(f, "… {} times more", with_thousands(*times)),
+            Line::LeftOut(events) => write!(f, "… {} more events", with_thousands(*events)),
+            Line::NotRecorded(events) => write!(f, "… and {} events that were not recorded", with_thousands(*events)),
         }
     }
 }
@@ -64,7 +64,9 @@ pub fn draw(recording: &Recording, width: usize) -> String {
 /// Its end is not that everybody leaves when all is over: that would take the place of what went wrong just before.
 pub fn draw_ends(recording: &Recording, width: usize, head: usize, tail: usize, always: &str) -> String {
     let mut lines = fold(&recording.events);
-    while lines.len() > head + tail && matches!(lines.last(), Some(Line::Event(event)) if event.what == What::Leaves) {
+    while lines.len() > head + tail
+        && matches!(lines.last(), Some(Line::Event(event)) if event.action == Action::Leaves)
+    {
         lines.pop();
     }
     draw_behind(recording, &ends(recording, lines, head, tail, Some(always)), width, Some(since_start))
@@ -96,7 +98,7 @@ fn draw_behind(recording: &Recording, lines: &[Line<'_>], width: usize, time: Op
 /// `12 more reads (98,304 bytes)`, or nothing.
 fn sum_up(count: usize, call: &str, bytes: usize) -> Option<String> {
     let plural = if count == 1 { "" } else { "s" };
-    (count > 0).then(|| format!("{} more {call}{plural} ({} bytes)", group(count), group(bytes)))
+    (count > 0).then(|| format!("{} more {call}{plural} ({} bytes)", with_thousands(count), with_thousands(bytes)))
 }
 
 /// What is drawn of a recording. Long ones keep their beginning and their end.
@@ -141,9 +143,9 @@ fn fold(events: &[Event]) -> Vec<Line<'_>> {
         lines.extend(run[..CALLS_DRAWN].iter().map(Line::Event));
         let (mut reads, mut read, mut writes, mut written) = (0, 0, 0, 0);
         for event in &run[CALLS_DRAWN..run.len() - 1] {
-            match &event.what {
-                What::Read(payload) => (reads, read) = (reads + 1, read + payload.len()),
-                What::Wrote { given, .. } => (writes, written) = (writes + 1, written + given),
+            match &event.action {
+                Action::Read(payload) => (reads, read) = (reads + 1, read + payload.len()),
+                Action::Wrote { given, .. } => (writes, written) = (writes + 1, written + given),
                 _ => {}
             }
         }
@@ -155,7 +157,7 @@ fn fold(events: &[Event]) -> Vec<Line<'_>> {
 
 /// The same thing over and over is drawn once.
 fn fold_repeated<'a>(lines: &mut Vec<Line<'a>>, events: &'a [Event]) {
-    for same in events.chunk_by(|one, next| one.who == next.who && one.what == next.what) {
+    for same in events.chunk_by(|one, next| one.who == next.who && one.action == next.action) {
         lines.push(Line::Event(&same[0]));
         match same.len() {
             1 => {}
@@ -175,7 +177,7 @@ fn draw_event(drawn: &mut String, event: &Event, who_width: usize, width: usize,
     let style = screen::actor(&event.who);
     let time = time.map_or_else(String::new, |time| format!("{DIM}{time}{DIM:#}  "));
     let indent = 4 + if time.is_empty() { 0 } else { 7 + 2 } + who_width + 2;
-    let mut lines = screen::wrap(&event.what.to_string(), width.saturating_sub(indent)).into_iter();
+    let mut lines = screen::wrap(&event.action.to_string(), width.saturating_sub(indent)).into_iter();
     let first = lines.next().unwrap_or_default();
     let who = format!("{style}{:who_width$}{style:#}", event.who);
     let _ = writeln!(drawn, "    {time}{who}  {first}");

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstream::{eprintln, print, println};
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
@@ -22,11 +22,11 @@ use self::grade::Graded;
 use self::progress::Progress;
 use self::watch::Watch;
 use self::workshop::Workshop;
-use crate::classroom::{self, Exercise};
-use crate::lab::process;
-use crate::lab::recording::Recorder;
-use crate::lab::server::Target;
-use crate::screen::{BOLD, COMMAND, DIM};
+use tcp_pitfalls::classroom::{self, Exercise};
+use tcp_pitfalls::lab::process;
+use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM};
 
 /// Show the exercises, or examine what you made of one
 ///
@@ -39,7 +39,7 @@ use crate::screen::{BOLD, COMMAND, DIM};
     override_usage = "tcp-pitfalls check [OPTIONS] [EXERCISE]\n       tcp-pitfalls check [OPTIONS] EXERCISE -- COMMAND … {addr} …"
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option to type")]
-pub struct CheckArguments {
+pub(crate) struct CheckArguments {
     /// The exercise: 1 to 6, or capstone
     #[arg(value_parser = exercise_names())]
     exercise: Option<String>,
@@ -70,7 +70,7 @@ pub struct CheckArguments {
 ///
 /// Your file is kept beside the new one, as main.rs.backup.
 #[derive(Args)]
-pub struct ResetArguments {
+pub(crate) struct ResetArguments {
     /// The exercise: 1 to 6, or capstone
     #[arg(value_parser = exercise_names())]
     exercise: String,
@@ -96,7 +96,7 @@ fn named(name: &str) -> Result<&'static Exercise> {
 ///
 /// # Errors
 /// A sentence, if nothing could be examined.
-pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
+pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
     let workshop = Workshop::find()?;
     let exercise = arguments.exercise.as_deref().map(named).transpose()?;
     match exercise {
@@ -156,7 +156,7 @@ fn check_one(workshop: &Workshop, exercise: &'static Exercise, command: &[String
 fn started_by(command: &[String]) -> Result<Target> {
     let target = Target::command(command)
         .map_err(|why| anyhow!("{why}, as in: cargo run -- check 04 -- python3 my_server.py {{addr}}"))?;
-    target.start(&Recorder::new(), None).map_err(Error::msg)?;
+    target.start(&Recorder::new(), None)?;
     Ok(target)
 }
 
@@ -213,7 +213,7 @@ fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
 ///
 /// # Errors
 /// A sentence, if it can't be done.
-pub fn reset(arguments: &ResetArguments) -> Result<ExitCode> {
+pub(crate) fn reset(arguments: &ResetArguments) -> Result<ExitCode> {
     let workshop = Workshop::find()?;
     let exercise = named(&arguments.exercise)?;
     let (file, starter) = (workshop.file(exercise), workshop.starter(exercise));

@@ -1,0 +1,31 @@
+//! `tcp-pitfalls explain`: one probe.
+
+use anstream::{print, println};
+use tcp_pitfalls::probes::{self, Probe};
+use tcp_pitfalls::show::screen::{self, BOLD, COMMAND, DIM};
+use tcp_pitfalls::staircase::STEPS;
+
+use super::{PAGE, probe_names};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The probe
+    #[arg(value_parser = probe_names())]
+    name: String,
+}
+
+/// Prints what the probe does, and how to mend a server that falls.
+pub(crate) fn run(arguments: &Arguments) {
+    probes::find(&arguments.name).into_iter().for_each(explain);
+}
+
+fn explain(probe: &Probe) {
+    let Probe { name, chapter, does, remedy, .. } = probe;
+    let step = STEPS[usize::from(*chapter) - 1];
+    println!("{BOLD}{name}{BOLD:#} (chapter {chapter})\n");
+    print!("{}", screen::paragraph(&format!("{does}."), 2));
+    print!("{}", screen::paragraph(&format!("To mend a server that falls: {remedy}."), 2));
+    print!("{}", screen::paragraph(&format!("It needs {}.", probe.needs.in_words()), 2));
+    println!("\n  {DIM}Its chapter:{DIM:#} {COMMAND}cargo run --bin {step}{COMMAND:#}");
+    println!("  {DIM}In the book:{DIM:#} \"{PAGE}\", {name}");
+}

@@ -1,0 +1,5 @@
+//! What people see: text on the screen, a recording told in lines, and a recording drawn as a figure.
+
+pub mod figure;
+pub mod screen;
+pub mod timeline;

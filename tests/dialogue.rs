@@ -1,0 +1,181 @@
+//! What is said to a server, and how right answers are told from wrong ones.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, HttpAnswer, Learned, Lines, Match, Template, learn};
+use tcp_pitfalls::lab::server::Target;
+
+#[track_caller]
+fn answer(text: &str) -> Template {
+    Template::answer(text).unwrap()
+}
+
+#[test]
+fn a_request_is_bytes_with_a_number_in_it() {
+    assert_eq!(Template::request("PING\\r\\n").unwrap().fill(b"7"), b"PING\r\n");
+    assert_eq!(Template::request("ECHO {n}\\x00\\\\").unwrap().fill(b"7"), b"ECHO 7\0\\");
+    assert_eq!(Template::request("*1\\r\\n").unwrap().fill(b""), b"*1\r\n", "a star is a star here");
+    assert_eq!(Template::request("{len2}ab{n}").unwrap().fill(b"cd"), b"\0\x04abcd");
+    assert_eq!(Template::request("größer").unwrap().fill(b""), "größer".as_bytes());
+}
+
+#[test]
+fn what_cannot_be_read_is_quoted() {
+    for (text, why) in
+        [("a\\q", "is not followed by r, n"), ("\\x0", "two hexadecimal digits"), ("\\", "is not followed")]
+    {
+        let error = Template::request(text).unwrap_err().to_string();
+        assert!(error.contains(text) && error.contains(why), "{error}");
+    }
+    assert!(Template::answer("220 *").unwrap_err().to_string().contains("where the answer ends"));
+    assert!(Template::answer("").is_err());
+}
+
+#[test]
+fn an_answer_is_known_to_be_whole_partial_or_wrong_at_any_cut() {
+    let pattern = answer("220 *\\r\\n");
+    assert_eq!(pattern.check(b"", b"220 hello\r\n250"), Match::Whole(11));
+    assert_eq!(pattern.check(b"", b"220 hello\r"), Match::Partial);
+    assert_eq!(pattern.check(b"", b"221"), Match::Wrong(2));
+    let numbered = answer("<{n}>");
+    assert_eq!(numbered.check(b"12", b"<12>"), Match::Whole(4));
+    assert_eq!(numbered.check(b"12", b"<13>"), Match::Wrong(2));
+    let framed = answer("{len2}*");
+    assert_eq!(framed.check(b"", b"\0\x03abcd"), Match::Whole(5));
+    assert_eq!(framed.check(b"", b"\0\x03ab"), Match::Partial);
+    assert_eq!(framed.check(b"", b"\0"), Match::Partial);
+    let exact_in_frame = answer("{len1}ab");
+    assert_eq!(exact_in_frame.check(b"", b"\x02ab"), Match::Whole(3));
+    assert_eq!(exact_in_frame.check(b"", b"\x03abc"), Match::Wrong(3));
+    assert_eq!(exact_in_frame.check(b"", b"\x01a"), Match::Wrong(2));
+}
+
+#[test]
+fn http_answers_end_where_they_say() {
+    let any = HttpAnswer { status: None };
+    let length = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(any.check(length), Match::Whole(length.len()));
+    assert_eq!(any.check(&length[..length.len() - 1]), Match::Partial);
+    let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3\r\nyou\r\n0\r\n\r\n";
+    assert_eq!(any.check(chunks), Match::Whole(chunks.len()));
+    for end in 0..chunks.len() {
+        assert_eq!(any.check(&chunks[..end]), Match::Partial, "cut at {end}");
+    }
+    assert_eq!(any.check(b"SSH-2.0"), Match::Wrong(0));
+    assert_eq!(
+        HttpAnswer { status: Some(200) }.check(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+        Match::Wrong(9)
+    );
+    assert_eq!(any.check(b"HTTP/1.1 204 No Content\r\n\r\nHTTP"), Match::Whole(27));
+}
+
+/// A server in this process that answers each line so, after a greeting.
+fn lines(greeting: &'static str, reply: impl Fn(&str) -> String + Send + Sync + 'static) -> Target {
+    Target::in_process(move |connection| {
+        let mut stream = connection.stream;
+        stream.write_all(greeting.as_bytes())?;
+        for line in BufReader::new(stream).lines() {
+            stream.write_all(reply(&line?).as_bytes())?;
+        }
+        Ok(())
+    })
+}
+
+fn learned(target: &Target) -> Learned {
+    learn(target, Dialogue::lines(Lines::of_the_course()), true).unwrap()
+}
+
+#[test]
+fn the_protocol_of_the_course_is_nothing_to_tell() {
+    let learned = learned(&lines("", |line| format!("echo: {line}\n")));
+    assert_eq!(learned.dialogue, Dialogue::lines(Lines::of_the_course()));
+    assert!(learned.says.is_empty() && learned.silence.is_none() && learned.otherwise.is_none(), "{learned:?}");
+}
+
+#[test]
+fn a_greeting_and_another_prefix_are_learned() {
+    let learned = learned(&lines("welcome\n", |line| format!("> {line}\r\n")));
+    let lines = learned.dialogue.lines.as_ref().unwrap();
+    assert_eq!((&lines.prefix[..], lines.answer_ends), (&b"> "[..], &b"\r\n"[..]));
+    assert_eq!(learned.dialogue.greeting, Some(Template::exact(b"welcome\n")));
+    assert_eq!(learned.says.len(), 2, "{:?}", learned.says);
+}
+
+#[test]
+fn a_server_that_wants_crlf_is_given_it() {
+    let target = Target::in_process(|connection| {
+        let mut stream = connection.stream;
+        let mut line = Vec::new();
+        let mut reader = BufReader::new(stream);
+        while !line.ends_with(b"\r\n") && reader.read_until(b'\n', &mut line)? > 0 {
+            if line.ends_with(b"\r\n") {
+                stream.write_all(&[b"echo: ", &line[..]].concat())?;
+                line.clear();
+            }
+        }
+        Ok(())
+    });
+    let learned = learned(&target);
+    assert_eq!(learned.dialogue.lines.as_ref().unwrap().ends, b"\r\n", "{learned:?}");
+}
+
+fn give_back(mut stream: &TcpStream) -> std::io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => stream.write_all(&buffer[..count])?,
+        }
+    }
+}
+
+#[test]
+fn an_echo_of_bytes_is_known_as_such() {
+    let learned = learned(&Target::in_process(|connection| give_back(connection.stream)));
+    assert!(learned.dialogue.lines.as_ref().unwrap().bytewise, "{learned:?}");
+}
+
+#[test]
+fn one_answer_for_each_connection_is_seen() {
+    let target = Target::in_process(|connection| {
+        let mut stream = connection.stream;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        stream.write_all(format!("echo: {line}").as_bytes())
+    });
+    assert!(learned(&target).dialogue.one_request);
+}
+
+#[test]
+fn another_protocol_is_told_with_a_sample() {
+    let learned = learned(&lines("", |_| "500 what?\n".into()));
+    assert!(learned.otherwise.unwrap().contains("500 what?"));
+}
+
+fn asked(request: &str) -> Dialogue {
+    let request = Template::request(request).unwrap();
+    Dialogue::of(Exchange { request, answer: Answer::Bytes(Template::exact(b"?")) })
+}
+
+#[test]
+fn three_equal_answers_are_the_expectation() {
+    let learned = learn(&lines("", |_| "+PONG\r\n".into()), asked("PING\\r\\n"), false).unwrap();
+    assert_eq!(learned.dialogue.exchange.answer, Answer::Bytes(Template::exact(b"+PONG\r\n")));
+    assert!(learned.dialogue.joined && !learned.dialogue.one_request, "{learned:?}");
+}
+
+#[test]
+fn the_number_is_found_in_the_answers() {
+    let learned = learn(&lines("", |line| format!("0 you said {line}!\n")), asked("m{n}\\n"), false).unwrap();
+    let Answer::Bytes(template) = learned.dialogue.exchange.answer else { panic!("bytes are learned") };
+    assert_eq!(template.fill(b"77"), b"0 you said m77!\n");
+}
+
+#[test]
+fn answers_that_differ_are_refused_with_what_to_do() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let reply = move |_: &str| format!("{}\n", count.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+    let error = learn(&lines("", reply), asked("next\\n"), false).unwrap_err().to_string();
+    assert!(error.contains("from byte 1 on") && error.contains("--answer"), "{error}");
+}
