@@ -80,6 +80,7 @@ const FAULTS: [(&str, &[&str]); 7] = [
     ),
 ];
 
+/// With how many seeds each server is examined.
 const SEEDS: u64 = 10;
 
 /// The check of this exercise.
@@ -103,7 +104,7 @@ fn side_by_side<J: Sync>(jobs: &[J], run: impl Fn(&J) + Sync) {
     process::raise_descriptor_limit();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..32 {
+        for _ in 0..16 {
             scope.spawn(|| {
                 while let Some(job) = jobs.get(next.fetch_add(1, SeqCst)) {
                     run(job);

@@ -65,7 +65,7 @@ fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Resu
         // One difference is enough to be shown, and those of the others are quicker to show.
         Err(Stop::Differs(first)) if !found.swap(true, SeqCst) => {
             if first.is_silence {
-                return show::<M>(trial, WHICH, steps, "", &first).map_or(Ok(1), Err);
+                return show::<M>(trial, WHICH, &[steps], &first).map_or(Ok(1), Err);
             }
             trial.recorder.adopt(&recorder);
             Err(first.finding(WHICH, "", trial.terms.seed))
@@ -101,10 +101,9 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Result<usize, Findin
                 found.store(true, SeqCst);
                 let seed = trial.terms.seed;
                 let which = if random { format!("in conversation {number} of seed {seed}") } else { "in the task's table".into() };
-                let shortest = shorter::<M>(trial, &steps[..steps.len().min(first.steps)], &playing.played);
-                let (from, to) = (first.steps, shortest.len());
-                let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
-                if let Some(finding) = show::<M>(trial, &which, &shortest, &cut, &first) {
+                let steps = &steps[..first.steps];
+                let shortest = shorter::<M>(trial, steps, &playing.played, &first);
+                if let Some(finding) = show::<M>(trial, &which, &[&shortest, steps, &playing.played], &first) {
                     return Err(finding);
                 }
             }
@@ -115,28 +114,32 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Result<usize, Findin
 
 /// The shortest conversation found that ends with a difference as this one does: it, or all that was played before with the
 /// same server.
-fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step]) -> Vec<Step> {
-    let fails = |steps: &[Step]| difference_of::<M>(trial, &Recorder::new(), steps, HASTE).is_some();
+fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Difference) -> Vec<Step> {
+    let fails = |steps: &[Step]| {
+        let difference = difference_of::<M>(trial, &Recorder::new(), steps, HASTE);
+        difference.is_some_and(|difference| difference.is_silence == first.is_silence)
+    };
     let until = Instant::now() + SHRINKING;
     match [steps, played].into_iter().find(|steps| fails(steps)) {
         Some(steps) => shrink::shortest(steps, until, fails),
-        None => played.to_vec(),
+        None => steps.to_vec(),
     }
 }
 
-/// Plays a conversation once more, for the student to see. What differed falls in any case. What did not come in time falls
-/// only if it stays away again.
-fn show<M: Model>(trial: &Trial<'_>, which: &str, steps: &[Step], cut: &str, first: &Difference) -> Option<Finding> {
-    let again = difference_of::<M>(trial, trial.recorder, steps, PATIENCE);
-    let (difference, cut) = match &again {
-        Some(difference) => (difference, cut),
-        None if first.is_silence => return None,
-        None => {
-            trial.recorder.note("check", "has played it again, and this time all came as it should");
-            (first, ", which did not happen again")
-        }
-    };
-    Some(difference.finding(which, cut, trial.terms.seed))
+/// Plays the first of these conversations that fails once more, for the student to see. What differed falls in any case.
+/// What did not come in time falls only if it stays away again.
+fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Difference) -> Option<Finding> {
+    let seed = trial.terms.seed;
+    for steps in conversations {
+        let recorder = Recorder::new();
+        let Some(difference) = difference_of::<M>(trial, &recorder, steps, PATIENCE) else { continue };
+        trial.recorder.adopt(&recorder);
+        let (from, to) = (first.steps, steps.len());
+        let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
+        return Some(difference.finding(which, &cut, seed));
+    }
+    trial.recorder.note("check", "has played it again, and this time all came as it should");
+    (!first.is_silence).then(|| first.finding(which, ", which did not happen again", seed))
 }
 
 /// Plays these steps with a new server, to the first difference.

@@ -58,6 +58,9 @@ pub(crate) struct CheckArguments {
     /// Look at the files twice a second, for file systems that don't tell of changes
     #[arg(long, requires = "watch")]
     poll: bool,
+    /// Make the same random conversations as a check that named this number
+    #[arg(long, value_name = "N", conflicts_with = "hint")]
+    seed: Option<u64>,
     /// Write the result to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -106,11 +109,11 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
         }
         Some(exercise) if arguments.watch => check_on_save(&workshop, exercise, arguments),
         Some(exercise) => {
-            let graded = check_one(&workshop, exercise, &arguments.command)?;
+            let graded = check_one(&workshop, exercise, arguments)?;
             finish(arguments, &[graded])
         }
         None if arguments.all || arguments.json.is_some() || arguments.junit.is_some() => {
-            let graded = check_all(&workshop)?;
+            let graded = check_all(&workshop, arguments)?;
             print!("{}", show::table(&graded));
             finish(arguments, &graded)
         }
@@ -141,11 +144,12 @@ fn finish(arguments: &CheckArguments, graded: &[Graded]) -> Result<ExitCode> {
 }
 
 /// Builds one exercise, examines it, shows what came of it and remembers it.
-fn check_one(workshop: &Workshop, exercise: &'static Exercise, command: &[String]) -> Result<Graded> {
+fn check_one(workshop: &Workshop, exercise: &'static Exercise, arguments: &CheckArguments) -> Result<Graded> {
+    let command = &arguments.command[..];
     process::end_all_on_ctrl_c();
     let mut progress = Progress::load(workshop)?;
     let target = if command.is_empty() { workshop.build(&[exercise])?.remove(0) } else { Ok(started_by(command)?) };
-    let graded = grade::grade(&[(exercise, target)]).remove(0);
+    let graded = grade::grade(&[(exercise, target)], arguments.seed).remove(0);
     progress.remember(&graded);
     progress.save(workshop)?;
     print!("{}", show::graded(workshop, &graded, command, &progress));
@@ -160,13 +164,13 @@ fn started_by(command: &[String]) -> Result<Target> {
     Ok(target)
 }
 
-fn check_all(workshop: &Workshop) -> Result<Vec<Graded>> {
+fn check_all(workshop: &Workshop, arguments: &CheckArguments) -> Result<Vec<Graded>> {
     process::end_all_on_ctrl_c();
     let mut progress = Progress::load(workshop)?;
     let exercises: Vec<&'static Exercise> = classroom::ALL.iter().collect();
     let targets = workshop.build(&exercises)?;
     let servers: Vec<_> = exercises.into_iter().zip(targets).collect();
-    let graded = grade::grade(&servers);
+    let graded = grade::grade(&servers, arguments.seed);
     for graded in &graded {
         progress.remember(graded);
     }
@@ -178,7 +182,7 @@ fn check_on_save(workshop: &Workshop, exercise: &'static Exercise, arguments: &C
     let mut watch = Watch::new(&workshop.folder(exercise), &arguments.command, arguments.poll)?;
     loop {
         watch.look();
-        if let Err(error) = check_one(workshop, exercise, &arguments.command) {
+        if let Err(error) = check_one(workshop, exercise, arguments) {
             // The next save may mend this as well.
             eprintln!("{BOLD}error:{BOLD:#} {error:#}");
         }
