@@ -21,60 +21,169 @@ const FAULTS: [(&str, &[&str]); 7] = [
     (
         "01",
         &[
-            "announces-on-stderr", "ends-with-status-0", "everywhere", "falls-back-when-taken", "ipv4-everywhere", "keeps-open",
-            "needs-no-brackets", "port-overflows", "quotes-tidied", "range-untold", "refuses-ipv6", "reset-ends-door",
-            "shows-mapped", "shows-own-address", "shows-port", "waits-for-a-word",
+            "announces-on-stderr",
+            "ends-with-status-0",
+            "everywhere",
+            "falls-back-when-taken",
+            "ipv4-everywhere",
+            "keeps-open",
+            "needs-no-brackets",
+            "port-overflows",
+            "quotes-tidied",
+            "range-untold",
+            "refuses-ipv6",
+            "reset-ends-door",
+            "shows-mapped",
+            "shows-own-address",
+            "shows-port",
+            "waits-for-a-word",
         ],
     ),
     (
         "02",
         &[
-            "end-spends-number", "end-will-do", "ends-at-nul", "half-a-name-will-do", "is-text", "keeps-open", "keeps-return",
-            "limit-8-seconds", "limit-half-a-second", "one-read", "other-words", "reset-ends-window", "short-names",
-            "slow-speaker-not-told", "slow-spends-number", "strips-blanks", "strips-blanks-behind", "strips-returns",
+            "end-spends-number",
+            "end-will-do",
+            "ends-at-nul",
+            "half-a-name-will-do",
+            "is-text",
+            "keeps-open",
+            "keeps-return",
+            "limit-8-seconds",
+            "limit-half-a-second",
+            "one-read",
+            "other-words",
+            "reset-ends-window",
+            "short-names",
+            "slow-speaker-not-told",
+            "slow-spends-number",
+            "strips-blanks",
+            "strips-blanks-behind",
+            "strips-returns",
         ],
     ),
     (
         "03",
         &[
-            "ascii-only", "busy-without-end", "end-keeps-seat", "fire-ends-all", "fire-goes-on", "fire-is-answered", "first-word",
-            "five-seats", "idle-limit", "lower-case", "one-order", "one-read", "other-words", "reads-once", "reset-frees-two",
-            "seated-with-order", "strips-blanks", "two-ends",
+            "ascii-only",
+            "busy-without-end",
+            "end-keeps-seat",
+            "fire-ends-all",
+            "fire-goes-on",
+            "fire-is-answered",
+            "first-word",
+            "five-seats",
+            "idle-limit",
+            "lower-case",
+            "one-order",
+            "one-read",
+            "other-words",
+            "reads-once",
+            "reset-frees-two",
+            "seated-with-order",
+            "strips-blanks",
+            "two-ends",
         ],
     ),
     (
         "04",
         &[
-            "answers-late", "counts-header", "counts-the-rest", "empty-ends", "ends-at-nul", "half-header-not-told", "idle-limit",
-            "limit-64-kib", "limit-too-high", "limit-too-low", "little-endian", "no-contents-not-told", "one-client",
-            "plain-refusals", "reads-once", "refusal-goes-on", "reverses-refusals", "strips-newline",
+            "answers-late",
+            "counts-header",
+            "counts-the-rest",
+            "empty-ends",
+            "ends-at-nul",
+            "half-header-not-told",
+            "idle-limit",
+            "limit-64-kib",
+            "limit-too-high",
+            "limit-too-low",
+            "little-endian",
+            "no-contents-not-told",
+            "one-client",
+            "plain-refusals",
+            "reads-once",
+            "refusal-goes-on",
+            "reverses-refusals",
+            "strips-newline",
         ],
     ),
     (
         "05",
         &[
-            "all-alphabets", "any-case", "counts-characters", "empty-text-refused", "ends-at-nul", "error-for-each-part",
-            "errors-overtake", "idle-limit", "limit-too-high", "limit-too-low", "needs-no-blank", "one-client",
-            "quit-drops-answers", "quit-with-more", "reads-once", "rest-is-a-command", "strips-blanks-before",
-            "strips-blanks-behind", "strips-returns",
+            "all-alphabets",
+            "any-case",
+            "counts-characters",
+            "empty-text-refused",
+            "ends-at-nul",
+            "error-for-each-part",
+            "errors-overtake",
+            "idle-limit",
+            "limit-too-high",
+            "limit-too-low",
+            "needs-no-blank",
+            "one-client",
+            "quit-drops-answers",
+            "quit-with-more",
+            "reads-once",
+            "rest-is-a-command",
+            "strips-blanks-before",
+            "strips-blanks-behind",
+            "strips-returns",
         ],
     ),
     (
         "06",
         &[
-            "always-3-seconds", "announces-on-stderr", "any-case", "blanks-before", "counted-at-the-end", "counts-errors",
-            "ends-with-status-1", "error-ends", "grace-1-second", "grace-8-seconds", "half-is-dropped", "idle-limit",
-            "keeps-open", "number-and-more", "one-client", "one-read", "silent-client-hears-nothing", "small-numbers",
-            "tally-on-stderr", "tally-says-otherwise",
+            "always-3-seconds",
+            "announces-on-stderr",
+            "any-case",
+            "blanks-before",
+            "counted-at-the-end",
+            "counts-errors",
+            "ends-with-status-1",
+            "error-ends",
+            "grace-1-second",
+            "grace-8-seconds",
+            "half-is-dropped",
+            "idle-limit",
+            "keeps-open",
+            "number-and-more",
+            "one-client",
+            "one-read",
+            "silent-client-hears-nothing",
+            "small-numbers",
+            "tally-on-stderr",
+            "tally-says-otherwise",
         ],
     ),
     (
         "capstone",
         &[
-            "all-alphabets", "any-case", "bad-name-before-joined", "grace-1-second", "guest-cant-leave", "guests-hear",
-            "guests-hear-no-bye", "half-is-dropped", "half-line-will-do", "idle-limit", "is-text", "joiner-hears-itself",
-            "joins-twice", "limit-too-high", "limit-too-low", "long-line-not-told-to-others", "long-names", "name-stays-taken",
-            "names-in-any-case", "names-without-blanks", "short-names", "sorts-in-any-case", "strips-blanks", "strips-returns",
+            "all-alphabets",
+            "any-case",
+            "bad-name-before-joined",
+            "grace-1-second",
+            "guest-cant-leave",
+            "guests-hear",
+            "guests-hear-no-bye",
+            "half-is-dropped",
+            "half-line-will-do",
+            "idle-limit",
+            "is-text",
+            "joiner-hears-itself",
+            "joins-twice",
+            "limit-too-high",
+            "limit-too-low",
+            "long-line-not-told-to-others",
+            "long-names",
+            "name-stays-taken",
+            "names-in-any-case",
+            "names-without-blanks",
+            "short-names",
+            "sorts-in-any-case",
+            "strips-blanks",
+            "strips-returns",
             "unknown-before-joining",
         ],
     ),
@@ -130,14 +239,17 @@ fn every_fault_is_found_and_no_model_answer_falls() {
         let kind = if fault.is_some() { "wrong" } else { "solution" };
         let program = folder.join(format!("{kind}_{id}")).with_extension(env::consts::EXE_EXTENSION);
         let program = program.to_str().expect("a path in UTF-8");
-        let command = [program].into_iter().chain(fault.into_iter().flat_map(|fault| ["--fault", fault])).chain(["{addr}"]);
+        let command =
+            [program].into_iter().chain(fault.into_iter().flat_map(|fault| ["--fault", fault])).chain(["{addr}"]);
         Case { id, fault, target: Target::Command(command.map(str::to_owned).collect()), found: Mutex::default() }
     };
     let only = env::var("ONLY").unwrap_or_default();
     let cases: Vec<Case> = FAULTS
         .iter()
         .filter(|(id, _)| id.contains(&only))
-        .flat_map(|&(id, faults)| [None].into_iter().chain(faults.iter().copied().map(Some)).map(move |fault| (id, fault)))
+        .flat_map(|&(id, faults)| {
+            [None].into_iter().chain(faults.iter().copied().map(Some)).map(move |fault| (id, fault))
+        })
         .map(|(id, fault)| case(id, fault))
         .collect();
     let jobs: Vec<(u64, &Case)> = (1..=SEEDS).flat_map(|seed| cases.iter().map(move |case| (seed, case))).collect();
@@ -155,10 +267,13 @@ fn every_fault_is_found_and_no_model_answer_falls() {
         let (count, longest) = (falls.clone().count() as u64, seconds.clone().fold(0.0, f32::max));
         let mean = seconds.sum::<f32>() / SEEDS as f32;
         let fault = fault.unwrap_or("nothing wrong");
-        println!("{id:8}  {fault:32}  falls with {count:2} of {SEEDS} seeds, {mean:4.1} s a pass, at most {longest:4.1} s");
+        println!(
+            "{id:8}  {fault:32}  falls with {count:2} of {SEEDS} seeds, {mean:4.1} s a pass, at most {longest:4.1} s"
+        );
         let expected = if fault == "nothing wrong" { 0..=0 } else { SEEDS - 1..=SEEDS };
         if !expected.contains(&count) {
-            let evidence: Vec<String> = falls.map(|(seed, finding, _)| format!("{seed}: {}", finding.evidence)).collect();
+            let evidence: Vec<String> =
+                falls.map(|(seed, finding, _)| format!("{seed}: {}", finding.evidence)).collect();
             surprises.push(format!("{id} with {fault} fell with {count} of {SEEDS} seeds\n{}", evidence.join("\n")));
         }
     }

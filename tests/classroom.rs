@@ -64,7 +64,7 @@ fn points_and_names_are_as_agreed() {
         let falls = exercise.checks.iter().filter(|check| check.starter_falls).count();
         assert!(falls >= 2, "{}: something is to be mended", exercise.id);
         for Check { probe, .. } in exercise.checks {
-            assert!(names.insert(probe.name), "{} is the name of two checks", probe.name);
+            assert!(names.insert((exercise.id, probe.name)), "{} is the name of two checks", probe.name);
             let kebab =
                 |part: &str| !part.is_empty() && part.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
             assert!(probe.name.split('-').all(kebab), "{} is in kebab-case", probe.name);
@@ -156,12 +156,12 @@ fn servers() -> &'static Path {
     })
 }
 
-/// A server of these: it and what it falls into.
+/// A server of these: it and what it falls into, where that is known.
 struct Case {
     exercise: &'static Exercise,
     target: Target,
     name: String,
-    falls: Box<dyn Fn(&Check) -> bool>,
+    falls: Box<dyn Fn(&Check) -> Option<bool>>,
 }
 
 impl Case {
@@ -169,7 +169,7 @@ impl Case {
         exercise: &'static Exercise,
         kind: &str,
         options: &[&str],
-        falls: impl Fn(&Check) -> bool + 'static,
+        falls: impl Fn(&Check) -> Option<bool> + 'static,
     ) -> Self {
         let program = format!("{kind}_{}", exercise.id);
         let path = servers().join(&program).with_extension(env::consts::EXE_EXTENSION);
@@ -188,7 +188,11 @@ fn expect_cases(cases: &[Case]) {
         pairs.iter().map(|(case, check)| Job { probe: &check.probe, target: &case.target, terms: &terms }).collect();
     let mut surprises = Vec::new();
     for ((case, check), finding) in pairs.iter().zip(examination::run(&jobs, 8, || ())) {
-        let expected = if (case.falls)(check) { Verdict::Falls } else { Verdict::Holds };
+        let expected = match (case.falls)(check) {
+            Some(true) => Verdict::Falls,
+            Some(false) => Verdict::Holds,
+            None => continue,
+        };
         let excused = finding.verdict == Verdict::Skipped && !cfg!(target_os = "linux");
         if finding.verdict != expected && !excused {
             surprises.push(format!(
@@ -206,13 +210,13 @@ fn expect_cases(cases: &[Case]) {
 #[test]
 #[ignore = "compiles all exercises and examines each several times"]
 fn every_solution_holds() {
-    expect_cases(&classroom::ALL.iter().map(|it| Case::new(it, "solution", &[], |_| false)).collect::<Vec<_>>());
+    expect_cases(&classroom::ALL.iter().map(|it| Case::new(it, "solution", &[], |_| Some(false))).collect::<Vec<_>>());
 }
 
 #[test]
 #[ignore = "compiles all exercises and examines each several times"]
 fn every_starter_falls_into_just_what_it_is_meant_to() {
-    let starter = |exercise| Case::new(exercise, "starter", &[], |check: &Check| check.starter_falls);
+    let starter = |exercise| Case::new(exercise, "starter", &[], |check: &Check| Some(check.starter_falls));
     expect_cases(&classroom::ALL.iter().map(starter).collect::<Vec<_>>());
 }
 
@@ -222,7 +226,11 @@ fn every_check_has_a_server_that_fails_just_it() {
     let mut cases = Vec::new();
     for exercise in classroom::ALL {
         for Check { probe, .. } in exercise.checks {
-            let only = |check: &Check| check.probe.name == probe.name;
+            // What the task says finds most of the others' mistakes as well. Its own are in tests/as_the_task_says.rs.
+            let only = |check: &Check| match check.probe.name {
+                "as-the-task-says" => None,
+                name => Some(name == probe.name),
+            };
             cases.push(Case::new(exercise, "wrong", &["--fault", probe.name], only));
         }
     }

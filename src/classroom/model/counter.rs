@@ -34,7 +34,9 @@ impl Model for Counter {
                     }
                     // What was ordered before it may go unanswered.
                     Some(_) => return None,
-                    None => orders.iter().map(|order| (who, Due::line([b"here is your ", &order[..]].concat()))).collect(),
+                    None => {
+                        orders.iter().map(|order| (who, Due::line([b"here is your ", &order[..]].concat()))).collect()
+                    }
                 }
             }
             // Half a line before the end may be answered or not.
@@ -58,7 +60,10 @@ impl Model for Counter {
         let full = || (1..=6).map(come);
         let order = |who| say(who, format!("tea {who}\n"));
         let mut steps: Vec<Step> = full().collect();
-        steps.extend(talk(1, &["tea\n", "café au lait\n", " two  blanks \n", "t", "ea", "\n", "FIRE\n", "fire!\n", " fire\n"]));
+        steps.extend(talk(
+            1,
+            &["tea\n", "café au lait\n", " two  blanks \n", "t", "ea", "\n", "FIRE\n", "fire!\n", " fire\n"],
+        ));
         steps.extend([say(2, "one\ntwo\nthr"), say(2, "ee\n"), pieces(3, &[b"caf\xc3", b"\xa9 ", b"x", b"\n"])]);
         steps.extend((1..=6).rev().map(order));
         // One too many, who has said nothing, has ordered, has ended its side, or goes on ordering.
@@ -68,7 +73,14 @@ impl Model for Counter {
         // In whatever way a visit ends, its seat is free, and one seat at a time.
         for ending in [Act::Leave, Act::Reset, Act::End, Act::Say(vec![b"fire\n".to_vec()])] {
             for who in [1, 6] {
-                steps.extend([say(who, "sugar\n"), step(who, ending.clone()), come(who), order(who), order(2), come(7)]);
+                steps.extend([
+                    say(who, "sugar\n"),
+                    step(who, ending.clone()),
+                    come(who),
+                    order(who),
+                    order(2),
+                    come(7),
+                ]);
             }
         }
         // Gone in the middle of an order, and more than once.
@@ -87,11 +99,17 @@ impl Model for Counter {
 
     fn slow() -> Vec<Vec<Step>> {
         let begin = [come(1), say(1, "te"), come(2), come(3), say(3, "tea\n"), step(NOBODY, Act::Pause(3200))];
-        vec![begin.into_iter().chain([say(2, "tea\n"), say(1, "a\n"), say(3, "tea\n"), come(4), say(4, "tea\n")]).collect()]
+        vec![
+            begin
+                .into_iter()
+                .chain([say(2, "tea\n"), say(1, "a\n"), say(3, "tea\n"), come(4), say(4, "tea\n")])
+                .collect(),
+        ]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {
-        const ORDERS: &[&str] = &["tea", "cake", " tea", "tea ", "café", "€ 5", "fire", "Fire", "fire 2", "a:b", "\t", "  ", "%s", "0"];
+        const ORDERS: &[&str] =
+            &["tea", "cake", " tea", "tea ", "café", "€ 5", "fire", "Fire", "fire 2", "a:b", "\t", "  ", "%s", "0"];
         let clients = 5 + dice.below(4);
         let mut steps = dice.conversation(clients, |dice| format!("{}\n", dice.pick(ORDERS)).into_bytes());
         for step in &mut steps {

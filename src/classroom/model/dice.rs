@@ -38,8 +38,31 @@ impl Dice {
     /// Up to `most` pieces of text and of what is none, without `\n`.
     pub(super) fn text(&mut self, most: usize) -> Vec<u8> {
         const ODD: &[&[u8]] = &[
-            b"a", b"Tea", b"x y", b"hello", b"42", b" ", b"  ", b"\t", b"\r", b"\r\r", b"\0", b"\xff", b"\xc3", b"caf\xe9",
-            b"\xc3\xa9", b"\xe2\x82\xac", b"\xc2\xa0", b"\x1b[1m", b"\"", b"\\n", b":", b",", b"%s", b"\x0b", b"\xc2\x85",
+            b"a",
+            b"Tea",
+            b"x y",
+            b"hello",
+            b"42",
+            b" ",
+            b"  ",
+            b"\t",
+            b"\r",
+            b"\r\r",
+            b"\0",
+            b"\xff",
+            b"\xc3",
+            b"caf\xe9",
+            b"\xc3\xa9",
+            b"\xe2\x82\xac",
+            b"\xc2\xa0",
+            b"\x1b[1m",
+            b"\"",
+            b"\\n",
+            b":",
+            b",",
+            b"%s",
+            b"\x0b",
+            b"\xc2\x85",
         ];
         (0..=self.below(most)).flat_map(|_| self.pick(ODD)).copied().collect()
     }
@@ -125,7 +148,8 @@ impl Dice {
             let in_the_middle = self.once_in(2);
             let half = if in_the_middle { half } else { "" };
             before.push(say(who, format!("\n{whole}\n{half}")));
-            let ending = if self.once_in(5) { Act::Leave } else { Act::Say(self.pieces(format!("{rest}\n").into_bytes())) };
+            let ending =
+                if self.once_in(5) { Act::Leave } else { Act::Say(self.pieces(format!("{rest}\n").into_bytes())) };
             after.insert(self.below(after.len() + 1), step(who, ending));
         }
         before.push(step(NOBODY, Act::Signal));

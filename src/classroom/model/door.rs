@@ -59,8 +59,29 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     // Linux: the whole of 127.0.0.0/8 is this machine.
     hosts.extend(cfg!(target_os = "linux").then_some("127.0.0.2"));
     let good = hosts.iter().flat_map(|host| [format!("{host}:PORT"), format!("{host}:0")]);
-    let bad = ["PORT", "127.0.0.1", "127.0.0.1:", ":", "[::1]", "[::1]:", "localhost", "127.0.0.1:http", ":http", "[::1]:x", "127.0.0.1:80a"];
-    let bad = bad.into_iter().chain(["127.0.0.1:65536", ":65536", "[::1]:65536", ":100000", ":4294967376", "::1:PORT", "::1", ":::PORT"]);
+    let bad = [
+        "PORT",
+        "127.0.0.1",
+        "127.0.0.1:",
+        ":",
+        "[::1]",
+        "[::1]:",
+        "localhost",
+        "127.0.0.1:http",
+        ":http",
+        "[::1]:x",
+        "127.0.0.1:80a",
+    ];
+    let bad = bad.into_iter().chain([
+        "127.0.0.1:65536",
+        ":65536",
+        "[::1]:65536",
+        ":100000",
+        ":4294967376",
+        "::1:PORT",
+        "::1",
+        ":::PORT",
+    ]);
     let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
     let mut count = 0;
     for number in 0.. {
@@ -70,8 +91,10 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
             None if began.elapsed() > PLAYING || number > table.len() + RANDOM => break,
             None if dice.once_in(3) => dice.pick(&good.clone().collect::<Vec<_>>()),
             None => {
-                let host = dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
-                let port = dice.pick(&["", "http", "8o8o", "x", "80:", "65536", "65537", "70000", "99999999999999999999"]);
+                let host =
+                    dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
+                let port =
+                    dice.pick(&["", "http", "8o8o", "x", "80:", "65536", "65537", "70000", "99999999999999999999"]);
                 format!("{host}{port}")
             }
         };
@@ -113,7 +136,9 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Re
     }
     let mut here = elsewhere.to_vec();
     here.retain(|other| ip.is_none_or(|ip| ip == *other));
-    here.retain(|ip| has_ipv6 && ip.is_ipv6() || ip.is_ipv4() && (cfg!(target_os = "linux") || *ip == Ipv4Addr::LOCALHOST));
+    here.retain(|ip| {
+        has_ipv6 && ip.is_ipv6() || ip.is_ipv4() && (cfg!(target_os = "linux") || *ip == Ipv4Addr::LOCALHOST)
+    });
     for _ in 0..4 {
         let addr = SocketAddr::new(dice.pick(&here), port);
         call(trial, &mut door, addr, dice).map_err(|finding| about(&when, &with_obituary(&mut door, finding)))?;
@@ -169,7 +194,8 @@ fn announced(door: &mut Running) -> Result<u16, Finding> {
     let line = wait_until(PATIENCE, || {
         let process = door.process()?;
         let (ended, printed) = (process.exited().is_some(), process.printed());
-        let whole = printed.split_inclusive('\n').find(|line| line.starts_with("listening on ") && line.ends_with('\n'));
+        let whole =
+            printed.split_inclusive('\n').find(|line| line.starts_with("listening on ") && line.ends_with('\n'));
         (ended || whole.is_some()).then_some(whole.map(|line| line.trim_end().to_owned()))
     });
     let Some(Some(line)) = line else {

@@ -196,7 +196,7 @@ impl Lines {
     /// Adds these pieces, and takes the lines that are whole now, each without its `\n`.
     fn take(&mut self, who: usize, pieces: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let pending = self.of(who);
-        pieces.iter().for_each(|piece| pending.extend_from_slice(piece));
+        pending.extend(pieces.concat());
         let mut lines: Vec<Vec<u8>> = pending.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         *pending = lines.pop().unwrap_or_default();
         lines
@@ -266,7 +266,9 @@ impl fmt::Display for Step {
         }
         match &self.act {
             Act::Come => write!(f, "connects"),
-            Act::Say(pieces) | Act::SayOn(pieces) if pieces.len() == 1 => write!(f, "sends {}", Payload::new(&pieces[0])),
+            Act::Say(pieces) | Act::SayOn(pieces) if pieces.len() == 1 => {
+                write!(f, "sends {}", Payload::new(&pieces[0]))
+            }
             Act::Say(pieces) | Act::SayOn(pieces) => {
                 let whole: Vec<String> = pieces.iter().map(|piece| escape(piece)).collect();
                 let whole = whole.join(" | ");

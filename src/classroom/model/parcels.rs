@@ -55,7 +55,9 @@ impl Model for Parcels {
         let whole = |contents: &[u8]| say(1, parcel(contents));
         let all: Vec<u8> = (0..=255).collect();
         let mut steps = vec![come(1)];
-        for contents in [&b"parcel"[..], b"", b"a", b"\r\n\0\xff", b"caf\xc3\xa9", b"error: x", &all, &vec![b'z'; 70_000]] {
+        for contents in
+            [&b"parcel"[..], b"", b"a", b"\r\n\0\xff", b"caf\xc3\xa9", b"error: x", &all, &vec![b'z'; 70_000]]
+        {
             steps.push(whole(contents));
         }
         let mut largest = vec![b'a'; LARGEST];
@@ -63,7 +65,11 @@ impl Model for Parcels {
         steps.push(whole(&largest));
         // Joined and cut.
         let two = [parcel(b"one"), parcel(b""), parcel(b"three")].concat();
-        steps.extend([say(1, &two), pieces(1, &[b"\0", b"\0\0", b"\x06par", b"cel"]), say(1, [&two, &two[..9]].concat())]);
+        steps.extend([
+            say(1, &two),
+            pieces(1, &[b"\0", b"\0\0", b"\x06par", b"cel"]),
+            say(1, [&two, &two[..9]].concat()),
+        ]);
         steps.extend([say(1, &two[9..]), say(1, b"\0\0"), say(1, b"\0\x02x"), say(1, "y"), step(1, Act::End)]);
         // Cut off: in the header, behind it, and in the contents.
         for length in [1, 3, 4, 5, 9] {
@@ -78,7 +84,8 @@ impl Model for Parcels {
         }
         steps.extend([come(1), step(1, Act::SayOn(vec![vec![1, 0, 0, 0], vec![b'x'; 4000]]))]);
         // Two at a time, and one who is not there any more.
-        let mut both = vec![come(1), come(2), say(1, &two[..5]), say(2, parcel(b"two")), say(1, &two[5..]), step(1, Act::Reset)];
+        let mut both =
+            vec![come(1), come(2), say(1, &two[..5]), say(2, parcel(b"two")), say(1, &two[5..]), step(1, Act::Reset)];
         both.extend([say(2, parcel(b"two")), come(1), say(1, &two[..5]), step(1, Act::Leave), say(2, parcel(b"two"))]);
         both.push(step(2, Act::Leave));
         vec![both, steps]
@@ -87,7 +94,8 @@ impl Model for Parcels {
     fn slow() -> Vec<Vec<Step>> {
         let whole = parcel(b"slow");
         let begin = [come(1), say(1, &whole[..2]), come(2), say(2, &whole[..6]), come(3), say(3, &whole), come(4)];
-        let end = [step(NOBODY, Act::Pause(3200)), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
+        let end =
+            [step(NOBODY, Act::Pause(3200)), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
         vec![begin.into_iter().chain(end).collect()]
     }
 

@@ -53,7 +53,10 @@ pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
         (quick, slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>())
     });
     let count = [quick].into_iter().chain(slow).sum::<Result<usize, Finding>>()?;
-    Ok(Finding::holds(format!("{count} conversations went as the task says, the random ones with seed {}", trial.terms.seed)))
+    Ok(Finding::holds(format!(
+        "{count} conversations went as the task says, the random ones with seed {}",
+        trial.terms.seed
+    )))
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
@@ -100,7 +103,11 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Result<usize, Findin
             Err(Stop::Differs(first)) => {
                 found.store(true, SeqCst);
                 let seed = trial.terms.seed;
-                let which = if random { format!("in conversation {number} of seed {seed}") } else { "in the task's table".into() };
+                let which = if random {
+                    format!("in conversation {number} of seed {seed}")
+                } else {
+                    "in the task's table".into()
+                };
                 let steps = &steps[..first.steps];
                 let shortest = shorter::<M>(trial, steps, &playing.played, &first);
                 if let Some(finding) = show::<M>(trial, &which, &[&shortest, steps, &playing.played], &first) {
@@ -282,7 +289,8 @@ impl<M: Model> Player<M> {
     }
 
     fn connect(&mut self, who: usize) -> Result<(), Stop> {
-        let connected = self.server.connect(&format!("client {who}")).map_err(|why| self.differs(format!("{why:#}"), true))?;
+        let connected =
+            self.server.connect(&format!("client {who}")).map_err(|why| self.differs(format!("{why:#}"), true))?;
         self.clients.insert(who, connected);
         Ok(())
     }
@@ -300,7 +308,8 @@ impl<M: Model> Player<M> {
             let on = Instant::now();
             let reset = wait_until(GOING_ON, || client.stream().write_all(b"more").is_err().then_some(()));
             if reset.is_some() && self.owed.contains(&(step.who, Due::End)) {
-                let text = format!("client {} went on sending, and was reset after {} ms", step.who, on.elapsed().as_millis());
+                let text =
+                    format!("client {} went on sending, and was reset after {} ms", step.who, on.elapsed().as_millis());
                 return Err(self.differs(text, false));
             }
         }
@@ -311,40 +320,43 @@ impl<M: Model> Player<M> {
     fn settle(&mut self, after: &Step, began: Instant) -> Result<(), Stop> {
         let long = matches!(after.act, Act::Pause(3000..));
         let patience = self.patience.min(if long { AFTER_A_PAUSE } else { PATIENCE });
+        // Who was let in too early or too late comes again.
+        let may_retry = |due: &Due| after.act == Act::Come && matches!(due, Due::Line(_)) && began.elapsed() < A_MOMENT;
         for (who, due) in std::mem::take(&mut self.owed) {
             if let Due::Exit(line) = due {
                 self.expect_exit(line.as_deref(), patience.min(LEAVING))?;
                 continue;
             }
-            loop {
-                let Some(client) = self.clients.get_mut(&who) else { break };
-                let got = match &due {
-                    Due::Bytes(bytes) => client.bytes(bytes.len(), patience),
-                    _ => client.line(patience),
-                };
-                match &got {
-                    Reply::Line(line) if self.model.may_come(line) => continue,
-                    Reply::Line(line) if after.act == Act::Come && M::NOT_YET == Some(line) && began.elapsed() < A_MOMENT => {
-                        if !due.is_met_by(&got) {
-                            self.connect(who)?;
-                            continue;
-                        }
-                    }
-                    _ => {}
+            let Some(mut got) = self.next(who, &due, patience) else { continue };
+            while !due.is_met_by(&got) && is_not_yet::<M>(&got) && may_retry(&due) {
+                self.connect(who)?;
+                got = self.next(who, &due, patience).unwrap_or(got);
+            }
+            match (&due, &got) {
+                _ if !due.is_met_by(&got) => {
+                    let is_silence = matches!(got, Reply::Nothing(..));
+                    return Err(self.differs(format!("after {after}:\nclient {who}: {}", due.missed(&got)), is_silence));
                 }
-                if !due.is_met_by(&got) {
-                    let silent = matches!(got, Reply::Nothing(..));
-                    return Err(self.differs(format!("after {after}:\nclient {who}: {}", due.missed(&got)), silent));
-                }
-                match (&due, &got) {
-                    (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
-                    (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
-                    _ => {}
-                }
-                break;
+                (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
+                (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
+                _ => {}
             }
         }
         self.expect_nothing_else(after)
+    }
+
+    /// What this client gets next, of that which has to come.
+    fn next(&mut self, who: usize, due: &Due, patience: Duration) -> Option<Reply> {
+        let client = self.clients.get_mut(&who)?;
+        loop {
+            let got = match due {
+                Due::Bytes(bytes) => client.bytes(bytes.len(), patience),
+                _ => client.line(patience),
+            };
+            if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
+                return Some(got);
+            }
+        }
     }
 
     fn expect_nothing_else(&mut self, after: &Step) -> Result<(), Stop> {
@@ -353,7 +365,8 @@ impl<M: Model> Player<M> {
             while client.state() != State::Open {
                 let got = client.line(Duration::ZERO);
                 if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
-                    stray = Some(format!("after {after}:\nclient {who}: expected nothing, got {}", Trial::describe(&got)));
+                    stray =
+                        Some(format!("after {after}:\nclient {who}: expected nothing, got {}", Trial::describe(&got)));
                     break;
                 }
             }
@@ -371,7 +384,10 @@ impl<M: Model> Player<M> {
         let text = if !status.success() {
             format!("the process ended with {status}, and not with status 0")
         } else if !printed.lines().any(|line| line.starts_with("listening on ")) {
-            format!("standard output should have had a line \"listening on ADDR\", and has {}", Payload::new(printed.as_bytes()))
+            format!(
+                "standard output should have had a line \"listening on ADDR\", and has {}",
+                Payload::new(printed.as_bytes())
+            )
         } else {
             match (last, printed.lines().last().unwrap_or_default()) {
                 (Some(last), got) if last != got => {
@@ -386,6 +402,11 @@ impl<M: Model> Player<M> {
     fn differs(&self, text: String, is_silence: bool) -> Stop {
         Stop::Differs(Difference { text, is_silence, steps: self.steps, obituary: None })
     }
+}
+
+/// Whether this is the answer for which a client comes again.
+fn is_not_yet<M: Model>(got: &Reply) -> bool {
+    matches!(got, Reply::Line(line) if M::NOT_YET == Some(line))
 }
 
 impl Due {

@@ -104,7 +104,10 @@ impl Model for Room {
         }
         steps.extend([say(1, b"say caf\xe9 \xff\0\n"), say(1, b"\xff\n"), say(1, b"join \xff\n")]);
         for length in [1023, 1024] {
-            steps.extend(talks(1, &[&long("say ", length, "\n"), &long("say ", length, "\r\n"), &long("", length, "\n")]));
+            steps.extend(talks(
+                1,
+                &[&long("say ", length, "\n"), &long("say ", length, "\r\n"), &long("", length, "\n")],
+            ));
         }
         // Joined and cut, and half a line that stands while another talks.
         steps.extend([say(1, "say one\nwho\r\nnothing\nsay thr"), say(9, "say between\n"), say(1, "ee\n")]);
@@ -118,10 +121,18 @@ impl Model for Room {
             steps.extend([step(1, ending.clone()), come(1), say(1, "join bob\n"), say(1, "say again\n")]);
             steps.extend([come(4), say(4, "who"), step(4, ending.clone()), come(4), step(4, ending)]);
         }
-        steps.extend([say(1, "say half"), step(1, Act::Leave), come(1), say(1, "leave\r\n"), come(1), say(1, "join bob\nsay half")]);
+        steps.extend([
+            say(1, "say half"),
+            step(1, Act::Leave),
+            come(1),
+            say(1, "leave\r\n"),
+            come(1),
+            say(1, "join bob\nsay half"),
+        ]);
         steps.extend([step(1, Act::Reset), say(2, "who\n")]);
         // Too long: as a whole and without an end, as a guest and as a member.
-        for line in [long("say ", 1025, "\n"), long("say ", 1026, "\r\n"), long("", 1025, "\n"), long("say ", 3000, "")] {
+        for line in [long("say ", 1025, "\n"), long("say ", 1026, "\r\n"), long("", 1025, "\n"), long("say ", 3000, "")]
+        {
             steps.extend([come(4), say(4, &line), come(4), say(4, "join bob\n"), say(4, &line), say(2, "who\n")]);
         }
         steps.extend([come(4), say(4, "join bob\n"), step(4, Act::SayOn(vec![long("say ", 2000, "").into_bytes()]))]);
@@ -129,7 +140,8 @@ impl Model for Room {
         let signal = || step(NOBODY, Act::Signal);
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4].into_iter().flat_map(member));
-        let closing = closing.chain([say(2, "who\nsay h"), say(4, "who\nsa"), signal(), say(2, "i\n"), say(4, "y bye\n")]);
+        let closing =
+            closing.chain([say(2, "who\nsay h"), say(4, "who\nsa"), signal(), say(2, "i\n"), say(4, "y bye\n")]);
         vec![steps, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
     }
 
@@ -139,16 +151,22 @@ impl Model for Room {
         let pause = |ms| step(NOBODY, Act::Pause(ms));
         let signal = || step(NOBODY, Act::Signal);
         vec![
-            three().chain([come(4), pause(3200), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")]).collect(),
+            three()
+                .chain([come(4), pause(3200), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
+                .collect(),
             three().chain([signal(), pause(1800), say(1, "b\n"), pause(3200)]).collect(),
         ]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {
-        const COMMANDS: &[&str] = &["say ", "say ", "say ", "who", "leave", "join ann", "join bob", "join Ann", "join", " who", "sai", "join a!"];
+        const COMMANDS: &[&str] = &[
+            "say ", "say ", "say ", "who", "leave", "join ann", "join bob", "join Ann", "join", " who", "sai",
+            "join a!",
+        ];
         let clients = 2 + dice.below(3);
         let mut steps = vec![come(9), say(9, "join Witness\n")];
-        let first = (1..=clients).flat_map(|who| [come(who), say(who, format!("join {}\n", ["ann", "bob", "Zoe", "a1"][who - 1]))]);
+        let first = (1..=clients)
+            .flat_map(|who| [come(who), say(who, format!("join {}\n", ["ann", "bob", "Zoe", "a1"][who - 1]))]);
         // Some begin without a good `join`.
         steps.extend(first.filter(|_| !dice.once_in(4)).collect::<Vec<_>>());
         steps.extend(dice.conversation(clients, |dice| {

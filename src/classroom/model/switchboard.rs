@@ -64,31 +64,63 @@ impl Model for Switchboard {
             for text in ["", "a", "a b", " two  blanks ", "\t", "Zoë", "az AZ 09 {|}~`@", "x\r", "\r", "a\rb"] {
                 steps.extend(talk(1, &[format!("UPPER {text}{end}"), format!("LEN {text}{end}")]));
             }
-            for wrong in ["", " ", "UPPER", "LEN", "upper a", "Len a", "LENGTH a", "UPPERa", " LEN a", "QUIT ", " QUIT", "quit", "LEN\ta"] {
+            for wrong in [
+                "", " ", "UPPER", "LEN", "upper a", "Len a", "LENGTH a", "UPPERa", " LEN a", "QUIT ", " QUIT", "quit",
+                "LEN\ta",
+            ] {
                 steps.push(say(1, format!("{wrong}{end}")));
             }
             for length in [1023, 1024, 1025, 1026, 1027, 3000] {
                 steps.extend(talk(1, &[long("UPPER ", length, end), long("LEN ", length, end), long("", length, end)]));
             }
         }
-        for bytes in [&b"LEN \xff\xfe\n"[..], b"UPPER caf\xe9 \0 \xc3\n", b"\xff\n", b"UPPER \xdf\xb5\xe0z\n", b"LEN \0\n"] {
+        for bytes in
+            [&b"LEN \xff\xfe\n"[..], b"UPPER caf\xe9 \0 \xc3\n", b"\xff\n", b"UPPER \xdf\xb5\xe0z\n", b"LEN \0\n"]
+        {
             steps.push(say(1, bytes));
         }
         // Joined and cut.
-        steps.extend([say(1, "LEN one\nUPPER two\r\nno\nLEN thr"), say(1, "ee\n"), pieces(1, &[b"UP", b"PER ", b"a\r", b"\n"])]);
-        steps.extend([pieces(1, &[b"LEN a", b"\r", b"\r", b"\n"]), say(1, "LEN a\r"), say(1, "b\n"), say(1, "LEN a\n\r"), say(1, "\n")]);
+        steps.extend([
+            say(1, "LEN one\nUPPER two\r\nno\nLEN thr"),
+            say(1, "ee\n"),
+            pieces(1, &[b"UP", b"PER ", b"a\r", b"\n"]),
+        ]);
+        steps.extend([
+            pieces(1, &[b"LEN a", b"\r", b"\r", b"\n"]),
+            say(1, "LEN a\r"),
+            say(1, "b\n"),
+            say(1, "LEN a\n\r"),
+            say(1, "\n"),
+        ]);
         steps.push(pieces(1, &[long("LEN ", 1024, "").as_bytes(), b"\r", b"\n"]));
         // Refused before it ends, once, and the talk goes on behind its end.
         steps.extend([say(1, long("LEN ", 1026, "")), say(1, long("", 5000, "")), say(1, "\nLEN after\n")]);
         steps.extend([say(1, "LEN a\n".to_owned() + &long("", 2000, "")), say(1, "LEN b"), say(1, "\nLEN c\n")]);
-        steps.extend([say(1, long("LEN ", 1500, "\nLEN c\nUPPER d\n")), hasty(say(1, "LEN a\nLEN b")), step(1, Act::End)]);
+        steps.extend([
+            say(1, long("LEN ", 1500, "\nLEN c\nUPPER d\n")),
+            hasty(say(1, "LEN a\nLEN b")),
+            step(1, Act::End),
+        ]);
         // The end: said, with more behind it and more to come, and by ending the side.
         steps.extend([come(1), say(1, "QUIT\r\n"), come(1), say(1, "LEN a\nQUIT\nLEN b\nLEN c")]);
-        steps.extend([come(1), step(1, Act::SayOn(vec![b"QUIT\n".to_vec()])), come(1), hasty(say(1, "QUIT")), step(1, Act::End)]);
+        steps.extend([
+            come(1),
+            step(1, Act::SayOn(vec![b"QUIT\n".to_vec()])),
+            come(1),
+            hasty(say(1, "QUIT")),
+            step(1, Act::End),
+        ]);
         steps.extend([come(1), hasty(say(1, "LEN a\r\n")), step(1, Act::End), come(1), step(1, Act::End)]);
         // Two at a time, and one who is not there any more.
         let mut two = vec![come(1), come(2), say(1, "LEN a"), say(2, "LEN bc\n"), say(1, "b\n"), step(1, Act::Reset)];
-        two.extend([say(2, "LEN bc\n"), come(1), say(1, "LEN"), step(1, Act::Leave), say(2, "LEN bc\n"), step(2, Act::Leave)]);
+        two.extend([
+            say(2, "LEN bc\n"),
+            come(1),
+            say(1, "LEN"),
+            step(1, Act::Leave),
+            say(2, "LEN bc\n"),
+            step(2, Act::Leave),
+        ]);
         vec![two, steps]
     }
 
@@ -98,7 +130,8 @@ impl Model for Switchboard {
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {
-        const VERBS: &[&str] = &["UPPER ", "LEN ", "UPPER ", "LEN ", "UPPER  ", "LEN", "upper ", " LEN ", "", "QUIT", "QUIT "];
+        const VERBS: &[&str] =
+            &["UPPER ", "LEN ", "UPPER ", "LEN ", "UPPER  ", "LEN", "upper ", " LEN ", "", "QUIT", "QUIT "];
         let clients = 1 + dice.below(3);
         dice.conversation(clients, |dice| {
             let verb = dice.pick(VERBS).as_bytes();

@@ -63,19 +63,63 @@ impl Model for Till {
     }
 
     fn table() -> Vec<Vec<Step>> {
-        let sells = talk(1, &["sell 1\n", "sell 42\n", "sell 999999999999999\n", "buy 5\n", "\n", " \n", "sell\n", "sell \n", "Sell 5\n"]);
+        let sells = talk(
+            1,
+            &[
+                "sell 1\n",
+                "sell 42\n",
+                "sell 999999999999999\n",
+                "buy 5\n",
+                "\n",
+                " \n",
+                "sell\n",
+                "sell \n",
+                "Sell 5\n",
+            ],
+        );
         let errors = talk(1, &["sell five\n", "sell 5kg\n", "sell5\n", " sell 5\n", "sell\t5\n", "\r\n", "resell 5\n"]);
         let odd: [&[u8]; 3] = [b"caf\xe9\n", b"\xff\xfe\0\n", "söll 5\n".as_bytes()];
         let mut rows = [vec![come(1)], sells, errors, talk(1, &odd)].concat();
         rows.extend([say(1, "sell 1\nsell 2\nno\nsell 3"), say(1, "0\n"), pieces(1, &[b"se", b"ll ", b"7", b"\n"])]);
-        rows.extend([come(2), say(2, "sell 10\nse"), say(1, "sell 20\n"), say(2, "ll 30\n"), say(2, "sell 4"), step(2, Act::End)]);
-        rows.extend([come(3), say(3, "sell 5\n"), step(3, Act::Leave), come(3), say(3, "sell 6\nsell 7"), step(3, Act::Reset)]);
+        rows.extend([
+            come(2),
+            say(2, "sell 10\nse"),
+            say(1, "sell 20\n"),
+            say(2, "ll 30\n"),
+            say(2, "sell 4"),
+            step(2, Act::End),
+        ]);
+        rows.extend([
+            come(3),
+            say(3, "sell 5\n"),
+            step(3, Act::Leave),
+            come(3),
+            say(3, "sell 6\nsell 7"),
+            step(3, Act::Reset),
+        ]);
         let signal = || step(NOBODY, Act::Signal);
         // Idle: has spoken, has never spoken. In the middle of a command: of each length, also of one that is none.
-        rows.extend([come(4), come(2), say(2, "sell 8\ns"), come(3), say(3, "no\nbu"), signal(), say(2, "ell 9\n"), say(3, "y\n")]);
+        rows.extend([
+            come(4),
+            come(2),
+            say(2, "sell 8\ns"),
+            come(3),
+            say(3, "no\nbu"),
+            signal(),
+            say(2, "ell 9\n"),
+            say(3, "y\n"),
+        ]);
         let nobody = vec![come(1), say(1, "sell 3\n"), step(1, Act::Leave), signal()];
         let last = vec![come(1), come(2), say(2, "sell 5\nsell 60"), signal(), say(2, "0"), say(2, "\n")];
-        let goes = vec![come(1), say(1, "sell 5\nsell 6"), come(2), say(2, "sell 1\nsell 2"), signal(), step(1, Act::Reset), step(2, Act::End)];
+        let goes = vec![
+            come(1),
+            say(1, "sell 5\nsell 6"),
+            come(2),
+            say(2, "sell 1\nsell 2"),
+            signal(),
+            step(1, Act::Reset),
+            step(2, Act::End),
+        ];
         vec![rows, nobody, last, goes]
     }
 

@@ -69,11 +69,14 @@ impl Model for Window {
     }
 
     fn heard(&mut self, line: &[u8]) {
-        let number = std::str::from_utf8(&line[7..]).unwrap_or_default().split(' ').next().and_then(|it| it.parse().ok());
+        let number =
+            std::str::from_utf8(&line[7..]).unwrap_or_default().split(' ').next().and_then(|it| it.parse().ok());
         if let (Some(number), Some((spent, perhaps))) = (number, self.owed.pop_front()) {
             // Now it is known how many of those who had gone spent a number.
             let more = u32::saturating_sub(number, spent + 1);
-            for (spent, maybe) in self.owed.iter_mut().map(|(one, two)| (one, two)).chain([(&mut self.spent, &mut self.perhaps)]) {
+            for (spent, maybe) in
+                self.owed.iter_mut().map(|(one, two)| (one, two)).chain([(&mut self.spent, &mut self.perhaps)])
+            {
                 *spent += more;
                 *maybe = maybe.saturating_sub(perhaps);
             }
@@ -84,8 +87,20 @@ impl Model for Window {
         let mut steps = Vec::new();
         let longest = [vec![b'x'; LONGEST], b"\n".to_vec()].concat();
         let names: [&[u8]; 14] = [
-            b"Ada\n", b"Grace Hopper\r\n", b"Zo\xc3\xab\n", b" Lin \n", b"\ta b\t\n", b"x\r\r\n", b"\r\r\n", b"a\rb\n", b"Ren\xe9\n",
-            b"\xff\0\n", b" \n", b"\xc2\xa0nbsp\xc2\xa0\r\n", b"%s\\n\"\n", &longest,
+            b"Ada\n",
+            b"Grace Hopper\r\n",
+            b"Zo\xc3\xab\n",
+            b" Lin \n",
+            b"\ta b\t\n",
+            b"x\r\r\n",
+            b"\r\r\n",
+            b"a\rb\n",
+            b"Ren\xe9\n",
+            b"\xff\0\n",
+            b" \n",
+            b"\xc2\xa0nbsp\xc2\xa0\r\n",
+            b"%s\\n\"\n",
+            &longest,
         ];
         for name in names {
             steps.extend([come(1), say(1, name)]);
@@ -107,7 +122,8 @@ impl Model for Window {
             steps.extend([step(2, going.clone()), step(3, going.clone()), say(1, "one\n"), come(1), say(1, "five\n")]);
         }
         // There is time for a name of more than a second.
-        let unhurried = vec![come(1), say(1, "A"), step(NOBODY, Act::Pause(1100)), say(1, "da\n"), come(1), say(1, "Lin\n")];
+        let unhurried =
+            vec![come(1), say(1, "A"), step(NOBODY, Act::Pause(1100)), say(1, "da\n"), come(1), say(1, "Lin\n")];
         vec![steps, unhurried]
     }
 
@@ -126,13 +142,12 @@ impl Model for Window {
             [&name, dice.end()].concat()
         })
     }
-
 }
 
 impl Window {
     /// Serves whoever stands at the window, and calls the next, until somebody is there who has said no name yet.
     fn call(&mut self, dues: &mut Dues) {
-        while let Some(Customer { who, ended, gone, .. }) = self.queue.front().map(Customer::clone) {
+        while let Some(Customer { who, ended, gone, .. }) = self.queue.front().cloned() {
             let name = self.queue[0].name().map(<[u8]>::to_vec);
             match name {
                 Some(_) if gone => self.perhaps += 1,

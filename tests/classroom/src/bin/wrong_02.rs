@@ -44,7 +44,9 @@ fn main() -> Result<()> {
                 Ok(()) if wrong("keeps-open") => std::mem::forget(stream),
                 Ok(()) => {}
                 Err(_) if wrong("no-name-no-number") => drop(number.fetch_add(1, SeqCst)),
-                Err(error) if wrong("reset-ends-window") && error.kind() == ErrorKind::ConnectionReset => return Err(error.into()),
+                Err(error) if wrong("reset-ends-window") && error.kind() == ErrorKind::ConnectionReset => {
+                    return Err(error.into());
+                }
                 Err(error) if wrong("end-spends-number") && error.kind() == ErrorKind::UnexpectedEof => {
                     number.fetch_add(1, SeqCst);
                 }

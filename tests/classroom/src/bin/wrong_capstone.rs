@@ -229,7 +229,9 @@ impl Visit<'_> {
                 self.client.answer(b"error: bad name");
             }
             (b"join", Some(_)) if wrong("joins-twice") => self.client.answer(b"error: unknown command"),
-            (unknown, None) if wrong("unknown-before-joining") && ![&b"leave"[..], b"join", b"say", b"who"].contains(&unknown) => {
+            (unknown, None)
+                if wrong("unknown-before-joining") && ![&b"leave"[..], b"join", b"say", b"who"].contains(&unknown) =>
+            {
                 self.client.answer(b"error: unknown command");
             }
             (b"say", Some(name)) if wrong("strips-blanks") => {
