@@ -156,12 +156,15 @@ fn servers() -> &'static Path {
     })
 }
 
+/// Whether a check finds something, where that is known.
+type Expected = dyn Fn(&Check) -> Option<bool>;
+
 /// A server of these: it and what it falls into, where that is known.
 struct Case {
     exercise: &'static Exercise,
     target: Target,
     name: String,
-    falls: Box<dyn Fn(&Check) -> Option<bool>>,
+    falls: Box<Expected>,
 }
 
 impl Case {

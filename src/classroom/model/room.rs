@@ -93,7 +93,7 @@ impl Model for Room {
         for name in ["", " ", " bob", "bob ", "bo b", "bob!", "Zoë", "abcdefghijklmnopq", "a_b", "bob\t", "٣"] {
             steps.extend(talks(1, &[&format!("join {name}\n")]));
         }
-        steps.extend(talks(1, &["join\n", "join Witness\n", "join\tbob\n", "join witness\n"]));
+        steps.extend(talks(1, &["join\n", "join Witness\n", "join\tbob\n"]));
         // The same as a member.
         steps.extend(talks(1, &["join Witness\n", "join\n", "join b!\n", "join bob\r\n", "who\n", "who\r\n"]));
         for line in unknown.into_iter().filter(|line| *line != "say") {
@@ -116,12 +116,16 @@ impl Model for Room {
         // A third, in the order of bytes, and at the limit of a name.
         steps.extend([come(2), say(2, "join Abcdefghijklmno9\n"), say(2, "who\n"), say(1, "say hi\n"), come(3)]);
         steps.extend(talks(3, &["join bob\n", "join Bob\n", "say hi\n", "who\n"]));
+        let gone = || (1..=8).flat_map(|who| [say(who, "who\n"), step(who, Act::Leave)]);
+        steps.extend(gone());
         // Every way to leave, after which the name is free; in the midst of a line as well.
+        let witness = || vec![come(9), say(9, "join Witness\n"), come(1), say(1, "join bob\n")];
+        let mut leaving = witness();
         for ending in [Act::Say(vec![b"leave\n".to_vec()]), Act::Leave, Act::Reset] {
-            steps.extend([step(1, ending.clone()), come(1), say(1, "join bob\n"), say(1, "say again\n")]);
-            steps.extend([come(4), say(4, "who"), step(4, ending.clone()), come(4), step(4, ending)]);
+            leaving.extend([step(1, ending.clone()), come(1), say(1, "join bob\n"), say(1, "say again\n")]);
+            leaving.extend([come(4), say(4, "who"), step(4, ending.clone()), come(4), step(4, ending)]);
         }
-        steps.extend([
+        leaving.extend([
             say(1, "say half"),
             step(1, Act::Leave),
             come(1),
@@ -129,20 +133,26 @@ impl Model for Room {
             come(1),
             say(1, "join bob\nsay half"),
         ]);
-        steps.extend([step(1, Act::Reset), say(2, "who\n")]);
+        leaving.extend([step(1, Act::Reset), say(9, "who\n")]);
+        leaving.extend(gone());
         // Too long: as a whole and without an end, as a guest and as a member.
+        let mut too_long = witness();
         for line in [long("say ", 1025, "\n"), long("say ", 1026, "\r\n"), long("", 1025, "\n"), long("say ", 3000, "")]
         {
-            steps.extend([come(4), say(4, &line), come(4), say(4, "join bob\n"), say(4, &line), say(2, "who\n")]);
+            too_long.extend([come(4), say(4, &line), come(4), say(4, "join ann\n"), say(4, &line), say(1, "who\n")]);
         }
-        steps.extend([come(4), say(4, "join bob\n"), step(4, Act::SayOn(vec![long("say ", 2000, "").into_bytes()]))]);
-        steps.extend((1..=8).flat_map(|who| [say(who, "who\n"), step(who, Act::Leave)]));
+        too_long.extend([
+            come(4),
+            say(4, "join ann\n"),
+            step(4, Act::SayOn(vec![long("say ", 2000, "").into_bytes()])),
+        ]);
+        too_long.extend(gone());
         let signal = || step(NOBODY, Act::Signal);
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4].into_iter().flat_map(member));
         let closing =
             closing.chain([say(2, "who\nsay h"), say(4, "who\nsa"), signal(), say(2, "i\n"), say(4, "y bye\n")]);
-        vec![steps, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
+        vec![steps, leaving, too_long, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
     }
 
     fn slow() -> Vec<Vec<Step>> {

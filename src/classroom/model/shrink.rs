@@ -21,7 +21,7 @@ pub(super) fn shortest(steps: &[Step], until: Instant, fails: impl Fn(&[Step]) -
         keep_if_it_fails(without, &mut shortest);
     }
     // Then halves of the steps, quarters, and so on.
-    leave_out(shortest.len(), |from, to| {
+    leave_out(shortest.len(), until, |from, to| {
         let left = [&shortest[..from.min(shortest.len())], &shortest[to.min(shortest.len())..]].concat();
         keep_if_it_fails(left, &mut shortest)
     });
@@ -38,7 +38,7 @@ pub(super) fn shortest(steps: &[Step], until: Instant, fails: impl Fn(&[Step]) -
             pieces = vec![pieces.concat()];
         }
         for piece in 0..pieces.len() {
-            leave_out(pieces[piece].len(), |from, to| {
+            leave_out(pieces[piece].len(), until, |from, to| {
                 let mut less = pieces.clone();
                 let whole = &pieces[piece];
                 less[piece] = [&whole[..from.min(whole.len())], &whole[to.min(whole.len())..]].concat();
@@ -55,10 +55,13 @@ pub(super) fn shortest(steps: &[Step], until: Instant, fails: impl Fn(&[Step]) -
 
 /// Tries to leave out each half, each quarter, and so on of so many things, from the end to the beginning, so that what
 /// stands before keeps its place.
-fn leave_out(count: usize, mut without: impl FnMut(usize, usize) -> bool) {
+fn leave_out(count: usize, until: Instant, mut without: impl FnMut(usize, usize) -> bool) {
     let mut size = count.div_ceil(2);
     while size > 0 {
-        for from in (0..count).step_by(size).collect::<Vec<_>>().into_iter().rev() {
+        for from in (0..count.div_ceil(size)).rev().map(|part| part * size) {
+            if Instant::now() >= until {
+                return;
+            }
             without(from, from + size);
         }
         size /= 2;
