@@ -8,13 +8,13 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
-use tcp_pitfalls::probes::{Finding, Terms, Verdict};
+use tcp_pitfalls::probes::{Terms, Verdict};
 
 /// For each exercise, what is wrong with a server that nothing else is wrong with. tests/classroom/src/bin/ has them.
 const FAULTS: [(&str, &[&str]); 7] = [
@@ -209,73 +209,62 @@ fn servers() -> PathBuf {
 }
 
 /// Runs all of these, many at a time: most of them wait.
-fn side_by_side<J: Sync>(jobs: &[J], run: impl Fn(&J) + Sync) {
+fn side_by_side<J: Sync, R: Send>(jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
     process::raise_descriptor_limit();
-    let next = AtomicUsize::new(0);
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
                 while let Some(job) = jobs.get(next.fetch_add(1, SeqCst)) {
-                    run(job);
+                    let result = run(job);
+                    results.lock().expect("nothing panics while it holds this lock").push(result);
                 }
             });
         }
     });
+    results.into_inner().expect("nothing panics while it holds this lock")
 }
 
-/// A server, and what became of it with each seed.
-struct Case {
-    id: &'static str,
-    fault: Option<&'static str>,
-    target: Target,
-    found: Mutex<Vec<(u64, Finding, Duration)>>,
+/// Plays with one server, with as many seeds as tell something, and says what is surprising about it.
+fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
+    let kind = if fault.is_some() { "wrong" } else { "solution" };
+    let program = folder.join(format!("{kind}_{id}")).with_extension(env::consts::EXE_EXTENSION);
+    let command = [program.to_str()?].into_iter().chain(fault.into_iter().flat_map(|fault| ["--fault", fault]));
+    let target = Target::Command(command.chain(["{addr}"]).map(str::to_owned).collect());
+    let (mut falls, mut played, mut evidence) = (0_u8, 0_u8, Vec::new());
+    let began = Instant::now();
+    for seed in 1..=SEEDS {
+        let terms = Terms { seed, ..Terms::default() };
+        let finding = check(id).probe.run(&target, &terms, &Recorder::new());
+        played += 1;
+        let by_dice = finding.evidence.starts_with("in conversation ");
+        if finding.verdict == Verdict::Falls {
+            falls += 1;
+            evidence.push(format!("seed {seed}: {}", finding.evidence));
+        }
+        // The tables, and the conversations with a pause, are the same with every seed.
+        if seed == 2 && falls == 2 && !by_dice && fault.is_some() {
+            break;
+        }
+    }
+    let mean = began.elapsed().as_secs_f32() / f32::from(played);
+    let name = fault.unwrap_or("nothing wrong");
+    println!("{id:8}  {name:32}  falls with {falls:2} of {played:2} seeds, {mean:4.1} s a pass");
+    let right = if fault.is_some() { falls + 1 >= played } else { falls == 0 };
+    (!right).then(|| format!("{id} with {name} fell with {falls} of {played} seeds\n{}", evidence.join("\n")))
 }
 
 #[test]
 #[ignore = "plays for minutes"]
 fn every_fault_is_found_and_no_model_answer_falls() {
     let folder = servers();
-    let case = |id, fault: Option<&'static str>| {
-        let kind = if fault.is_some() { "wrong" } else { "solution" };
-        let program = folder.join(format!("{kind}_{id}")).with_extension(env::consts::EXE_EXTENSION);
-        let program = program.to_str().expect("a path in UTF-8");
-        let command =
-            [program].into_iter().chain(fault.into_iter().flat_map(|fault| ["--fault", fault])).chain(["{addr}"]);
-        Case { id, fault, target: Target::Command(command.map(str::to_owned).collect()), found: Mutex::default() }
-    };
-    let only = env::var("ONLY").unwrap_or_default();
-    let cases: Vec<Case> = FAULTS
+    let jobs: Vec<(&str, Option<&str>)> = FAULTS
         .iter()
-        .filter(|(id, _)| id.contains(&only))
         .flat_map(|&(id, faults)| {
             [None].into_iter().chain(faults.iter().copied().map(Some)).map(move |fault| (id, fault))
         })
-        .map(|(id, fault)| case(id, fault))
         .collect();
-    let jobs: Vec<(u64, &Case)> = (1..=SEEDS).flat_map(|seed| cases.iter().map(move |case| (seed, case))).collect();
-    side_by_side(&jobs, |&(seed, case)| {
-        let terms = Terms { seed, ..Terms::default() };
-        let began = Instant::now();
-        let finding = check(case.id).probe.run(&case.target, &terms, &Recorder::new());
-        case.found.lock().expect("nothing panics while it holds this lock").push((seed, finding, began.elapsed()));
-    });
-    let mut surprises = Vec::new();
-    for Case { id, fault, found, .. } in cases {
-        let found = found.into_inner().expect("nothing panics while it holds this lock");
-        let falls = found.iter().filter(|(_, finding, _)| finding.verdict == Verdict::Falls);
-        let seconds = found.iter().map(|(.., took)| took.as_secs_f32());
-        let (count, longest) = (falls.clone().count() as u64, seconds.clone().fold(0.0, f32::max));
-        let mean = seconds.sum::<f32>() / SEEDS as f32;
-        let fault = fault.unwrap_or("nothing wrong");
-        println!(
-            "{id:8}  {fault:32}  falls with {count:2} of {SEEDS} seeds, {mean:4.1} s a pass, at most {longest:4.1} s"
-        );
-        let expected = if fault == "nothing wrong" { 0..=0 } else { SEEDS - 1..=SEEDS };
-        if !expected.contains(&count) {
-            let evidence: Vec<String> =
-                falls.map(|(seed, finding, _)| format!("{seed}: {}", finding.evidence)).collect();
-            surprises.push(format!("{id} with {fault} fell with {count} of {SEEDS} seeds\n{}", evidence.join("\n")));
-        }
-    }
+    let surprises = side_by_side(&jobs, |&(id, fault)| examine(&folder, id, fault));
+    let surprises: Vec<String> = surprises.into_iter().flatten().collect();
     assert!(surprises.is_empty(), "\n{}", surprises.join("\n\n"));
 }

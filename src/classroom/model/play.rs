@@ -365,8 +365,11 @@ impl<M: Model> Player<M> {
             while client.state() != State::Open {
                 let got = client.line(Duration::ZERO);
                 if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
-                    stray =
-                        Some(format!("after {after}:\nclient {who}: expected nothing, got {}", Trial::describe(&got)));
+                    let got = match &got {
+                        Reply::Nothing(part, _) => Payload::new(part).to_string(),
+                        got => Trial::describe(got),
+                    };
+                    stray = Some(format!("after {after}:\nclient {who}: expected nothing, got {got}"));
                     break;
                 }
             }
