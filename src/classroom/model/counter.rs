@@ -12,6 +12,7 @@ pub(super) struct Counter {
 
 impl Model for Counter {
     const NOT_YET: Option<&'static [u8]> = Some(b"busy\n");
+    const LINGERS: bool = true;
 
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues> {
         let is_seated = self.seated.contains(&who);
@@ -49,8 +50,6 @@ impl Model for Counter {
                 self.rises(who);
                 vec![]
             }
-            // Told that it is busy, and not gone yet.
-            Act::Say(_) | Act::SayOn(_) | Act::End if !is_seated => vec![],
             Act::Pause(_) => vec![],
             Act::Say(_) | Act::SayOn(_) | Act::End | Act::Signal => return None,
         })

@@ -71,6 +71,9 @@ trait Model: Clone + Default {
     /// Where the task gives clients a time: how long this side of a conversation may take to count.
     const HURRY: Option<Duration> = None;
 
+    /// Whether a client whose connection is about to end may go on speaking, and must see the end all the same.
+    const LINGERS: bool = false;
+
     /// What is owed after this, and to whom. `None` if it is not played: the task leaves open what comes of it.
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues>;
 

@@ -14,6 +14,8 @@ pub(super) struct Parcels {
 }
 
 impl Model for Parcels {
+    const LINGERS: bool = true;
+
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues> {
         let pending = self.pending.entry(who).or_default();
         let mut dues = Vec::new();
@@ -55,9 +57,17 @@ impl Model for Parcels {
         let whole = |contents: &[u8]| say(1, parcel(contents));
         let all: Vec<u8> = (0..=255).collect();
         let mut steps = vec![come(1)];
-        for contents in
-            [&b"parcel"[..], b"", b"a", b"\r\n\0\xff", b"caf\xc3\xa9", b"error: x", &all, &vec![b'z'; 70_000]]
-        {
+        for contents in [
+            &b"parcel"[..],
+            b"",
+            b"a",
+            b"line\n",
+            b"\r\n\0\xff",
+            b"caf\xc3\xa9",
+            b"error: x",
+            &all,
+            &vec![b'z'; 70_000],
+        ] {
             steps.push(whole(contents));
         }
         let mut largest = vec![b'a'; LARGEST];

@@ -255,6 +255,10 @@ impl<M: Model> Player<M> {
             Act::Signal => !self.stopped && cfg!(unix) && require_no_wrapper(&self.server).is_ok(),
             _ => here,
         };
+        if self.owed.iter().any(|(who, due)| *who == step.who && matches!(due, Due::End | Due::Gone)) {
+            let speaks = matches!(step.act, Act::Say(_) | Act::SayOn(_) | Act::End);
+            return (speaks && M::LINGERS).then(Vec::new);
+        }
         let mut model = self.model.clone();
         let dues = possible.then(|| model.step(step.who, &step.act)).flatten()?;
         self.model = model;

@@ -17,6 +17,8 @@ pub(super) struct Switchboard {
 }
 
 impl Model for Switchboard {
+    const LINGERS: bool = true;
+
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues> {
         let mut dues = Vec::new();
         match act {
