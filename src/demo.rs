@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::lab::lack;
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
@@ -130,7 +131,7 @@ pub fn own_server(options: &[&str]) -> Target {
     // Without a path to itself the program can't be started: the probe then says so.
     let program = env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
     let arguments = [program.as_str(), "serve", "{addr}"].into_iter().chain(options.iter().copied()).map(str::to_owned);
-    Target::Command(arguments.collect())
+    Target::Command(arguments.collect::<Vec<_>>().into())
 }
 
 /// What is shown of the demonstration, and where else than on the screen.
@@ -172,18 +173,14 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
         print!("\n{}", shown("the pitfall", pitfall, timeline::draw, screen::width()));
         match &pitfall.played {
             Err(_) => broken_claims.push(format!("{name}: the pitfall could not be shown")),
-            Ok(finding) if finding.verdict == Verdict::Holds => {
-                broken_claims.push(format!("{name}: the pitfall did not spring"));
-            }
-            Ok(_) => {}
+            Ok(finding) if matches!(finding.verdict, Verdict::Falls | Verdict::Skipped) => {}
+            Ok(_) => broken_claims.push(format!("{name}: the pitfall did not spring")),
         }
         print!("\n{}", shown("the cure", cure, timeline::draw, screen::width()));
         match &cure.played {
             Err(_) => broken_claims.push(format!("{name}: the cure could not be shown")),
-            Ok(finding) if finding.verdict == Verdict::Falls => {
-                broken_claims.push(format!("{name}: the cure did not hold"));
-            }
-            Ok(_) => {}
+            Ok(finding) if matches!(finding.verdict, Verdict::Holds | Verdict::Skipped) => {}
+            Ok(_) => broken_claims.push(format!("{name}: the cure did not hold")),
         }
         if [pitfall, cure].into_iter().any(Seen::is_skipped) {
             skipped.push(name);
@@ -232,17 +229,25 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
     }
     spinner.enable_steady_tick(Duration::from_millis(120));
     let seen = thread::scope(|scope| {
+        let side_by_side = |take: Take| (take.caption, lack::spawn_scoped(scope, || play(take)));
         let started: Vec<Result<[_; 2], [Take; 2]>> = scenes
             .into_iter()
             .map(|Scene { pitfall, cure, alone, .. }| {
                 let takes = [pitfall, cure];
-                if alone { Err(takes) } else { Ok(takes.map(|take| scope.spawn(|| play(take)))) }
+                if alone { Err(takes) } else { Ok(takes.map(side_by_side)) }
             })
             .collect();
         // All that run side by side have to end before one that must be alone begins.
         let finished: Vec<Result<[Seen; 2], [Take; 2]>> = started
             .into_iter()
-            .map(|playing| playing.map(|takes| takes.map(|take| take.join().expect("a scene doesn't panic"))))
+            .map(|playing| {
+                playing.map(|takes| {
+                    takes.map(|(caption, take)| match take {
+                        Ok(take) => take.join().expect("a scene doesn't panic"),
+                        Err(lack) => Seen { caption, played: Err(lack.into()), recording: Recording::default() },
+                    })
+                })
+            })
             .collect();
         finished.into_iter().map(|scene| scene.unwrap_or_else(|takes| takes.map(play))).collect()
     });
@@ -301,7 +306,7 @@ fn drawn(chapter: &str, name: &str, sides: &[(&str, &Seen)]) -> String {
 /// One run, as it is told on a screen of this width.
 fn shown(which: &str, seen: &Seen, timeline: fn(&Recording, usize) -> String, width: usize) -> String {
     let (word, style, evidence) = match &seen.played {
-        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence.clone()),
+        Ok(Finding { verdict, evidence }) => (verdict.word(), screen::verdict(*verdict), evidence.to_string()),
         Err(why) => ("could not be shown", BAD, format!("{why:#}")),
     };
     let mut text = String::new();

@@ -23,7 +23,7 @@ pub const DIFFERENT: [(&str, usize); 4] = [
 
 /// What a probe says of the six Go servers, where it isn't skipped.
 pub fn expected(probe: &str) -> Option<[Verdict; 6]> {
-    let (_, mut expected) = EXPECTED.into_iter().find(|(name, _)| *name == probe)?;
+    let (_, mut expected) = EXPECTED.iter().copied().find(|(name, _)| *name == probe)?;
     for (_, step) in DIFFERENT.iter().filter(|(name, _)| *name == probe) {
         expected[step - 1] = Holds;
     }
@@ -67,7 +67,7 @@ impl GoServers {
     pub fn server(&self, step: usize, flags: &[&str]) -> Target {
         let program = self.program(STEPS[step - 1]).to_string_lossy().into_owned();
         let flags = flags.iter().copied().chain(["{addr}"]).map(str::to_owned);
-        Target::Command([program].into_iter().chain(flags).collect())
+        Target::Command([program].into_iter().chain(flags).collect::<Vec<_>>().into())
     }
 
     /// Runs the whole table and calls `done` after each of its cells.

@@ -43,7 +43,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let unable = |error| failure(&error, 2);
-    let arguments = Arguments::parse();
+    let arguments = match probe::expanded(std::env::args_os()) {
+        Ok(arguments) => Arguments::parse_from(arguments),
+        Err(error) => return unable(error),
+    };
     match arguments.command {
         None => staircase::run(arguments.go, arguments.json).unwrap_or_else(|error| failure(&error, 1)),
         Some(Command::Probe(arguments)) => probe::run(&arguments).unwrap_or_else(unable),

@@ -230,14 +230,14 @@ fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
     let kind = if fault.is_some() { "wrong" } else { "solution" };
     let program = folder.join(format!("{kind}_{id}")).with_extension(env::consts::EXE_EXTENSION);
     let command = [program.to_str()?].into_iter().chain(fault.into_iter().flat_map(|fault| ["--fault", fault]));
-    let target = Target::Command(command.chain(["{addr}"]).map(str::to_owned).collect());
+    let target = Target::Command(command.chain(["{addr}"]).map(str::to_owned).collect::<Vec<_>>().into());
     let (mut falls, mut played, mut evidence) = (0_u8, 0_u8, Vec::new());
     let began = Instant::now();
     for seed in 1..=SEEDS {
         let terms = Terms { seed, ..Terms::default() };
         let finding = check(id).probe.run(&target, &terms, &Recorder::new());
         played += 1;
-        let by_dice = finding.evidence.starts_with("in conversation ");
+        let by_dice = finding.evidence.sentence.starts_with("in conversation ");
         if finding.verdict == Verdict::Falls {
             falls += 1;
             evidence.push(format!("seed {seed}: {}", finding.evidence));

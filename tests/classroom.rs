@@ -177,7 +177,7 @@ impl Case {
         let program = format!("{kind}_{}", exercise.id);
         let path = servers().join(&program).with_extension(env::consts::EXE_EXTENSION);
         let command = [path.to_str().unwrap()].into_iter().chain(options.iter().copied()).chain(["{addr}"]);
-        let target = Target::Command(command.map(str::to_owned).collect());
+        let target = Target::Command(command.map(str::to_owned).collect::<Vec<_>>().into());
         Case { exercise, target, name: format!("{program} {}", options.join(" ")), falls: Box::new(falls) }
     }
 }
@@ -250,7 +250,7 @@ struct Copy {
 impl Copy {
     fn new(name: &str) -> Self {
         let copy = Copy { root: env::temp_dir().join(format!("tcp-pitfalls-{name}-{}", std::process::id())) };
-        copy_folder(root(), &copy.root).expect("the repository can be copied");
+        common::copy_folder(root(), &copy.root).expect("the repository can be copied");
         for exercise in classroom::ALL {
             fs::copy(starter_of(exercise), copy.root.join(exercise.folder).join("main.rs")).unwrap();
         }
@@ -306,21 +306,6 @@ impl Drop for Copy {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        match entry.file_type()? {
-            _ if name == "target" || name == ".git" => {}
-            kind if kind.is_dir() => copy_folder(&entry.path(), &to.join(name))?,
-            kind if kind.is_file() => drop(fs::copy(entry.path(), to.join(name))?),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 struct Said {

@@ -71,7 +71,7 @@ fn each_falls_on_its_pitfall() {
 #[test]
 fn what_go_does_better_is_what_rust_falls_into() {
     for (probe, step) in DIFFERENT {
-        let (_, rust) = EXPECTED.into_iter().find(|(name, _)| *name == probe).expect("there is such a probe");
+        let (_, rust) = EXPECTED.iter().copied().find(|(name, _)| *name == probe).expect("there is such a probe");
         assert_eq!(rust[step - 1], Verdict::Falls, "{probe} on step {step}");
     }
 }

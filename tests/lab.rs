@@ -303,22 +303,6 @@ fn waiting_looks_at_least_once_and_ends_at_once() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
-fn a_started_program_is_ended_with_its_children() {
-    let command = ["sh", "-c", "sleep 3600 & echo $!; wait"].map(str::to_owned);
-    let process = Process::start(&command, None).unwrap();
-    let child = wait_until(common::LIMIT, || process.output().trim().parse::<u32>().ok()).unwrap();
-    let runs = || {
-        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        // An orphan that nobody has waited for yet has ended all the same.
-        !stat.is_empty() && !stat.contains(") Z ")
-    };
-    assert!(runs());
-    drop(process);
-    wait_until(common::LIMIT, || (!runs()).then_some(())).expect("the child was ended as well");
-}
-
-#[test]
 fn a_program_that_is_not_there_is_an_error() {
     assert!(Process::start(&["no-such-program-here".to_owned()], None).is_err());
     assert!(Process::start(&[], None).is_err());

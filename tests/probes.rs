@@ -15,7 +15,7 @@ use tcp_pitfalls::{chapter_04, chapter_05};
 const STEP_6: &str = env!("CARGO_BIN_EXE_06_graceful_shutdown");
 
 /// For each probe, the chapter's program and the pitfall that it falls into.
-const PITFALLS: [(&str, &str, &str); 25] = [
+const PITFALLS: &[(&str, &str, &str)] = &[
     ("bare-port", env!("CARGO_BIN_EXE_01_listen"), "every-interface"),
     ("every-interface", env!("CARGO_BIN_EXE_01_listen"), "every-interface"),
     ("port-taken", env!("CARGO_BIN_EXE_01_listen"), "every-interface"),
@@ -44,13 +44,13 @@ const PITFALLS: [(&str, &str, &str); 25] = [
 ];
 
 fn command(program: &str, option: &str) -> Target {
-    Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec())
+    Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec().into())
 }
 
 #[test]
 fn each_falls_on_its_pitfall() {
     // Windows gives out a port in TIME_WAIT without being asked to.
-    let pitfalls = PITFALLS.into_iter().filter(|(name, ..)| !cfg!(windows) || *name != "restart");
+    let pitfalls = PITFALLS.iter().copied().filter(|(name, ..)| !cfg!(windows) || *name != "restart");
     let target = |pitfall, program| command(program, &format!("--pitfall={pitfall}"));
     let targets: Vec<_> = pitfalls.map(|(name, program, pitfall)| (name, target(pitfall, program))).collect();
     // Shorter than the full limit: what these owe will never come.
@@ -60,17 +60,17 @@ fn each_falls_on_its_pitfall() {
 
 #[test]
 fn each_holds_on_the_last_step() {
-    let targets = PITFALLS.map(|(name, ..)| (name, command(STEP_6, "--grace=2")));
+    let targets: Vec<_> = PITFALLS.iter().map(|(name, ..)| (*name, command(STEP_6, "--grace=2"))).collect();
     common::expect(Verdict::Holds, &targets, &Terms { grace: Duration::from_secs(2), ..Terms::default() });
 }
 
 #[test]
 fn each_probe_has_both_and_a_text_for_people() {
-    let tried: BTreeSet<&str> = PITFALLS.into_iter().map(|(name, ..)| name).collect();
+    let tried: BTreeSet<&str> = PITFALLS.iter().copied().map(|(name, ..)| name).collect();
     let all: BTreeSet<&str> = probes::all().map(|probe| probe.name).collect();
     assert_eq!(tried, all);
     for probe in probes::all() {
-        for text in [probe.does, probe.remedy] {
+        for text in [probe.does, probe.remedy.unwrap()] {
             assert!(text.len() > 20 && !text.ends_with('.'), "{}: {text}", probe.name);
         }
     }

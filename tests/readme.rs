@@ -121,7 +121,7 @@ fn serves(program: &str, arguments: &[&str]) {
 
 #[test]
 fn its_table_is_what_the_staircase_test_expects() {
-    let finding = |&verdict: &Verdict| Finding { verdict, evidence: String::new() };
+    let finding = |&verdict: &Verdict| Finding { verdict, evidence: "".into() };
     let row = |(name, verdicts): &(&'static str, [Verdict; 6])| Row {
         name,
         chapter: probes::find(name).unwrap().chapter,

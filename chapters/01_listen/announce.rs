@@ -39,7 +39,7 @@ fn client_command(addr: SocketAddr) -> String {
     }
 }
 
-/// Writes a line to standard error. `eprintln!` would panic if nobody reads that any more.
+/// Writes a line to standard error. `eprintln!` would panic once nobody reads it any more.
 pub fn log(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

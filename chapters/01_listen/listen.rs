@@ -8,9 +8,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many clients may wait in the kernel until the server accepts them.
 ///
-/// std always asks for 128. A burst of more than that makes clients wait a second or longer, because the
-/// kernel drops their SYN without a word. Systems cut a large number down to their own limit: Linux to
-/// `net.core.somaxconn`, 4096 by default since Linux 5.4 (listen(2)).
+/// std always asks for 128. In a larger burst some clients wait a second or longer, because the kernel silently drops
+/// their SYN. Each system caps the number at a limit of its own: on Linux `net.core.somaxconn`, 4096 by default since
+/// Linux 5.4 (listen(2)).
 pub const BACKLOG: i32 = 4096;
 
 /// Listens on `addr`: `host:port`, `[v6]:port`, or `:port` for every interface of this machine.
@@ -32,7 +32,7 @@ pub fn listen(addr: &str) -> Result<TcpListener> {
     bound().with_context(|| format!("cannot listen on \"{addr}\""))
 }
 
-/// Whether IPv4 may fare better: a port that is taken or forbidden is so for both.
+/// Whether IPv4 is worth a try: a port that is taken or forbidden is so for both.
 fn is_about_ipv6(error: &io::Error) -> bool {
     !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied)
 }
@@ -43,7 +43,7 @@ fn resolve(addr: &str) -> Result<SocketAddr> {
     if let Ok(literal) = addr.parse() {
         return Ok(literal);
     }
-    // The last colon of `[::1]` stands inside the brackets, and no port behind it.
+    // In `[::1]` the last colon is part of the address, and there is no port.
     let Some((host, port)) = addr.rsplit_once(':').filter(|_| !addr.ends_with(']')) else {
         bail!("it has no port. Write \":8080\" for every interface, or \"127.0.0.1:8080\" for this machine only");
     };

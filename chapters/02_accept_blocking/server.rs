@@ -10,7 +10,7 @@ use clap::Args;
 use crate::chapter_01::announce::{announce, log};
 use crate::chapter_01::listen::listen;
 
-/// What can be set about this server.
+/// The options of this server.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Disconnect a client that has been silent for this many seconds

@@ -14,7 +14,7 @@ use crate::chapter_01::announce::{announce, log};
 use crate::chapter_01::listen::listen;
 use crate::chapter_02::server::echo_reads;
 
-/// What can be set about this server.
+/// The options of this server.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Options {

@@ -21,7 +21,7 @@ pub fn close(stream: &TcpStream) {
     let deadline = Instant::now() + PATIENCE;
     let mut unread = [0; 4096];
     // A read timeout is for one `read`. A client that sends a byte now and then would never exceed it, so each
-    // `read` gets what is left of the whole.
+    // `read` gets what is left of the total.
     while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         if stream.set_read_timeout(Some(left)).is_err() {
             return;

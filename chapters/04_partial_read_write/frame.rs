@@ -1,6 +1,6 @@
 //! The other way to mark messages: a fixed header that says how long the message is.
 //!
-//! A frame here is four bytes of length, the most significant first, and then so many bytes of payload.
+//! A frame here is four bytes of length, the most significant first, and then that many bytes of payload.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,7 +25,7 @@ pub enum FrameError {
 /// Reads one frame of at most `limit` bytes. `None` is a clean end: the stream ended between two frames.
 pub fn read_frame(mut reader: impl Read, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
     let mut header = [0; 4];
-    // `read_exact` calls both ends by the same name, UnexpectedEof. Reading the first byte alone tells them apart.
+    // `read_exact` reports a clean end and a cut frame alike, as UnexpectedEof. Reading the first byte alone tells which.
     if !read_first_byte(&mut reader, &mut header[..1])? {
         return Ok(None);
     }

@@ -10,10 +10,10 @@ const FIRST: usize = 512;
 
 /// Reads lines that end with `\n`; a `\r` before it is dropped.
 ///
-/// It does what `BufReader` does, and three things more: a line has a greatest length; it is a slice of the buffer and
+/// It does what `BufReader` does, and three things more: a line has a maximum length; it is a slice of the buffer and
 /// needs no copy; and it is known whether another whole line is here already.
 ///
-/// Nothing is lost when a read fails halfway, for example because its time is up: the next call goes on from there.
+/// Nothing is lost when a read fails halfway, for example at a timeout: the next call goes on from there.
 pub struct LineReader<R> {
     /// Where the bytes come from.
     reader: R,

@@ -14,7 +14,7 @@ use crate::chapter_03;
 use crate::chapter_03::server::serve;
 use crate::chapter_04::close::close;
 
-/// What can be set about this server.
+/// The options of this server.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Options {

@@ -9,9 +9,9 @@ use std::time::Instant;
 pub struct Connections {
     /// How many there may be at once.
     limit: usize,
-    /// Which there are.
+    /// The connections themselves, and who has left.
     members: Mutex<Members>,
-    /// Told when one has ended, and when `close` is called.
+    /// Notified when one has ended, and by `close`.
     changed: Condvar,
 }
 
@@ -27,9 +27,9 @@ struct Members {
     finished: usize,
 }
 
-/// A connection's place among the open ones, given back when it is dropped.
+/// A connection's place in the group, given back when it is dropped.
 pub struct Seat {
-    /// Where the place is.
+    /// The group it belongs to.
     connections: Arc<Connections>,
     /// The connection's number.
     id: u64,

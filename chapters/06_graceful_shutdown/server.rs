@@ -17,7 +17,7 @@ use crate::chapter_03::backoff::Backoff;
 use crate::chapter_04::close::close;
 use crate::chapter_05::server::{self as step_5, echo_lines};
 
-/// What can be set about this server.
+/// The options of this server.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Options {
@@ -52,11 +52,11 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
 
 /// A server that any thread can stop.
 pub struct Server {
-    /// Whom it serves.
+    /// The clients it serves.
     connections: Arc<Connections>,
     /// How its threads learn of the stop.
     stop: Arc<Stop>,
-    /// What was set about it.
+    /// Its options.
     options: Options,
 }
 
@@ -113,7 +113,7 @@ impl Server {
     }
 
     fn start(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        // On Linux it waits in any case. On macOS and Windows it takes after its listener.
+        // On macOS and Windows it has inherited the listener's mode. On Linux it is blocking in any case.
         stream.set_nonblocking(false)?;
         let (stream, seat) = self.connections.enter(stream);
         let (stop, limit) = (Arc::clone(&self.stop), self.options.lines.limit);
@@ -121,8 +121,8 @@ impl Server {
         let thread = thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size);
         thread.spawn(move || {
             let served = handle(&stream, &stop, limit);
-            // As in step 3, the connection is closed before its seat is free. Then the log: writing it may take for
-            // ever, if nobody reads it.
+            // As in step 3, the connection is closed before its seat is free. The log comes last: if nobody reads it,
+            // writing blocks for ever.
             drop((stream, seat));
             if let Err(error) = served {
                 log(format_args!("{peer}: {error}"));

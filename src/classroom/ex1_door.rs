@@ -9,7 +9,7 @@ use crate::lab::client::Client;
 use crate::lab::kernel;
 use crate::lab::server::{Running, Target};
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Trial, about, draw_port, unreachable, with_obituary};
+use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, draw_port, falls, skipped, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "01",
@@ -23,9 +23,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "every-caller",
                 "Calls three times, one call after the other; each must be greeted by its address, and then see the \
                  end",
-                "A door that lets one caller in and then stays shut is of little use",
                 every_caller,
             ),
+            why: "A door that lets one caller in and then stays shut is of little use",
             points: 1,
             page: "02_accept_blocking.html#the-pitfall",
             starter_falls: false,
@@ -36,9 +36,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "real-port",
                 "Starts the door on 127.0.0.1:0, and calls where it says that it listens",
-                "Nobody can dial port 0; only the system knows which port it gave instead",
                 real_port,
             ),
+            why: "Nobody can dial port 0; only the system knows which port it gave instead",
             points: 1,
             page: "01_listen.html#the-server-of-this-step",
             starter_falls: true,
@@ -50,9 +50,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "both-families",
                 "Starts the door on :PORT, and calls by IPv4 and by IPv6; each caller must be greeted by its own \
                  address",
-                "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
                 both_families,
             ),
+            why: "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
             points: 2,
             page: "01_listen.html#where-is-every-interface",
             starter_falls: true,
@@ -64,9 +64,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "bad-address",
                 "Starts the door with five addresses that are no good; each time it must end, quote the address, and \
                  say what is wrong with it",
-                "Whoever reads \"invalid socket address\" at night has to guess which, and what a valid one looks like",
                 bad_address,
             ),
+            why: "Whoever reads \"invalid socket address\" at night has to guess which, and what a valid one looks like",
             points: 1,
             page: "01_listen.html#bare-port",
             starter_falls: true,
@@ -78,9 +78,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "door-taken",
                 "Starts the door on a port that another program holds; it must end, name the port, and say that it is \
                  in use",
-                "An error that doesn't name the port doesn't tell which of the programs here is in the way of which",
                 door_taken,
             ),
+            why: "An error that doesn't name the port doesn't tell which of the programs here is in the way of which",
             points: 1,
             page: "01_listen.html#port-taken",
             starter_falls: true,
@@ -92,9 +92,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "opens-again",
                 "Ends the door after it has greeted a caller, and starts it again on the same port at once; the same \
                  with :PORT, if the door can stand there",
-                "The side that closes first leaves its port in TIME_WAIT, and here that is the door, with every caller",
                 opens_again,
             ),
+            why: "The side that closes first leaves its port in TIME_WAIT, and here that is the door, with every caller",
             points: 1,
             page: "01_listen.html#restart",
             starter_falls: false,
@@ -108,7 +108,7 @@ fn every_caller(trial: &Trial<'_>) -> Judged {
     for name in ["caller 1", "caller 2", "caller 3"] {
         call(trial, &mut door, name)?;
     }
-    Ok(Finding::holds("three callers, one after the other, were greeted by their address"))
+    Ok("three callers, one after the other, were greeted by their address".into())
 }
 
 fn real_port(trial: &Trial<'_>) -> Judged {
@@ -126,28 +126,24 @@ fn real_port(trial: &Trial<'_>) -> Judged {
     });
     let Some(Some(announced)) = announced else {
         let ended = door.obituary().unwrap_or_else(|| format!("it still runs after {:?}", trial.terms.limit));
-        return Ok(Finding::falls(format!(
-            "started on 127.0.0.1:0, it did not print \"{ANNOUNCES}ADDR\" on standard output: {ended}"
-        )));
+        falls!("started on 127.0.0.1:0, it did not print \"{ANNOUNCES}ADDR\" on standard output: {ended}");
     };
     trial.recorder.note("server", format!("says that it is listening on {announced}"));
     let addr = match announced.parse::<SocketAddr>() {
         Ok(addr) if addr.port() == 0 => {
-            return Ok(Finding::falls(format!("it says \"{ANNOUNCES}{announced}\", and nobody can dial port 0")));
+            falls!("it says \"{ANNOUNCES}{announced}\", and nobody can dial port 0");
         }
         Ok(addr) if !addr.ip().is_loopback() => {
-            return Ok(Finding::falls(format!("started on 127.0.0.1:0, it says \"{ANNOUNCES}{announced}\"")));
+            falls!("started on 127.0.0.1:0, it says \"{ANNOUNCES}{announced}\"");
         }
         Ok(addr) => addr,
         Err(_) => {
-            return Ok(Finding::falls(format!(
-                "it says \"{ANNOUNCES}{announced}\", which is no address and port to be dialled"
-            )));
+            falls!("it says \"{ANNOUNCES}{announced}\", which is no address and port to be dialled");
         }
     };
-    let mut announced = Trial { target: &Target::Address(addr), ..*trial }.start()?;
+    let mut announced = Trial::new(&Target::Address(addr), trial.terms, trial.recorder).start()?;
     call(trial, &mut announced, "caller 1")?;
-    Ok(Finding::holds(format!("started on port 0, it said {addr}, and there a caller was greeted")))
+    Ok(format!("started on port 0, it said {addr}, and there a caller was greeted").into())
 }
 
 fn both_families(trial: &Trial<'_>) -> Judged {
@@ -164,12 +160,11 @@ fn both_families(trial: &Trial<'_>) -> Judged {
         let reserved = draw_port()?;
         let spelling = format!(":{}", reserved.number);
         let mut door = trial.start_at(&spelling, (host, reserved.number).into())?;
-        call(trial, &mut door, name)
-            .map_err(|finding| about(&format!("started with \"{spelling}\" and called at {host}"), &finding))?;
+        call(trial, &mut door, name).about(&format!("started with \"{spelling}\" and called at {host}"))?;
         reached.push(host.to_string());
     }
     let without = if has_ipv6 { "" } else { " (this machine has no IPv6)" };
-    Ok(Finding::holds(format!("started with \":PORT\", it greeted callers at {}{without}", reached.join(" and "))))
+    Ok(format!("started with \":PORT\", it greeted callers at {}{without}", reached.join(" and ")).into())
 }
 
 fn bad_address(trial: &Trial<'_>) -> Judged {
@@ -185,16 +180,16 @@ fn bad_address(trial: &Trial<'_>) -> Judged {
     ] {
         let mut door = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into())?;
         let given = format!("given \"{spelling}\"");
-        let said = last_words(trial, &mut door).map_err(|finding| about(&given, &finding))?;
+        let said = last_words(trial, &mut door).about(&given)?;
         // The quotes are the author's choice, and the words around as well.
         if !said.contains(&spelling) {
-            return Ok(Finding::falls(format!("{given}, it does not quote that: {}", shown(&said))));
+            falls!("{given}, it does not quote that: {}", shown(&said));
         }
         if !said.to_lowercase().contains(fault) {
-            return Ok(Finding::falls(format!("{given}, it does not say \"{fault}\": {}", shown(&said))));
+            falls!("{given}, it does not say \"{fault}\": {}", shown(&said));
         }
     }
-    Ok(Finding::holds("for each of five bad addresses it quoted the address and said what is wrong with it"))
+    Ok("for each of five bad addresses it quoted the address and said what is wrong with it".into())
 }
 
 fn door_taken(trial: &Trial<'_>) -> Judged {
@@ -203,20 +198,21 @@ fn door_taken(trial: &Trial<'_>) -> Judged {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // A process that is just being started beside this one may still have the listener with which the port was tried.
     let Some(_holder) = wait_until(trial.terms.limit, || TcpListener::bind(addr).ok()) else {
-        return Ok(Finding::skipped(format!("port {port} could not be held")));
+        skipped!("port {port} could not be held");
     };
     trial.recorder.note("neighbour", format!("holds port {port}"));
     let mut door = trial.start_at(&addr.to_string(), addr)?;
     let given = format!("started on {addr}, which another program holds");
-    let said = last_words(trial, &mut door).map_err(|finding| about(&given, &finding))?;
+    let said = last_words(trial, &mut door).about(&given)?;
     let names_port = said.contains(&port.to_string());
     // The system's own words count, Windows' as well.
     let names_reason = ["in use", "only one usage"].iter().any(|words| said.to_lowercase().contains(words));
-    Ok(match (names_port, names_reason) {
-        (true, true) => Finding::holds(format!("on a port that another program holds, it says so: {}", shown(&said))),
-        (false, true) => Finding::falls(format!("{given}, it does not say which port is in use: {}", shown(&said))),
-        (_, false) => Finding::falls(format!("{given}, it does not say that the port is \"in use\": {}", shown(&said))),
-    })
+    let said = shown(&said);
+    match (names_port, names_reason) {
+        (true, true) => Ok(format!("on a port that another program holds, it says so: {said}").into()),
+        (false, true) => falls!("{given}, it does not say which port is in use: {said}"),
+        (_, false) => falls!("{given}, it does not say that the port is \"in use\": {said}"),
+    }
 }
 
 fn opens_again(trial: &Trial<'_>) -> Judged {
@@ -227,7 +223,7 @@ fn opens_again(trial: &Trial<'_>) -> Judged {
     let caller = first.connect("caller 1").map_err(unreachable)?;
     opens_twice(trial, first, caller, &spelling)?;
     // There the standard library may have listened, which sets unasked what this needs. Here a listener is made by hand.
-    if trial.target.takes_any_address() {
+    if trial.target.takes_any_address().is_ok() {
         let reserved = draw_port()?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
         let spelling = format!(":{}", reserved.number);
@@ -237,11 +233,11 @@ fn opens_again(trial: &Trial<'_>) -> Judged {
             opens_twice(trial, first, caller, &spelling)?;
         }
     }
-    Ok(Finding::holds("started again on the same port at once, it greeted the next caller"))
+    Ok("started again on the same port at once, it greeted the next caller".into())
 }
 
 /// Has the caller greeted, ends this door, starts it again at the same place, and has another caller greeted.
-fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: &str) -> Result<(), Finding> {
+fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: &str) -> Judged<()> {
     let addr = first.addr();
     let port = addr.port();
     greeted(trial, &mut first, caller)?;
@@ -256,37 +252,36 @@ fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: 
     // What its process left behind, such as children, ends with this.
     drop(first);
     let mut second = trial.start_at(spelling, addr)?;
-    call(trial, &mut second, "caller 2")
-        .map_err(|finding| about(&format!("started again on \"{spelling}\" at once"), &finding))
+    call(trial, &mut second, "caller 2").about(&format!("started again on \"{spelling}\" at once"))
 }
 
 /// Calls, and expects to be greeted by the address of this end, and to see the end of the connection then.
-fn call(trial: &Trial<'_>, door: &mut Running, name: &str) -> Result<(), Finding> {
+fn call(trial: &Trial<'_>, door: &mut Running, name: &str) -> Judged<()> {
     let caller = door.connect(name).map_err(unreachable)?;
     greeted(trial, door, caller)
 }
 
 /// The same, of one who has called.
-fn greeted(trial: &Trial<'_>, door: &mut Running, mut caller: Client) -> Result<(), Finding> {
+fn greeted(trial: &Trial<'_>, door: &mut Running, mut caller: Client) -> Judged<()> {
     let own = caller.stream().local_addr().map_err(|error| {
-        Finding::skipped(format!("the address of this end of the connection can't be told: {error}"))
+        Otherwise::skipped(format!("the address of this end of the connection can't be told: {error}"))
     })?;
     let greeted = expect_line(trial, &mut caller, &format!("welcome, {}", own.ip()));
     let greeted = greeted.and_then(|()| expect_end(trial, &mut caller));
     caller.leave();
-    greeted.map_err(|finding| with_obituary(door, finding))
+    greeted.with_obituary(door)
 }
 
 /// What the program printed before it ended, as it has to, with a status that isn't 0.
-fn last_words(trial: &Trial<'_>, door: &mut Running) -> Result<String, Finding> {
+fn last_words(trial: &Trial<'_>, door: &mut Running) -> Judged<String> {
     let limit = trial.terms.limit;
-    let still_runs = || Finding::falls(format!("it still runs after {} s", limit.as_secs()));
+    let still_runs = || Otherwise::falls(format!("it still runs after {} s", limit.as_secs()));
     let process = door.process().ok_or_else(still_runs)?;
     let status = process.exits_within(limit).ok_or_else(still_runs)?;
     let said = process.last_output();
     trial.recorder.note("server", format!("ends with {status}: {}", shown(&said)));
     if status.success() {
-        return Err(Finding::falls(format!("it ends as if all were well: {}", shown(&said))));
+        falls!("it ends as if all were well: {}", shown(&said));
     }
     Ok(said)
 }

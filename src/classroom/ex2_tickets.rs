@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use super::kit::{expect_end, expect_line, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
+use crate::lab::lack;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Trial, about, unreachable, with_obituary};
+use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, skipped, unreachable};
 
 // Each check starts the window anew, so that tickets begin at 1.
 pub(super) const EXERCISE: Exercise = Exercise {
@@ -24,9 +25,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "numbered-tickets",
                 "Three customers say their names, one after the other; their tickets must have the numbers 1, 2 and 3",
-                "A ticket that another customer has as well, or with half a name, is none",
                 numbered_tickets,
             ),
+            why: "A ticket that another customer has as well, or with half a name, is none",
             points: 1,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: false,
@@ -37,9 +38,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "one-at-a-time",
                 "The second customer says a name before the first does; the first must still get ticket 1",
-                "Numbers say who came first only if nobody is served out of turn",
                 one_at_a_time,
             ),
+            why: "Numbers say who came first only if nobody is served out of turn",
             points: 1,
             page: "02_accept_blocking.html#the-kernel-accepts-you-collect",
             starter_falls: false,
@@ -50,9 +51,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "silent-client",
                 "The first customer says nothing; it must be told that it is too slow, and the second be served",
-                "While one thread waits for one customer, everybody behind waits for the same one",
                 silent_client,
             ),
+            why: "While one thread waits for one customer, everybody behind waits for the same one",
             points: 2,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
@@ -63,10 +64,10 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "dripping-client",
                 "The first customer says a letter every fifth of a second, without end; the second must be served",
-                "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \
-                 it likes",
                 dripping_client,
             ),
+            why: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \
+                 it likes",
             points: 1,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
@@ -77,9 +78,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "no-name-no-number",
                 "Three customers vanish before they have said a whole name; the next must get ticket 1",
-                "Customers vanish all the time, and neither the window nor the count may depend on them",
                 no_name_no_number,
             ),
+            why: "Customers vanish all the time, and neither the window nor the count may depend on them",
             points: 1,
             page: "02_accept_blocking.html#the-pitfall",
             starter_falls: true,
@@ -90,9 +91,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "gone-before-ticket",
                 "Customers say their names in the queue and reset their connections; the next must be served",
-                "An answer can fail as well as a question, and its error is about one customer, not about the window",
                 gone_before_ticket,
             ),
+            why: "An answer can fail as well as a question, and its error is about one customer, not about the window",
             points: 1,
             page: "02_accept_blocking.html#a-connection-can-die-in-the-queue",
             starter_falls: true,
@@ -109,10 +110,10 @@ fn numbered_tickets(trial: &Trial<'_>) -> Judged {
         customer.send(format!("{name}{}", if index == 1 { "\r\n" } else { "\n" }).as_bytes());
         expect_line(trial, &mut customer, &format!("ticket {} for {name}", index + 1))
             .and_then(|()| expect_end(trial, &mut customer))
-            .map_err(|finding| with_obituary(&mut window, finding))?;
+            .with_obituary(&mut window)?;
         customer.leave();
     }
-    Ok(Finding::holds("three customers got the tickets 1, 2 and 3, each with its name"))
+    Ok("three customers got the tickets 1, 2 and 3, each with its name".into())
 }
 
 fn one_at_a_time(trial: &Trial<'_>) -> Judged {
@@ -123,17 +124,14 @@ fn one_at_a_time(trial: &Trial<'_>) -> Judged {
         second.send(b"Grace\n");
         if second.comes_within(OUT_OF_TURN) && first.state() == State::Open {
             let got = second.line(trial.terms.limit);
-            return Err(Finding::falls(format!(
-                "customer 1 was still at the window, and customer 2, behind it, got {}",
-                Trial::describe(&got)
-            )));
+            falls!("customer 1 was still at the window, and customer 2, behind it, got {}", Trial::describe(&got));
         }
         Ok(second)
     })?;
     expect_line(trial, &mut first, "ticket 1 for Ada")
         .and_then(|()| expect_line(trial, &mut second, "ticket 2 for Grace"))
-        .map_err(|finding| with_obituary(&mut window, finding))?;
-    Ok(Finding::holds("customer 2 said its name first, and customer 1, who was first, got ticket 1"))
+        .with_obituary(&mut window)?;
+    Ok("customer 2 said its name first, and customer 1, who was first, got ticket 1".into())
 }
 
 fn silent_client(trial: &Trial<'_>) -> Judged {
@@ -141,13 +139,14 @@ fn silent_client(trial: &Trial<'_>) -> Judged {
     let mut silent = arrive(&mut window, "customer 1")?;
     let mut next = arrive(&mut window, "customer 2")?;
     next.send(b"Grace\n");
-    expect_ticket(trial, &mut next, "Grace").map_err(|finding| {
-        about("customer 1 said nothing, and customer 2 waited behind it", &with_obituary(&mut window, finding))
-    })?;
-    expect_line(trial, &mut silent, "too slow").and_then(|()| expect_end(trial, &mut silent)).map_err(|finding| {
-        about("customer 1 said nothing until customer 2 behind it had its ticket", &with_obituary(&mut window, finding))
-    })?;
-    Ok(Finding::holds("the silent customer 1 was told that it is too slow, and customer 2 got its ticket"))
+    expect_ticket(trial, &mut next, "Grace")
+        .with_obituary(&mut window)
+        .about("customer 1 said nothing, and customer 2 waited behind it")?;
+    expect_line(trial, &mut silent, "too slow")
+        .and_then(|()| expect_end(trial, &mut silent))
+        .with_obituary(&mut window)
+        .about("customer 1 said nothing until customer 2 behind it had its ticket")?;
+    Ok("the silent customer 1 was told that it is too slow, and customer 2 got its ticket".into())
 }
 
 fn dripping_client(trial: &Trial<'_>) -> Judged {
@@ -160,23 +159,20 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
     next.send(b"Grace\n");
     let done = AtomicBool::new(false);
     let ticket = thread::scope(|scope| {
-        scope.spawn(|| {
+        lack::spawn_scoped(scope, || {
             // Ends when the window has hung up, or when customer 2 has its ticket or has waited long enough.
             while !done.load(SeqCst) && dripping.send(b"a") {
                 wait_until(BETWEEN_LETTERS, || done.load(SeqCst).then_some(()));
             }
-        });
+        })?;
         let ticket = expect_ticket(trial, &mut next, "Grace");
         done.store(true, SeqCst);
-        ticket
-    });
-    ticket.map_err(|finding| {
-        about(
-            "customer 1 said a letter now and then, and customer 2 waited behind it",
-            &with_obituary(&mut window, finding),
-        )
+        Ok::<_, Otherwise>(ticket)
     })?;
-    Ok(Finding::holds("customer 1 would have said letters for ever, and customer 2 got its ticket"))
+    ticket
+        .with_obituary(&mut window)
+        .about("customer 1 said a letter now and then, and customer 2 waited behind it")?;
+    Ok("customer 1 would have said letters for ever, and customer 2 got its ticket".into())
 }
 
 fn no_name_no_number(trial: &Trial<'_>) -> Judged {
@@ -190,15 +186,12 @@ fn no_name_no_number(trial: &Trial<'_>) -> Judged {
     resetting.reset();
     let mut next = window
         .connect("customer 4")
-        .map_err(|why| Finding::falls(format!("after three customers had vanished: {why}")))?;
+        .map_err(|why| Otherwise::falls(format!("after three customers had vanished: {why}")))?;
     next.send(b"Grace\n");
-    expect_line(trial, &mut next, "ticket 1 for Grace").map_err(|finding| {
-        about(
-            "three customers vanished without a whole name, and customer 4 came",
-            &with_obituary(&mut window, finding),
-        )
-    })?;
-    Ok(Finding::holds("three customers vanished without a whole name, and the next one got ticket 1"))
+    expect_line(trial, &mut next, "ticket 1 for Grace")
+        .with_obituary(&mut window)
+        .about("three customers vanished without a whole name, and customer 4 came")?;
+    Ok("three customers vanished without a whole name, and the next one got ticket 1".into())
 }
 
 fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
@@ -213,15 +206,12 @@ fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
         next.send(b"Grace\n");
         Ok(next)
     })?;
-    expect_ticket(trial, &mut first, "Ada").map_err(|finding| with_obituary(&mut window, finding))?;
+    expect_ticket(trial, &mut first, "Ada").with_obituary(&mut window)?;
     // Whether the hasty ones have spent numbers is up to the window: it may have seen a name, or only the reset.
-    expect_ticket(trial, &mut next, "Grace").map_err(|finding| {
-        about(
-            "customers said their names and reset in the queue, and the next one came",
-            &with_obituary(&mut window, finding),
-        )
-    })?;
-    Ok(Finding::holds(format!("{HASTY} customers reset before their tickets came, and the next one got its own")))
+    expect_ticket(trial, &mut next, "Grace")
+        .with_obituary(&mut window)
+        .about("customers said their names and reset in the queue, and the next one came")?;
+    Ok(format!("{HASTY} customers reset before their tickets came, and the next one got its own").into())
 }
 
 /// Holds the window with a first customer, lets others queue up behind it, and then lets the first say its name.
@@ -230,8 +220,8 @@ fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
 /// and everything begins anew.
 fn behind_another(
     trial: &Trial<'_>,
-    queue_up: impl Fn(&mut Running, &mut Client) -> Result<Client, Finding>,
-) -> Result<(Running, Client, Client), Finding> {
+    queue_up: impl Fn(&mut Running, &mut Client) -> Judged<Client>,
+) -> Judged<(Running, Client, Client)> {
     const IN_TIME: Duration = Duration::from_secs(1);
     const ATTEMPTS: usize = 5;
     for _ in 0..ATTEMPTS {
@@ -246,15 +236,15 @@ fn behind_another(
         }
         trial.recorder.note("customer 1", "was held up by this machine; once more from the beginning");
     }
-    Err(Finding::skipped("this machine is too busy to speak in time"))
+    skipped!("this machine is too busy to speak in time")
 }
 
-fn arrive(window: &mut Running, name: &str) -> Result<Client, Finding> {
+fn arrive(window: &mut Running, name: &str) -> Judged<Client> {
     window.connect(name).map_err(unreachable)
 }
 
 /// Expects a ticket with this name, whatever its number.
-fn expect_ticket(trial: &Trial<'_>, customer: &mut Client, name: &str) -> Result<(), Finding> {
+fn expect_ticket(trial: &Trial<'_>, customer: &mut Client, name: &str) -> Judged<()> {
     let got = customer.line(trial.terms.limit);
     let number = match &got {
         Reply::Line(line) => std::str::from_utf8(line).ok().and_then(|line| {
@@ -264,6 +254,6 @@ fn expect_ticket(trial: &Trial<'_>, customer: &mut Client, name: &str) -> Result
     };
     match number {
         Some(_) => Ok(()),
-        None => Err(Finding::falls(format!("expected \"ticket N for {name}\\n\", got {}", Trial::describe(&got)))),
+        None => falls!("expected \"ticket N for {name}\\n\", got {}", Trial::describe(&got)),
     }
 }

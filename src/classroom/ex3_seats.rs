@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{ask, difference, expect_line, probe};
+use super::kit::{ask, differing, expect_line, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Silence, Trial, about, unreachable, with_obituary};
+use crate::probes::{Explained, Judged, Needs, Otherwise, Silence, Trial, falls, unreachable};
 
 // Each check starts the counter anew, so that every seat is free.
 pub(super) const EXERCISE: Exercise = Exercise {
@@ -26,9 +26,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "six-and-no-more",
                 "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
-                "A limit protects those who are inside, and is no limit if it can be passed",
                 six_and_no_more,
             ),
+            why: "A limit protects those who are inside, and is no limit if it can be passed",
             points: 1,
             page: "03_thread_per_conn.html#the-server-of-this-step",
             starter_falls: false,
@@ -40,9 +40,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "busy-can-be-read",
                 "While all seats are taken, guests come and order at once; each must read busy, and then the end, not \
                  a reset",
-                "A connection closed with bytes unread is reset, and a reset can overtake the last word",
                 busy_can_be_read,
             ),
+            why: "A connection closed with bytes unread is reset, and a reset can overtake the last word",
             points: 2,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
@@ -54,9 +54,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "lingering-seventh",
                 "Guests who were told busy stay at the door; others must still be told so at once, and be seated when \
                  one leaves",
-                "The one thread that lets people in must never wait for one of them",
                 lingering_seventh,
             ),
+            why: "The one thread that lets people in must never wait for one of them",
             points: 1,
             page: "03_thread_per_conn.html#why",
             starter_falls: false,
@@ -67,9 +67,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "reset-gives-seat-back",
                 "Guests reset their connections in the middle of an order; their seats must be free again",
-                "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
                 reset_gives_seat_back,
             ),
+            why: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
             points: 2,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
@@ -81,9 +81,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "panic-gives-seat-back",
                 "Guests order fire, at which the handler panics; their seats must be free again, and the others \
                  notice nothing",
-                "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
                 panic_gives_seat_back,
             ),
+            why: "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
             points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
@@ -99,18 +99,18 @@ fn six_and_no_more(trial: &Trial<'_>) -> Judged {
     let mut counter = trial.start()?;
     let mut guests = fill(trial, &mut counter)?;
     if guests.len() != SEATS {
-        return Ok(Finding::falls(format!("there are {SEATS} seats, and {} guests were seated", guests.len())));
+        falls!("there are {SEATS} seats, and {} guests were seated", guests.len());
     }
     for (index, guest) in guests.iter_mut().enumerate() {
         let order = format!("tea {}", index + 1);
-        served(trial, guest, &order).map_err(|finding| with_obituary(&mut counter, finding))?;
+        served(trial, guest, &order).with_obituary(&mut counter)?;
     }
     if let Some(guest) = guests.pop() {
         guest.leave();
     }
     let mut next = sit_down(trial, &mut counter, "next guest", "after a guest had left")?;
     served(trial, &mut next, "coffee")?;
-    Ok(Finding::holds("six guests were served side by side, the seventh was told busy, and seated when one had left"))
+    Ok("six guests were served side by side, the seventh was told busy, and seated when one had left".into())
 }
 
 fn busy_can_be_read(trial: &Trial<'_>) -> Judged {
@@ -119,15 +119,15 @@ fn busy_can_be_read(trial: &Trial<'_>) -> Judged {
     let mut counter = trial.start()?;
     let _guests = fill(trial, &mut counter)?;
     for number in 1..=HASTY {
-        order_at_the_door(trial, counter.addr(), &format!("hasty guest {number}")).map_err(|finding| {
-            about("a guest ordered while all seats were taken", &with_obituary(&mut counter, finding))
-        })?;
+        order_at_the_door(trial, counter.addr(), &format!("hasty guest {number}"))
+            .with_obituary(&mut counter)
+            .about("a guest ordered while all seats were taken")?;
     }
-    Ok(Finding::holds(format!("{HASTY} guests ordered while all seats were taken, and read busy and then the end")))
+    Ok(format!("{HASTY} guests ordered while all seats were taken, and read busy and then the end").into())
 }
 
 /// Comes with an order while all seats are taken, and expects to read `busy`, and then the end.
-fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Result<(), Finding> {
+fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Judged<()> {
     const ORDER: &[u8] = b"tea\ncoffee\n";
     const EXPECTED: &[u8] = b"busy\n";
     // More than this is a flood.
@@ -145,7 +145,7 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Result<
         stream.write_all(ORDER)?;
         Ok(stream)
     };
-    let stream = come().map_err(|error| Finding::falls(format!("a guest could not come: {error}")))?;
+    let stream = come().map_err(|error| Otherwise::falls(format!("a guest could not come: {error}")))?;
     trial.recorder.record(name, Action::Connects);
     trial.recorder.record(name, Action::Sends(Payload::new(ORDER)));
     let mut got = Vec::new();
@@ -164,12 +164,12 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Result<
     trial.recorder.record(name, seen);
     match (got == EXPECTED, ended) {
         (true, true) => Ok(()),
-        (false, true) => Err(Finding::falls(difference(EXPECTED, &got))),
-        (_, false) => Err(Finding::falls(format!(
+        (false, true) => Err(differing(EXPECTED, &got)),
+        (_, false) => falls!(
             "expected \"{}\" and then the end of the connection, got \"{}\" and then {then}",
             escape(EXPECTED),
-            escape(&got),
-        ))),
+            escape(&got)
+        ),
     }
 }
 
@@ -186,11 +186,11 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         if matches!(told, Reply::Nothing(..)) && patience < trial.terms.limit {
             lingering.into_iter().for_each(Client::leave);
             let left = Instant::now();
-            expect_line(trial, &mut last, "busy").map_err(|finding| with_obituary(&mut counter, finding))?;
+            expect_line(trial, &mut last, "busy").with_obituary(&mut counter)?;
             if left.elapsed() > Silence::SOON {
                 return Ok(Silence::Longer);
             }
-            return Ok(Silence::UntilThen(Finding::falls(format!(
+            return Ok(Silence::UntilThen(Otherwise::falls(format!(
                 "guest {LINGERING} at the door was told nothing until the {} before it had left; then it was told busy at \
                  once",
                 LINGERING - 1
@@ -198,14 +198,12 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         }
         let at_the_door = |got: &Reply| match got {
             Reply::Line(line) if line == b"busy\n" => Ok(()),
-            other => Err(Finding::falls(format!(
-                "{LINGERING} guests came and stay at the door: expected \"busy\\n\", got {}",
-                Trial::describe(other)
-            ))),
+            other => falls!("{LINGERING} guests came and stay at the door: expected \"busy\\n\", got {}",
+                Trial::describe(other)),
         };
-        at_the_door(&told).map_err(|finding| with_obituary(&mut counter, finding))?;
+        at_the_door(&told).with_obituary(&mut counter)?;
         for guest in &mut lingering {
-            at_the_door(&guest.line(trial.terms.limit)).map_err(|finding| with_obituary(&mut counter, finding))?;
+            at_the_door(&guest.line(trial.terms.limit)).with_obituary(&mut counter)?;
         }
         last.note("stays at the door, as do those before it");
         if let Some(guest) = guests.pop() {
@@ -214,9 +212,9 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         let when = "after a guest had left, while others who were told busy stay at the door";
         let mut next = sit_down(trial, &mut counter, "next guest", when)?;
         served(trial, &mut next, "tea")?;
-        Ok(Silence::No(Finding::holds(format!(
+        Ok(Silence::No(format!(
             "{LINGERING} guests who were told busy stayed at the door, and the next was seated"
-        ))))
+        ).into()))
     })
 }
 
@@ -234,21 +232,16 @@ fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
         guest.send(b"fire\n");
         match guest.line(trial.terms.limit) {
             Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
-            other => Err(Finding::falls(format!(
-                "a guest ordered fire, expected the end of the connection, and got {}",
-                Trial::describe(&other)
-            ))),
+            other => {
+                falls!("a guest ordered fire, expected the end of the connection, and got {}", Trial::describe(&other))
+            }
         }
     })
 }
 
 /// Lets more guests than there are seats sit down and end their visits like this, one after the other, while one guest
 /// who has nothing to do with it stays.
-fn give_back(
-    trial: &Trial<'_>,
-    what_happened: &str,
-    end_visit: impl Fn(usize, Client) -> Result<(), Finding>,
-) -> Judged {
+fn give_back(trial: &Trial<'_>, what_happened: &str, end_visit: impl Fn(usize, Client) -> Judged<()>) -> Judged {
     const VISITS: usize = SEATS + 2;
     let mut counter = trial.start()?;
     let after = |visits| match visits {
@@ -259,18 +252,16 @@ fn give_back(
     let mut regular = sit_down(trial, &mut counter, "regular guest", &after(0))?;
     for number in 1..=VISITS {
         let guest = sit_down(trial, &mut counter, &format!("guest {number}"), &after(number - 1))?;
-        end_visit(number, guest).map_err(|finding| with_obituary(&mut counter, finding))?;
+        end_visit(number, guest).with_obituary(&mut counter)?;
     }
     let _next = sit_down(trial, &mut counter, "next guest", &after(VISITS))?;
-    served(trial, &mut regular, "tea").map_err(|finding| {
-        let when = format!("each of {VISITS} guests {what_happened}, and a guest beside them ordered");
-        about(&when, &with_obituary(&mut counter, finding))
-    })?;
-    Ok(Finding::holds(format!("each of {VISITS} guests {what_happened}, and the next was seated")))
+    let when = format!("each of {VISITS} guests {what_happened}, and a guest beside them ordered");
+    served(trial, &mut regular, "tea").with_obituary(&mut counter).about(&when)?;
+    Ok(format!("each of {VISITS} guests {what_happened}, and the next was seated").into())
 }
 
 /// Lets guests come until one is told that all seats are taken.
-fn fill(trial: &Trial<'_>, counter: &mut Running) -> Result<Vec<Client>, Finding> {
+fn fill(trial: &Trial<'_>, counter: &mut Running) -> Judged<Vec<Client>> {
     const MOST: usize = 2 * SEATS;
     let mut seated = Vec::new();
     while seated.len() < MOST {
@@ -284,16 +275,16 @@ fn fill(trial: &Trial<'_>, counter: &mut Running) -> Result<Vec<Client>, Finding
             }
             other => {
                 let expected = format!("guest {number} came, expected \"seated\\n\" or \"busy\\n\", and got");
-                let finding = Finding::falls(format!("{expected} {}", Trial::describe(&other)));
-                return Err(with_obituary(counter, finding));
+                let instead = Otherwise::falls(format!("{expected} {}", Trial::describe(&other)));
+                return Err(instead).with_obituary(counter);
             }
         }
     }
-    Err(Finding::falls(format!("there are {SEATS} seats, and {MOST} guests were seated, with no end")))
+    falls!("there are {SEATS} seats, and {MOST} guests were seated, with no end")
 }
 
 /// Lets a guest come again and again until a seat is free: the counter may take a moment to see that somebody has left.
-fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) -> Result<Client, Finding> {
+fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) -> Judged<Client> {
     let mut told_busy = 0;
     let seated = wait_until(trial.terms.limit, || {
         // All but the first visit look the same.
@@ -301,7 +292,7 @@ fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) ->
         let recorder = if told_busy == 0 { trial.recorder } else { &quiet };
         let mut guest = match counter.connect_with(name, recorder, None) {
             Ok(guest) => guest,
-            Err(why) => return Some(Err(Finding::falls(format!("{when}: {why}")))),
+            Err(why) => return Some(Err(Otherwise::falls(format!("{when}: {why}")))),
         };
         match guest.line(trial.terms.limit) {
             Reply::Line(line) if line == b"seated\n" => Some(Ok(guest)),
@@ -310,23 +301,22 @@ fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) ->
                 guest.leave();
                 None
             }
-            other => Some(Err(Finding::falls(format!("{when}, a guest came, and got {}", Trial::describe(&other))))),
+            other => Some(Err(Otherwise::falls(format!("{when}, a guest came, and got {}", Trial::describe(&other))))),
         }
     });
     if told_busy > 1 {
         trial.recorder.note(name, format!("came again, and was told busy {told_busy} times in all"));
     }
     match seated {
-        Some(Ok(guest)) => Ok(guest),
-        Some(Err(finding)) => Err(with_obituary(counter, finding)),
-        None => Err(Finding::falls(format!(
+        Some(judged) => judged.with_obituary(counter),
+        None => falls!(
             "{when}, there must be a free seat, and the next guest was told busy for {} s",
             trial.terms.limit.as_secs()
-        ))),
+        ),
     }
 }
 
 /// Expects that an order is served.
-fn served(trial: &Trial<'_>, guest: &mut Client, order: &str) -> Result<(), Finding> {
+fn served(trial: &Trial<'_>, guest: &mut Client, order: &str) -> Judged<()> {
     ask(trial, guest, order, &format!("here is your {order}"))
 }

@@ -2,17 +2,17 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kit::{difference, probe};
+use super::kit::{differing, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
+use crate::lab::lack;
 use crate::lab::recording::{Action, Payload, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Trial, about, unreachable};
+use crate::probes::{Difference, Explained, Judged, Needs, Otherwise, Trial, falls, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "04",
@@ -26,9 +26,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "plain-parcels",
                 "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come \
                  back reversed, while the client keeps its side open",
-                "Contents are bytes, any of them, and none at all is a parcel too",
                 plain_parcels,
             ),
+            why: "Contents are bytes, any of them, and none at all is a parcel too",
             points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: false,
@@ -39,9 +39,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Address,
                 "header-in-pieces",
                 "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
-                "A read returns what has come, and that may be half a header",
                 header_in_pieces,
             ),
+            why: "A read returns what has come, and that may be half a header",
             points: 1,
             page: "04_partial_read_write.html#half-a-header",
             starter_falls: true,
@@ -53,9 +53,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "joined-parcels",
                 "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
                  its other half has followed",
-                "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
                 joined_parcels,
             ),
+            why: "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
             points: 1,
             page: "04_partial_read_write.html#two-messages-in-one-read",
             starter_falls: true,
@@ -67,9 +67,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "largest-parcel",
                 "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come \
                  back",
-                "A large parcel fits neither one read nor, when its client is slow, one write",
                 largest_parcel,
             ),
+            why: "A large parcel fits neither one read nor, when its client is slow, one write",
             points: 1,
             page: "04_partial_read_write.html#a-write-that-takes-half",
             starter_falls: true,
@@ -81,9 +81,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "oversize-refused",
                 "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each \
                  must be refused at once",
-                "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
                 oversize_refused,
             ),
+            why: "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
             points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: true,
@@ -95,9 +95,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "refusal-arrives",
                 "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and \
                  then the end, not a reset",
-                "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
                 refusal_arrives,
             ),
+            why: "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
             points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
@@ -109,9 +109,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "cut-off-parcel",
                 "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much had \
                  come, and the half parcel not be answered",
-                "An end in the middle of a message is not the end of a conversation, and half a message is no message",
                 cut_off_parcel,
             ),
+            why: "An end in the middle of a message is not the end of a conversation, and half a message is no message",
             points: 1,
             page: "04_partial_read_write.html#the-server-of-this-step",
             starter_falls: true,
@@ -132,7 +132,7 @@ fn plain_parcels(trial: &Trial<'_>) -> Judged {
     }
     office.client.half_close();
     office.expect_end()?;
-    Ok(Finding::holds("four parcels came back reversed, and after the last the end"))
+    Ok("four parcels came back reversed, and after the last the end".into())
 }
 
 fn header_in_pieces(trial: &Trial<'_>) -> Judged {
@@ -146,7 +146,7 @@ fn header_in_pieces(trial: &Trial<'_>) -> Judged {
         let_it_read(&server, &office.client);
     }
     office.expect_back(contents)?;
-    Ok(Finding::holds("a parcel in four pieces was answered as a whole"))
+    Ok("a parcel in four pieces was answered as a whole".into())
 }
 
 fn joined_parcels(trial: &Trial<'_>) -> Judged {
@@ -162,7 +162,7 @@ fn joined_parcels(trial: &Trial<'_>) -> Judged {
     office.expect_back(b"and the fourth")?;
     office.client.half_close();
     office.expect_end()?;
-    Ok(Finding::holds("three parcels and a half in one write: three answers, and the fourth when it was whole"))
+    Ok("three parcels and a half in one write: three answers, and the fourth when it was whole".into())
 }
 
 fn largest_parcel(trial: &Trial<'_>) -> Judged {
@@ -181,25 +181,22 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
             .collect()
     };
     let mut sender =
-        office.client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+        office.client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     office
         .client
         .note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", with_thousands(LARGEST)));
-    let sending = thread::spawn(move || {
+    let sending = lack::spawn(move || {
         // An error means that the server doesn't take them, which shows at the reading side.
         let _ = (0..PARCELS).try_for_each(|number| sender.write_all(&parcel(&contents(number))));
-    });
+    })?;
     wait_until(LATE, || None::<()>);
-    let judged = (0..PARCELS).try_for_each(|number| {
-        office.expect_back(&contents(number)).map_err(|finding| about(&format!("parcel {}", number + 1), &finding))
-    });
+    let judged = (0..PARCELS)
+        .try_for_each(|number| office.expect_back(&contents(number)).about(&format!("parcel {}", number + 1)));
     drop(office.client.stream().shutdown(Shutdown::Both));
     let _ = sending.join();
     judged?;
-    Ok(Finding::holds(format!(
-        "{PARCELS} parcels of {} bytes came back whole, to a client that read late",
-        with_thousands(LARGEST)
-    )))
+    Ok(format!("{PARCELS} parcels of {} bytes came back whole, to a client that read late", with_thousands(LARGEST))
+        .into())
 }
 
 fn oversize_refused(trial: &Trial<'_>) -> Judged {
@@ -209,10 +206,10 @@ fn oversize_refused(trial: &Trial<'_>) -> Judged {
         office.client.send(&header(announced));
         office
             .expect_refusal("error: too large")
-            .map_err(|finding| about(&format!("a header announced {} bytes", with_thousands(announced)), &finding))?;
+            .about(&format!("a header announced {} bytes", with_thousands(announced)))?;
         office.expect_end()?;
     }
-    Ok(Finding::holds("parcels of 1 MiB and a byte and of 4 GiB were refused as soon as their headers had come"))
+    Ok("parcels of 1 MiB and a byte and of 4 GiB were refused as soon as their headers had come".into())
 }
 
 fn refusal_arrives(trial: &Trial<'_>) -> Judged {
@@ -222,11 +219,8 @@ fn refusal_arrives(trial: &Trial<'_>) -> Judged {
     let mut office = Office::open(trial, &mut server, None)?;
     office.client.send(&[&header(2 * LARGEST)[..], &vec![b'x'; SENT]].concat());
     office.expect_refusal("error: too large")?;
-    office.expect_end().map_err(|finding| about("after the refusal", &finding))?;
-    Ok(Finding::holds(format!(
-        "the refusal came, and then the end, though {} bytes more had been sent",
-        with_thousands(SENT)
-    )))
+    office.expect_end().about("after the refusal")?;
+    Ok(format!("the refusal came, and then the end, though {} bytes more had been sent", with_thousands(SENT)).into())
 }
 
 fn cut_off_parcel(trial: &Trial<'_>) -> Judged {
@@ -240,12 +234,10 @@ fn cut_off_parcel(trial: &Trial<'_>) -> Judged {
         office.expect_back(b"whole")?;
         office.client.send(sent);
         office.client.half_close();
-        office
-            .expect_refusal(refusal)
-            .map_err(|finding| about(&format!("the client sent {} and ended its side", shown(sent)), &finding))?;
+        office.expect_refusal(refusal).about(&format!("the client sent {} and ended its side", shown(sent)))?;
         office.expect_end()?;
     }
-    Ok(Finding::holds("half a parcel and half a header were answered with how much of them had come"))
+    Ok("half a parcel and half a header were answered with how much of them had come".into())
 }
 
 /// The four bytes before so many bytes of contents.
@@ -274,24 +266,24 @@ struct Office<'a> {
 }
 
 impl<'a> Office<'a> {
-    fn open(trial: &'a Trial<'a>, server: &mut Running, window: Option<usize>) -> Result<Self, Finding> {
+    fn open(trial: &'a Trial<'a>, server: &mut Running, window: Option<usize>) -> Judged<Self> {
         let client = server.connect_with("client 1", trial.recorder, window).map_err(unreachable)?;
         Ok(Office { trial, client })
     }
 
     /// Expects these contents to come back, reversed.
-    fn expect_back(&self, contents: &[u8]) -> Result<(), Finding> {
+    fn expect_back(&self, contents: &[u8]) -> Judged<()> {
         let reversed: Vec<u8> = contents.iter().rev().copied().collect();
         self.expect(&reversed)
     }
 
     /// Expects this text as a parcel. It isn't reversed.
-    fn expect_refusal(&self, text: &str) -> Result<(), Finding> {
+    fn expect_refusal(&self, text: &str) -> Judged<()> {
         self.expect(text.as_bytes())
     }
 
     /// Expects a parcel with these contents.
-    fn expect(&self, contents: &[u8]) -> Result<(), Finding> {
+    fn expect(&self, contents: &[u8]) -> Judged<()> {
         // A wrong one may be of any length, and never come whole.
         const CURIOSITY: Duration = Duration::from_millis(300);
         let limit = self.trial.terms.limit;
@@ -308,17 +300,17 @@ impl<'a> Office<'a> {
         self.write_down(&got);
         match came {
             Ok(()) if right && got[4..] == *contents => Ok(()),
-            Ok(()) if right => Err(Finding::falls(difference(contents, &got[4..]))),
-            Ok(()) => Err(Finding::falls(wrong_header(contents, &got))),
+            Ok(()) if right => Err(differing(contents, &got[4..])),
+            Ok(()) => Err(wrong_header(contents, &got)),
             Err(other) => {
                 let expected = shown(&[&expected, contents].concat());
-                Err(Finding::falls(format!("expected {expected}, got {}", self.fate(&got, &other))))
+                falls!("expected {expected}, got {}", self.fate(&got, &other))
             }
         }
     }
 
     /// Expects the end of the connection, and nothing before it.
-    fn expect_end(&self) -> Result<(), Finding> {
+    fn expect_end(&self) -> Judged<()> {
         let mut got = Vec::new();
         match self.read(&mut got, 1, self.trial.terms.limit) {
             Err(Reply::End(_)) => {
@@ -326,11 +318,11 @@ impl<'a> Office<'a> {
                 Ok(())
             }
             Err(other) => {
-                Err(Finding::falls(format!("expected the end of the connection, got {}", self.fate(&got, &other))))
+                falls!("expected the end of the connection, got {}", self.fate(&got, &other))
             }
             Ok(()) => {
                 self.write_down(&got);
-                Err(Finding::falls(format!("expected the end of the connection, got {}", shown(&got))))
+                falls!("expected the end of the connection, got {}", shown(&got))
             }
         }
     }
@@ -398,18 +390,10 @@ fn in_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
-/// The header that was expected and the one that came, one above the other, with a caret at the first byte that differs.
-fn wrong_header(contents: &[u8], got: &[u8]) -> String {
-    let expected = header(contents.len());
-    let (wrong, rest) = got.split_at(expected.len());
-    let same = expected.iter().zip(wrong).take_while(|(one, other)| one == other).count();
-    let rest = if rest.is_empty() { String::new() } else { format!(", then \"{}\"", escape(rest)) };
-    format!(
-        "expected header {}, then \"{}\"\n     got header {}{rest}\n                {:before$}^ byte {same}",
-        in_hex(&expected),
-        escape(&contents[..contents.len().min(48)]),
-        in_hex(wrong),
-        "",
-        before = 3 * same
-    )
+/// Another header came than was expected.
+fn wrong_header(contents: &[u8], got: &[u8]) -> Otherwise {
+    let expected = [&header(contents.len()), contents].concat();
+    let (right, wrong) = (in_hex(&expected[..4]), in_hex(&got[..4]));
+    Otherwise::falls(format!("expected header {right}, got header {wrong}"))
+        .showing(Difference::between(&expected, got))
 }

@@ -3,11 +3,11 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, difference, expect_end, expect_line, probe};
+use super::kit::{ask, differing, expect_end, expect_line, judge_line, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::{Payload, escape};
-use crate::probes::{Finding, Judged, Needs, Probe, Silence, Trial, about, unreachable};
+use crate::lab::recording::Payload;
+use crate::probes::{Explained, Judged, Needs, Otherwise, Probe, Silence, Trial, falls, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "05",
@@ -20,9 +20,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Address,
                 "four-commands",
                 "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
-                "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
                 four_commands,
             ),
+            why: "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
             points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
@@ -33,9 +33,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Address,
                 "carriage-return",
                 "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other must",
-                "Half of the world's programs end a line with two bytes, and neither belongs to the text",
                 carriage_return,
             ),
+            why: "Half of the world's programs end a line with two bytes, and neither belongs to the text",
             points: 1,
             page: "05_bufread_lines.html#linux-macos-windows",
             starter_falls: true,
@@ -47,9 +47,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "any-bytes",
                 "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
                  change nothing but a to z",
-                "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
                 any_bytes,
             ),
+            why: "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
             points: 1,
             page: "05_bufread_lines.html#not-utf8",
             starter_falls: true,
@@ -61,9 +61,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "longest-line",
                 "Sends a line of 1,024 bytes, one of 1,025, and one without an end; what is too long must be refused \
                  before it ends, and the line after it be a command again",
-                "A newline may never come, and until then the line grows in your memory",
                 longest_line,
             ),
+            why: "A newline may never come, and until then the line grows in your memory",
             points: 1,
             page: "05_bufread_lines.html#the-pitfall",
             starter_falls: true,
@@ -74,9 +74,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Address,
                 "joined-commands",
                 "Sends two commands and half of a third in one write; two answers must come before the other half does",
-                "A client may wait for its answers before it says the rest, and then both wait for ever",
                 joined_commands,
             ),
+            why: "A client may wait for its answers before it says the rest, and then both wait for ever",
             points: 1,
             page: "05_bufread_lines.html#why",
             starter_falls: false,
@@ -90,10 +90,10 @@ pub(super) const EXERCISE: Exercise = Exercise {
                     Needs::Address,
                     "one-write",
                     "Sends 32 commands in one packet, again and again; their answers must come in one piece",
-                    "Each write is a system call and a packet, and costs more than the answer in it",
                     one_write,
                 )
             },
+            why: "Each write is a system call and a packet, and costs more than the answer in it",
             points: 1,
             page: "05_bufread_lines.html#why",
             starter_falls: true,
@@ -105,9 +105,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 "leaving",
                 "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye \
                  and then the end, not a reset, and the half command no answer",
-                "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
                 leaving,
             ),
+            why: "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
             points: 1,
             page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
             starter_falls: true,
@@ -126,12 +126,12 @@ fn four_commands(trial: &Trial<'_>) -> Judged {
     ask(trial, &mut client, "LEN hello world", "11")?;
     for wrong in ["dial 5", "upper hello", "LENGTH x", "", "QUIT now"] {
         client.send(format!("{wrong}\n").as_bytes());
-        expect_error(trial, &mut client).map_err(|finding| about(&format!("after \"{wrong}\""), &finding))?;
+        expect_error(trial, &mut client).about(&format!("after \"{wrong}\""))?;
     }
     ask(trial, &mut client, "UPPER  two  spaces", " TWO  SPACES")?;
     ask(trial, &mut client, "QUIT", "bye")?;
     expect_end(trial, &mut client)?;
-    Ok(Finding::holds("UPPER, LEN and QUIT were carried out, and five wrong commands answered with errors in between"))
+    Ok("UPPER, LEN and QUIT were carried out, and five wrong commands answered with errors in between".into())
 }
 
 fn carriage_return(trial: &Trial<'_>) -> Judged {
@@ -144,7 +144,7 @@ fn carriage_return(trial: &Trial<'_>) -> Judged {
     }
     ask(trial, &mut client, "QUIT\r", "bye")?;
     expect_end(trial, &mut client)?;
-    Ok(Finding::holds("lines that ended with \\r\\n were answered like those that end with \\n"))
+    Ok("lines that ended with \\r\\n were answered like those that end with \\n".into())
 }
 
 fn any_bytes(trial: &Trial<'_>) -> Judged {
@@ -159,8 +159,8 @@ fn any_bytes(trial: &Trial<'_>) -> Judged {
         give(trial, &mut client, command, answer)?;
     }
     client.send(b"\xff\xfe\n");
-    expect_error(trial, &mut client).map_err(|finding| about("after \"\\xff\\xfe\"", &finding))?;
-    Ok(Finding::holds("bytes were counted as bytes, and those that aren't a to z came back as they were"))
+    expect_error(trial, &mut client).about("after \"\\xff\\xfe\"")?;
+    Ok("bytes were counted as bytes, and those that aren't a to z came back as they were".into())
 }
 
 fn longest_line(trial: &Trial<'_>) -> Judged {
@@ -168,11 +168,10 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
     {
         let mut server = trial.start()?;
         let mut client = server.connect("client 1").map_err(unreachable)?;
-        ask(trial, &mut client, &longest, "1020")
-            .map_err(|finding| about("after a line of 1,024 bytes, which is not too long", &finding))?;
+        ask(trial, &mut client, &longest, "1020").about("after a line of 1,024 bytes, which is not too long")?;
         client.send(format!("{longest}x\n").as_bytes());
-        expect_error(trial, &mut client).map_err(|finding| about("after a line of 1,025 bytes", &finding))?;
-        ask(trial, &mut client, "LEN next", "4").map_err(|finding| about("after the line too long", &finding))?;
+        expect_error(trial, &mut client).about("after a line of 1,025 bytes")?;
+        ask(trial, &mut client, "LEN next", "4").about("after the line too long")?;
     }
     trial.twice(|patience| {
         let mut server = trial.start()?;
@@ -192,19 +191,19 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
             }
             _ => (error, false),
         };
-        judge_error(&early).map_err(|finding| about("after 2,048 bytes without a newline", &finding))?;
+        judge_error(&early).about("after 2,048 bytes without a newline")?;
         if waited {
-            return Ok(Silence::UntilThen(Finding::falls(
+            return Ok(Silence::UntilThen(Otherwise::falls(
                 "2,048 bytes without a newline were not refused until the newline came; then they were at once",
             )));
         }
         // More of the line, which has been refused already.
         client.send(&[&vec![b'x'; 50_000][..], b"\nLEN after\n"].concat());
-        expect_line(trial, &mut client, "5")
-            .map_err(|finding| about("after the rest of that line, its end, and \"LEN after\"", &finding))?;
-        Ok(Silence::No(Finding::holds(
-            "1,024 bytes were taken and 1,025 refused, an endless line before its end, and the next line was a command",
-        )))
+        expect_line(trial, &mut client, "5").about("after the rest of that line, its end, and \"LEN after\"")?;
+        Ok(Silence::No(
+            "1,024 bytes were taken and 1,025 refused, an endless line before its end, and the next line was a command"
+                .into(),
+        ))
     })
 }
 
@@ -223,18 +222,14 @@ fn joined_commands(trial: &Trial<'_>) -> Judged {
             if rest_sent.elapsed() > Silence::SOON {
                 return Ok(Silence::Longer);
             }
-            return Ok(Silence::UntilThen(Finding::falls(
+            return Ok(Silence::UntilThen(Otherwise::falls(
                 "sent two commands and half of a third, and no answer came until the other half did; then it came at once",
             )));
         }
-        match &first {
-            Reply::Line(line) if line == b"3\n" => {}
-            Reply::Line(line) => return Err(Finding::falls(difference(b"3\n", line))),
-            other => return Err(Finding::falls(format!("expected \"3\\n\", got {}", Trial::describe(other)))),
-        }
+        judge_line(b"3\n", &first)?;
         expect_line(trial, &mut client, "TWO")?;
         expect_line(trial, &mut client, "5")?;
-        Ok(Silence::No(Finding::holds("the answers to two commands came without waiting for the other half of a third")))
+        Ok(Silence::No("the answers to two commands came without waiting for the other half of a third".into()))
     })
 }
 
@@ -261,13 +256,13 @@ fn one_write(trial: &Trial<'_>) -> Judged {
             let piece = read_once(trial, &client).map_err(|other| {
                 let so_far = if got.is_empty() { String::new() } else { format!("{}, then ", Payload::new(&got)) };
                 let missing = Trial::describe(&other);
-                Finding::falls(format!("expected {}, got {so_far}{missing}", Payload::new(expected.as_bytes())))
+                Otherwise::falls(format!("expected {}, got {so_far}{missing}", Payload::new(expected.as_bytes())))
             })?;
             got.extend_from_slice(&piece);
             first = if first == 0 { piece.len() } else { first };
         }
         if got != expected.as_bytes() {
-            return Ok(Finding::falls(difference(expected.as_bytes(), &got)));
+            return Err(differing(expected.as_bytes(), &got));
         }
         if first == got.len() {
             continue;
@@ -275,16 +270,16 @@ fn one_write(trial: &Trial<'_>) -> Judged {
         client.note(format!("gets the answers of round {round} in pieces: at first {first} of {} bytes", got.len()));
         in_pieces += 1;
         if in_pieces == ENOUGH {
-            return Ok(Finding::falls(format!(
+            falls!(
                 "sent {COMMANDS} commands in one packet, and at first got {}, {first} of {} bytes: they weren't answered \
                  with one write. (Seen {in_pieces} times in {round} rounds.)",
                 Payload::new(&got[..first]),
                 got.len()
-            )));
+            );
         }
     }
     client.note(format!("has got all the answers, each round's in one piece but {in_pieces}"));
-    Ok(Finding::holds(format!("in {ROUNDS} rounds, {COMMANDS} commands in one packet were answered in one piece")))
+    Ok(format!("in {ROUNDS} rounds, {COMMANDS} commands in one packet were answered in one piece").into())
 }
 
 /// What one read gets. At first it looks without waiting: a client that has to be woken is late for the first of two
@@ -333,41 +328,34 @@ fn leaving(trial: &Trial<'_>) -> Judged {
     client.send(format!("UPPER one\nQUIT\n{}", "LEN late\n".repeat(MORE)).as_bytes());
     expect_line(trial, &mut client, "ONE")?;
     expect_line(trial, &mut client, "bye")?;
-    expect_end(trial, &mut client).map_err(|finding| about("after the bye", &finding))?;
+    expect_end(trial, &mut client).about("after the bye")?;
     client.leave();
 
     let mut next = server.connect("client 2").map_err(unreachable)?;
     next.send(b"LEN whole\nLEN ha");
     next.half_close();
-    expect_line(trial, &mut next, "5").map_err(|finding| {
-        about("the client sent \"LEN whole\", a newline and \"LEN ha\", and ended its side", &finding)
-    })?;
-    expect_end(trial, &mut next)
-        .map_err(|finding| about("the client sent \"LEN ha\", without a newline, and ended its side", &finding))?;
-    Ok(Finding::holds("QUIT was answered with bye and the end, and half a command with the end alone"))
+    expect_line(trial, &mut next, "5")
+        .about("the client sent \"LEN whole\", a newline and \"LEN ha\", and ended its side")?;
+    expect_end(trial, &mut next).about("the client sent \"LEN ha\", without a newline, and ended its side")?;
+    Ok("QUIT was answered with bye and the end, and half a command with the end alone".into())
 }
 
 /// Gives a command of any bytes, and expects this answer.
-fn give(trial: &Trial<'_>, client: &mut Client, command: &[u8], answer: &[u8]) -> Result<(), Finding> {
+fn give(trial: &Trial<'_>, client: &mut Client, command: &[u8], answer: &[u8]) -> Judged<()> {
     let command = [command, b"\n"].concat();
     let expected = [answer, b"\n"].concat();
     client.send(&command);
-    let wrong = match &client.line(trial.terms.limit) {
-        Reply::Line(line) if *line == expected => return Ok(()),
-        Reply::Line(line) => difference(&expected, line),
-        other => format!("expected \"{}\", got {}", escape(&expected), Trial::describe(other)),
-    };
-    Err(Finding::falls(format!("after {}:\n{wrong}", Payload::new(&command))))
+    judge_line(&expected, &client.line(trial.terms.limit)).about(&format!("after {}", Payload::new(&command)))
 }
 
 /// Expects a line that begins with `error: `.
-fn expect_error(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
+fn expect_error(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     judge_error(&client.line(trial.terms.limit))
 }
 
-fn judge_error(got: &Reply) -> Result<(), Finding> {
+fn judge_error(got: &Reply) -> Judged<()> {
     match got {
         Reply::Line(line) if line.starts_with(b"error: ") => Ok(()),
-        other => Err(Finding::falls(format!("expected a line \"error: …\", got {}", Trial::describe(other)))),
+        other => falls!("expected a line \"error: …\", got {}", Trial::describe(other)),
     }
 }

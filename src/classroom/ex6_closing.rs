@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, difference, expect_line, probe};
+use super::kit::{ask, differing, expect_line, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::escape;
 use crate::lab::server::Running;
-use crate::probes::{Finding, Judged, Needs, Trial, about, refuses_within, unreachable};
+use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within, unreachable};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -24,9 +24,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Address,
                 "till-sells",
                 "Two clients sell something, and one says what is no command; each must get its answer",
-                "Closing well is worth nothing if the till doesn't sell",
                 till_sells,
             ),
+            why: "Closing well is worth nothing if the till doesn't sell",
             points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
@@ -37,9 +37,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Signals,
                 "door-closes",
                 "Sends SIGTERM with a command half sent; new clients must be refused, and that one kept",
-                "Whoever is refused goes to another server at once; whoever gets in after the end is lost",
                 door_closes,
             ),
+            why: "Whoever is refused goes to another server at once; whoever gets in after the end is lost",
             points: 1,
             page: "06_graceful_shutdown.html#refuses-after-stop",
             starter_falls: true,
@@ -50,9 +50,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Signals,
                 "command-finishes",
                 "Sends SIGTERM with a command half sent, then its rest; the answer must come, bye, and the end",
-                "Without the answer the client can't know whether its command was carried out",
                 command_finishes,
             ),
+            why: "Without the answer the client can't know whether its command was carried out",
             points: 1,
             page: "06_graceful_shutdown.html#the-pitfall",
             starter_falls: true,
@@ -63,9 +63,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Signals,
                 "idle-hears-bye",
                 "Sends SIGTERM while a client is idle; it must hear bye before the grace time is up",
-                "An idle client has no reason to leave, and a server that waits for it never stops",
                 idle_hears_bye,
             ),
+            why: "An idle client has no reason to leave, and a server that waits for it never stops",
             points: 1,
             page: "06_graceful_shutdown.html#the-stop-is-the-end-of-the-stream",
             starter_falls: true,
@@ -76,9 +76,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Signals,
                 "talker-hears-bye",
                 "Sends SIGTERM while a client asks without a pause; it must hear bye after one of the answers",
-                "A client that never pauses would keep a server that waits for a pause",
                 talker_hears_bye,
             ),
+            why: "A client that never pauses would keep a server that waits for a pause",
             points: 1,
             page: "06_graceful_shutdown.html#why",
             starter_falls: true,
@@ -89,9 +89,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Signals,
                 "grace-ends",
                 "Sends SIGTERM while a command is never finished; three seconds, and the end with status 0",
-                "One client that is stuck is enough to keep a server from stopping, until somebody kills it",
                 grace_ends,
             ),
+            why: "One client that is stuck is enough to keep a server from stopping, until somebody kills it",
             points: 1,
             page: "06_graceful_shutdown.html#stuck-client",
             starter_falls: true,
@@ -102,9 +102,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Signals,
                 "tally-adds-up",
                 "Sells before the signal and finishes a sale after it; the tally must have them all",
-                "What is counted before the last client has gone is not the whole",
                 tally_adds_up,
             ),
+            why: "What is counted before the last client has gone is not the whole",
             points: 1,
             page: "06_graceful_shutdown.html#lost-count",
             starter_falls: true,
@@ -115,19 +115,16 @@ pub(super) const EXERCISE: Exercise = Exercise {
 
 /// Expects `bye`, and then the end. A reset in its place counts as well: on a client that was about to send something,
 /// the end may come as one.
-pub(super) fn expect_bye(trial: &Trial<'_>, client: &mut Client) -> Result<(), Finding> {
+pub(super) fn expect_bye(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     expect_line(trial, client, "bye")?;
     match client.line(trial.terms.limit) {
         Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
-        other => Err(Finding::falls(format!(
-            "after \"bye\\n\" expected the end of the connection, got {}",
-            Trial::describe(&other)
-        ))),
+        other => falls!("after \"bye\\n\" expected the end of the connection, got {}", Trial::describe(&other)),
     }
 }
 
 /// A client that has sold something, and has sent the beginning of its next command.
-fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Finding> {
+fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
     let mut client = server.connect("client 1").map_err(unreachable)?;
     // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
     client.send(b"sell 7\nsell 1");
@@ -136,7 +133,7 @@ fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Findin
 }
 
 /// A client that has sold something and has no more to say.
-fn idle(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Finding> {
+fn idle(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
     let mut client = server.connect("client 2").map_err(unreachable)?;
     ask(trial, &mut client, "sell 20", "sold 20")?;
     Ok(client)
@@ -150,7 +147,7 @@ fn till_sells(trial: &Trial<'_>) -> Judged {
     ask(trial, &mut one, "sell 40", "sold 40")?;
     ask(trial, &mut one, "give me one", "error: say sell and a whole number")?;
     ask(trial, &mut one, "sell 5", "sold 5")?;
-    Ok(Finding::holds("two clients sold, and what is no command was answered by an error"))
+    Ok("two clients sold, and what is no command was answered by an error".into())
 }
 
 fn door_closes(trial: &Trial<'_>) -> Judged {
@@ -159,26 +156,22 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
     let asked = Instant::now();
     trial.ask_to_stop("check", &mut server)?;
     if !refuses_within(&server, trial.terms.limit, trial.recorder, || client.state() == State::Ended) {
-        let kept = client.state() != State::Ended;
-        return Ok(Finding::falls(if kept {
-            format!("new clients still got in {} s after the signal", trial.terms.limit.as_secs())
-        } else {
-            "new clients got in after the signal, until the one in the middle of a command was cut off".into()
-        }));
+        if client.state() == State::Ended {
+            falls!("new clients got in after the signal, until the one in the middle of a command was cut off");
+        }
+        falls!("new clients still got in {} s after the signal", trial.terms.limit.as_secs());
     }
     trial.recorder.note("new client", "is refused");
     // Nobody is there to refuse anybody? Only the rest of the command tells.
     let refused_after = asked.elapsed().as_secs_f32();
     client.send(b"9\n");
-    expect_line(trial, &mut client, "sold 19").map_err(|finding| {
-        let moment = if refused_after < 1.0 {
-            format!("new clients were refused {refused_after:.1} s after the signal, and then the rest of a command")
-        } else {
-            format!("new clients got in for {refused_after:.1} s after the signal, and then the rest of a command")
-        };
-        about(&moment, &finding)
-    })?;
-    Ok(Finding::holds("after the signal new clients were refused, and the one in the middle of a command stayed"))
+    let moment = if refused_after < 1.0 {
+        format!("new clients were refused {refused_after:.1} s after the signal, and then the rest of a command")
+    } else {
+        format!("new clients got in for {refused_after:.1} s after the signal, and then the rest of a command")
+    };
+    expect_line(trial, &mut client, "sold 19").about(&moment)?;
+    Ok("after the signal new clients were refused, and the one in the middle of a command stayed".into())
 }
 
 fn command_finishes(trial: &Trial<'_>) -> Judged {
@@ -190,9 +183,9 @@ fn command_finishes(trial: &Trial<'_>) -> Judged {
     idle.comes_within(Duration::from_secs(1));
     client.send(b"9\n");
     let half = "\"sell 1\" was sent before the signal, \"9\\n\" after it";
-    expect_line(trial, &mut client, "sold 19").map_err(|finding| about(half, &finding))?;
-    expect_bye(trial, &mut client).map_err(|finding| about("after the last answer", &finding))?;
-    Ok(Finding::holds("a command that was half sent at the signal was completed and answered, and then came bye"))
+    expect_line(trial, &mut client, "sold 19").about(half)?;
+    expect_bye(trial, &mut client).about("after the last answer")?;
+    Ok("a command that was half sent at the signal was completed and answered, and then came bye".into())
 }
 
 fn idle_hears_bye(trial: &Trial<'_>) -> Judged {
@@ -200,29 +193,29 @@ fn idle_hears_bye(trial: &Trial<'_>) -> Judged {
     let mut busy = in_progress(trial, &mut server)?;
     let mut idle = idle(trial, &mut server)?;
     trial.ask_to_stop("check", &mut server)?;
-    expect_bye(trial, &mut idle).map_err(|finding| about("the client that was idle at the signal", &finding))?;
+    expect_bye(trial, &mut idle).about("the client that was idle at the signal")?;
     // Told to go for being idle, or only together with everybody else?
     busy.send(b"9\n");
     expect_line(trial, &mut busy, "sold 19")
-        .map_err(|finding| about("when the idle client had gone, the one in the middle of a command", &finding))?;
-    Ok(Finding::holds("the idle client heard bye, and the one in the middle of a command could still finish it"))
+        .about("when the idle client had gone, the one in the middle of a command")?;
+    Ok("the idle client heard bye, and the one in the middle of a command could still finish it".into())
 }
 
 fn talker_hears_bye(trial: &Trial<'_>) -> Judged {
     // A client may be sending while the server says bye and closes, and that can destroy the bye. Not three times.
-    for _ in 0..2 {
-        if let Some(judged) = talk(trial)? {
-            return Ok(judged);
+    for attempt in 1..=3 {
+        if let Some(evidence) = talk(trial)? {
+            return Ok(evidence);
         }
-        trial.recorder.note("check", "once more: a reset may have destroyed the bye");
+        if attempt < 3 {
+            trial.recorder.note("check", "once more: a reset may have destroyed the bye");
+        }
     }
-    Ok(talk(trial)?.unwrap_or_else(|| {
-        Finding::falls("a client that sends one command after another was cut off without bye, three times")
-    }))
+    falls!("a client that sends one command after another was cut off without bye, three times")
 }
 
 /// One client that never pauses. Nothing if its connection was reset.
-fn talk(trial: &Trial<'_>) -> Result<Option<Finding>, Finding> {
+fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     const BEFORE: usize = 50;
     let mut server = trial.start()?;
     let mut client = server.connect("client 1").map_err(unreachable)?;
@@ -240,25 +233,25 @@ fn talk(trial: &Trial<'_>) -> Result<Option<Finding>, Finding> {
             Reply::Line(line) if line == b"sold 1\n" => after += 1,
             Reply::Line(line) if line == b"bye\n" => {
                 client.note(format!("hears bye after {after} more answers"));
-                return Ok(Some(Finding::holds("a client that sends one command after another heard bye in between")));
+                return Ok(Some("a client that sends one command after another heard bye in between".into()));
             }
-            Reply::Line(line) => return Err(Finding::falls(difference(b"bye\n", &line))),
+            Reply::Line(line) => return Err(differing(b"bye\n", &line)),
             Reply::Reset(rest) if rest.is_empty() => return Ok(None),
             other => {
                 let other = Trial::describe(&other);
                 client.note(format!("gets {after} more answers, then {other}"));
-                return Err(Finding::falls(format!(
+                falls!(
                     "a client that sends one command after another got {after} more answers after the signal and then, \
                      instead of bye, {other}"
-                )));
+                );
             }
         }
     }
     client.note(format!("gets {after} more answers"));
-    Ok(Some(Finding::falls(format!(
+    falls!(
         "a client that sends one command after another was still served {} s after the signal",
         trial.terms.limit.as_secs()
-    ))))
+    )
 }
 
 fn grace_ends(trial: &Trial<'_>) -> Judged {
@@ -268,24 +261,24 @@ fn grace_ends(trial: &Trial<'_>) -> Judged {
     trial.ask_to_stop("check", &mut server)?;
     // It can only be seen later than it was, so what looks early was early.
     if client.ends_within(GRACE.mul_f32(0.8)) {
-        return Ok(Finding::falls(format!(
+        falls!(
             "a client in the middle of a command was cut off {:.1} s after the signal, and it has {} s",
             asked.elapsed().as_secs_f32(),
             GRACE.as_secs()
-        )));
+        );
     }
     let limit = trial.terms.limit.max(2 * GRACE);
     let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-        return Ok(Finding::falls(format!(
+        falls!(
             "a client never ended its command, and the process still ran {} s after the signal",
             asked.elapsed().as_secs()
-        )));
+        );
     };
     trial.recorder.note("server", format!("ends with {status}"));
     if !status.success() {
-        return Ok(Finding::falls(format!("the process ended with {status} instead of status 0")));
+        falls!("the process ended with {status} instead of status 0");
     }
-    Ok(Finding::holds(format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs())))
+    Ok(format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs()).into())
 }
 
 fn tally_adds_up(trial: &Trial<'_>) -> Judged {
@@ -305,10 +298,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     drop((busy, idle));
     let limit = trial.terms.limit.max(2 * GRACE);
     let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-        return Ok(Finding::falls(format!(
-            "all clients had left, and the process still ran {} s later, without a tally",
-            limit.as_secs()
-        )));
+        falls!("all clients had left, and the process still ran {} s later, without a tally", limit.as_secs());
     };
     let output = server.process().map(|process| process.last_output()).unwrap_or_default();
     let said = output.lines().map(str::trim_end).rfind(|line| line.starts_with("tally:"));
@@ -316,13 +306,13 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     match said {
         Some(EXPECTED) => {
             answered?;
-            Ok(Finding::holds(format!("five sales, one of them after the signal, and it said \"{EXPECTED}\"")))
+            Ok(format!("five sales, one of them after the signal, and it said \"{EXPECTED}\"").into())
         }
-        Some(other) => Ok(Finding::falls(difference(EXPECTED.as_bytes(), other.as_bytes()))),
-        None => Ok(Finding::falls(format!(
+        Some(other) => Err(differing(EXPECTED.as_bytes(), other.as_bytes())),
+        None => falls!(
             "expected \"{}\" on standard output, and no line that begins with tally: was there when the process had \
              ended with {status}",
             escape(EXPECTED.as_bytes())
-        ))),
+        ),
     }
 }

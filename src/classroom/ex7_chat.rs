@@ -5,17 +5,17 @@ use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ex6_closing::{GRACE, expect_bye};
-use super::kit::{ask, difference, expect_end, expect_line, probe};
+use super::kit::{ask, differing, expect_end, expect_line, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
+use crate::lab::lack;
 use crate::lab::recording::{Recorder, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Needs, Trial, about, require_no_wrapper, unreachable};
+use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, require_no_wrapper, skipped, unreachable};
 
 /// The longest that a check goes on with a server that is slow, and not yet wrong.
 const TOO_LONG: Duration = Duration::from_secs(60);
@@ -35,9 +35,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "room-talks",
                 "Two members join, say something to each other, ask who is there, and one leaves",
-                "This is what the room is for; the other checks ask whether it stays so among bad clients",
                 room_talks,
             ),
+            why: "This is what the room is for; the other checks ask whether it stays so among bad clients",
             points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
@@ -48,9 +48,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "room-rules",
                 "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
-                "A client that was told what is wrong can do better; one that hears nothing waits",
                 room_rules,
             ),
+            why: "A client that was told what is wrong can do better; one that hears nothing waits",
             points: 1,
             page: "04_partial_read_write.html#why",
             starter_falls: false,
@@ -61,9 +61,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "chopped-commands",
                 "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
-                "TCP carries bytes and knows no commands; where a read ends, a command need not",
                 chopped_commands,
             ),
+            why: "TCP carries bytes and knows no commands; where a read ends, a command need not",
             points: 2,
             page: "04_partial_read_write.html#the-pitfall",
             starter_falls: true,
@@ -74,9 +74,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "long-line-told",
                 "Sends a line of 1024 bytes, then one without end; it must be told so, and the others go on",
-                "A line without a limit takes all memory, and a reset can destroy the answer to it",
                 long_line,
             ),
+            why: "A line without a limit takes all memory, and a reset can destroy the answer to it",
             points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
@@ -87,9 +87,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "vanished-members",
                 "One member resets its connection, one ends it inside a command; the others must hear of it",
-                "Few clients say goodbye; a name that is never given back is taken for ever",
                 vanished_members,
             ),
+            why: "Few clients say goodbye; a name that is never given back is taken for ever",
             points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
@@ -100,9 +100,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "crowded-room",
                 "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
-                "A room in which one silent client holds up the others is none",
                 crowded_room,
             ),
+            why: "A room in which one silent client holds up the others is none",
             points: 1,
             page: "03_thread_per_conn.html#predict-then-run",
             starter_falls: false,
@@ -113,9 +113,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::CommandOnLinux,
                 "more-than-chairs",
                 "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
-                "Accepting one client can fail, and that says nothing about the next",
                 more_than_chairs,
             ),
+            why: "Accepting one client can fail, and that says nothing about the next",
             points: 1,
             page: "03_thread_per_conn.html#one-failed-accept-ends-the-server",
             starter_falls: true,
@@ -126,9 +126,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "slow-reader",
                 "One member never reads while another says up to 8 MiB; all others must hear all, in order",
-                "One client that is asleep must not silence all those who are awake",
                 slow_reader,
             ),
+            why: "One client that is asleep must not silence all those who are awake",
             points: 3,
             page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
             starter_falls: true,
@@ -139,9 +139,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Command,
                 "slow-reader-out",
                 "One member never reads; when more than 1000 lines would wait for it, it must be put out",
-                "What waits for a client that never reads has to be kept somewhere, and memory ends",
                 slow_reader_out,
             ),
+            why: "What waits for a client that never reads has to be kept somewhere, and memory ends",
             points: 2,
             page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
             starter_falls: true,
@@ -152,9 +152,9 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 Needs::Signals,
                 "room-closes",
                 "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
-                "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
                 room_closes,
             ),
+            why: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
             points: 1,
             page: "06_graceful_shutdown.html#why",
             starter_falls: true,
@@ -164,18 +164,18 @@ pub(super) const EXERCISE: Exercise = Exercise {
 };
 
 /// A client that has joined under this name.
-fn member(trial: &Trial<'_>, server: &mut Running, name: &str) -> Result<Client, Finding> {
+fn member(trial: &Trial<'_>, server: &mut Running, name: &str) -> Judged<Client> {
     let mut client = server.connect(name).map_err(unreachable)?;
     join(trial, &mut client, name)?;
     Ok(client)
 }
 
-fn join(trial: &Trial<'_>, client: &mut Client, name: &str) -> Result<(), Finding> {
+fn join(trial: &Trial<'_>, client: &mut Client, name: &str) -> Judged<()> {
     ask(trial, client, &format!("join {name}"), &format!("welcome {name}"))
 }
 
 /// A client says something, and each of these hears it.
-fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut Client)]) -> Result<(), Finding> {
+fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut Client)]) -> Judged<()> {
     for (name, client) in members.iter_mut() {
         if *name == speaker {
             client.send(format!("say {text}\n").as_bytes());
@@ -183,7 +183,7 @@ fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut 
     }
     for (name, client) in members {
         let heard = expect_line(trial, client, &format!("{speaker}: {text}"));
-        heard.map_err(|finding| about(&format!("{speaker} said something, and {name}"), &finding))?;
+        heard.about(&format!("{speaker} said something, and {name}"))?;
     }
     Ok(())
 }
@@ -196,11 +196,11 @@ fn room_talks(trial: &Trial<'_>) -> Judged {
     say(trial, "alice", "hello", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
     say(trial, "bob", "hi there", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
     ask(trial, &mut bob, "who", "here: alice, bob")?;
-    ask(trial, &mut bob, "leave", "bye").map_err(|finding| about("bob left", &finding))?;
-    expect_end(trial, &mut bob).map_err(|finding| about("bob left and was told bye", &finding))?;
+    ask(trial, &mut bob, "leave", "bye").about("bob left")?;
+    expect_end(trial, &mut bob).about("bob left and was told bye")?;
     expect_line(trial, &mut alice, "* bob left")?;
     ask(trial, &mut alice, "who", "here: alice")?;
-    Ok(Finding::holds("two members joined, talked, asked who was there, and one left"))
+    Ok("two members joined, talked, asked who was there, and one left".into())
 }
 
 fn room_rules(trial: &Trial<'_>) -> Judged {
@@ -220,11 +220,11 @@ fn room_rules(trial: &Trial<'_>) -> Judged {
         ("dance", "error: unknown command"),
         ("who", "here: alice, sixteenletters16"),
     ] {
-        ask(trial, &mut client, command, answer).map_err(|finding| about(&format!("to \"{command}\""), &finding))?;
+        ask(trial, &mut client, command, answer).about(&format!("to \"{command}\""))?;
     }
     expect_line(trial, &mut alice, "* sixteenletters16 joined")
-        .map_err(|finding| about("of all that only one thing concerned the others", &finding))?;
-    Ok(Finding::holds("each mistake was answered by its error, and the client could go on"))
+        .about("of all that only one thing concerned the others")?;
+    Ok("each mistake was answered by its error, and the client could go on".into())
 }
 
 fn chopped_commands(trial: &Trial<'_>) -> Judged {
@@ -235,31 +235,31 @@ fn chopped_commands(trial: &Trial<'_>) -> Judged {
         // The first byte gets the most time to be mistaken for a command; each of the others a little.
         let patience = Duration::from_millis(if index == 0 { 500 } else { 10 });
         if alice.comes_within(patience) {
-            return Ok(Finding::falls(format!(
+            falls!(
                 "sent \"{}\" of \"join alice\\n\" and got {} before the command was complete",
                 &"join alice"[..=index],
                 Trial::describe(&alice.line(patience))
-            )));
+            );
         }
     }
     alice.send(b"\n");
     expect_line(trial, &mut alice, "welcome alice")?;
     // One packet, and the last command is not all there.
     alice.send(b"say one\nsay two\r\nwho\r\nsay \xff\xfe caf\xe9\nsay las");
-    let several = |finding| about("several commands came in one packet", &finding);
+    let several = "several commands came in one packet";
     for answer in ["alice: one", "alice: two", "here: alice"] {
-        expect_line(trial, &mut alice, answer).map_err(several)?;
+        expect_line(trial, &mut alice, answer).about(several)?;
     }
     match alice.line(trial.terms.limit) {
         Reply::Line(line) if line == b"alice: \xff\xfe caf\xe9\n" => {}
-        Reply::Line(line) => return Err(Finding::falls(difference(b"alice: \xff\xfe caf\xe9\n", &line))),
+        Reply::Line(line) => return Err(differing(b"alice: \xff\xfe caf\xe9\n", &line)),
         other => {
             let other = Trial::describe(&other);
-            return Err(Finding::falls(format!("said something that is not UTF-8, and got {other}")));
+            falls!("said something that is not UTF-8, and got {other}");
         }
     }
-    ask(trial, &mut alice, "t", "alice: last").map_err(several)?;
-    Ok(Finding::holds("a command in eleven pieces was one, and five in one packet were five"))
+    ask(trial, &mut alice, "t", "alice: last").about(several)?;
+    Ok("a command in eleven pieces was one, and five in one packet were five".into())
 }
 
 fn long_line(trial: &Trial<'_>) -> Judged {
@@ -270,13 +270,13 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     expect_line(trial, &mut alice, "* bob joined")?;
     let longest = "x".repeat(LONGEST_LINE - "say ".len());
     say(trial, "bob", &longest, &mut [("bob", &mut bob), ("alice", &mut alice)])
-        .map_err(|finding| about("a line of 1024 bytes is not too long", &finding))?;
+        .about("a line of 1024 bytes is not too long")?;
 
     let (sent, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut sender =
-        bob.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+        bob.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     bob.note("sends \"xxxx…\" without a newline, and reads all the time");
-    let sending = thread::spawn({
+    let sending = lack::spawn({
         let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
         move || {
             while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
@@ -290,7 +290,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
             // The answer may still be on its way to a client that has said everything.
             let _ = sender.shutdown(Shutdown::Write);
         }
-    });
+    })?;
     // While bytes are still being taken, silence is not yet the answer. It is when that takes a minute.
     let began = Instant::now();
     let told = loop {
@@ -313,20 +313,17 @@ fn long_line(trial: &Trial<'_>) -> Judged {
         (_, Some(Reply::End(rest) | Reply::Reset(rest))) if rest.is_empty() => {}
         (_, Some(other)) => {
             let other = Trial::describe(&other);
-            return Err(Finding::falls(format!("after \"error: line too long\\n\" expected the end, got {other}")));
+            falls!("after \"error: line too long\\n\" expected the end, got {other}");
         }
-        (Reply::Line(line), None) => return Err(Finding::falls(difference(b"error: line too long\n", &line))),
+        (Reply::Line(line), None) => return Err(differing(b"error: line too long\n", &line)),
         (other, None) => {
             let other = Trial::describe(&other);
-            return Err(Finding::falls(format!(
-                "{sent} bytes without a newline were sent, and instead of \"error: line too long\\n\" came {other}"
-            )));
+            falls!("{sent} bytes without a newline were sent, and instead of \"error: line too long\\n\" came {other}");
         }
     }
-    expect_line(trial, &mut alice, "* bob left")
-        .map_err(|finding| about("bob was disconnected, and alice", &finding))?;
+    expect_line(trial, &mut alice, "* bob left").about("bob was disconnected, and alice")?;
     say(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
-    Ok(Finding::holds(format!("after {sent} bytes without a newline the client was told, and the others that it left")))
+    Ok(format!("after {sent} bytes without a newline the client was told, and the others that it left").into())
 }
 
 fn vanished_members(trial: &Trial<'_>) -> Judged {
@@ -340,17 +337,16 @@ fn vanished_members(trial: &Trial<'_>) -> Judged {
     expect_line(trial, &mut bob, "* carol joined")?;
     bob.reset();
     for (name, member) in [("alice", &mut alice), ("carol", &mut carol)] {
-        expect_line(trial, member, "* bob left")
-            .map_err(|finding| about(&format!("bob reset its connection, and {name}"), &finding))?;
+        expect_line(trial, member, "* bob left").about(&format!("bob reset its connection, and {name}"))?;
     }
     carol.send(b"say hal");
     carol.leave();
     expect_line(trial, &mut alice, "* carol left")
-        .map_err(|finding| about("carol ended her connection in the middle of a command, and alice", &finding))?;
-    let _bob = member(trial, &mut server, "bob").map_err(|finding| about("bob came back", &finding))?;
+        .about("carol ended her connection in the middle of a command, and alice")?;
+    let _bob = member(trial, &mut server, "bob").about("bob came back")?;
     expect_line(trial, &mut alice, "* bob joined")?;
     ask(trial, &mut alice, "who", "here: alice, bob")?;
-    Ok(Finding::holds("the others heard that they left, and the name was free again"))
+    Ok("the others heard that they left, and the name was free again".into())
 }
 
 fn crowded_room(trial: &Trial<'_>) -> Judged {
@@ -368,9 +364,8 @@ fn crowded_room(trial: &Trial<'_>) -> Judged {
     let mut members = Vec::new();
     for name in &names {
         let mut member = connect(name)?;
-        join(trial, &mut member, name).map_err(|finding| {
-            about(&format!("{GUESTS} silent guests, {} members, and {name} joins", members.len()), &finding)
-        })?;
+        join(trial, &mut member, name)
+            .about(&format!("{GUESTS} silent guests, {} members, and {name} joins", members.len()))?;
         members.push(member);
     }
     trial.recorder.note("members", format!("{MEMBERS} have joined, and each says hello"));
@@ -387,17 +382,17 @@ fn crowded_room(trial: &Trial<'_>) -> Judged {
                 Reply::Line(line) if line.starts_with(b"* ") && news < FLOOD => news += 1,
                 Reply::Line(line) => {
                     let line = escape(&line);
-                    return Err(Finding::falls(format!("each said hello once, and {name} heard \"{line}\"")));
+                    falls!("each said hello once, and {name} heard \"{line}\"");
                 }
                 other => {
                     let (next, other) = (escape(next), Trial::describe(&other));
-                    return Err(Finding::falls(format!("{name} did not hear \"{next}\", but got {other}")));
+                    falls!("{name} did not hear \"{next}\", but got {other}");
                 }
             }
         }
     }
     drop(guests);
-    Ok(Finding::holds(format!("beside {GUESTS} silent guests {MEMBERS} members heard {MEMBERS} hellos each")))
+    Ok(format!("beside {GUESTS} silent guests {MEMBERS} members heard {MEMBERS} hellos each").into())
 }
 
 fn more_than_chairs(trial: &Trial<'_>) -> Judged {
@@ -419,15 +414,10 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     // The server has no event to announce here. What ends this wait early is its end.
     let ended = server.process().and_then(|process| process.exits_within(Duration::from_millis(500)));
     if ended.is_some() {
-        return Ok(Finding::falls(format!(
-            "with {DESCRIPTORS} descriptors and {} clients, {}",
-            crowd.len(),
-            server.obituary().unwrap_or_default()
-        )));
+        falls!("with {DESCRIPTORS} descriptors and {} clients, {}", crowd.len(), server.obituary().unwrap_or_default());
     }
-    let with_crowd =
-        |finding: Finding| about(&format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients"), &finding);
-    say(trial, "alice", "so many", &mut [("alice", &mut alice)]).map_err(with_crowd)?;
+    let with_crowd = format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients");
+    say(trial, "alice", "so many", &mut [("alice", &mut alice)]).about(&with_crowd)?;
     drop(crowd);
     trial.recorder.note("clients", "all leave");
     // One that turns clients away while it is full may not know yet that the others have left, and is asked again.
@@ -440,16 +430,15 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
             Reply::End(_) | Reply::Reset(_) if began.elapsed() < trial.terms.limit => {}
             other => {
                 let other = Trial::describe(&other);
-                return Err(with_crowd(Finding::falls(format!(
-                    "when they had left, the next one joined and got {other}"
-                ))));
+                falls!("{with_crowd}: when they had left, the next one joined and got {other}");
             }
         }
     }
     expect_line(trial, &mut alice, "* bob joined")?;
-    Ok(Finding::holds(format!(
+    Ok(format!(
         "with {DESCRIPTORS} descriptors and {CLIENTS} clients it went on, and let the next one in when they had left"
-    )))
+    )
+    .into())
 }
 
 /// How many lines are said before anybody reads: far fewer than may wait for a member who reads.
@@ -467,7 +456,7 @@ fn say_batch(speaker: &Client, from: usize) {
 }
 
 /// A member with a small buffer for what it receives, who never reads again.
-fn not_reading(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Finding> {
+fn not_reading(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
     let mut sam = server.connect_with("sam", trial.recorder, Some(4096)).map_err(unreachable)?;
     join(trial, &mut sam, "sam")?;
     sam.note("reads nothing from now on");
@@ -487,15 +476,15 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
     let mut sam_left = false;
     while said < LINES {
         if began.elapsed() > TOO_LONG {
-            return Ok(Finding::skipped(format!("too slow to be judged: {said} lines in {} s", TOO_LONG.as_secs())));
+            skipped!("too slow to be judged: {said} lines in {} s", TOO_LONG.as_secs());
         }
         // Once sam is out, one more batch tells whether everybody else is all right.
         let last = sam_left;
         say_batch(&tom, said);
         for (name, member) in [("tom", &mut tom), ("uma", &mut uma)] {
             for number in said..said + BATCH {
-                sam_left |= hear(trial, name, member, &format!("tom: {}\n", speech(number)))
-                    .map_err(|finding| about("while sam did not read", &finding))?;
+                sam_left |=
+                    hear(trial, name, member, &format!("tom: {}\n", speech(number))).about("while sam did not read")?;
             }
         }
         said += BATCH;
@@ -505,30 +494,24 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
     }
     let fate = if sam_left { "it was put out" } else { "it held up nobody" };
     trial.recorder.note("tom and uma", format!("hear all of {} lines; as for sam, {fate}", with_thousands(said)));
-    Ok(Finding::holds(format!(
-        "one member did not read, the others heard all of {} lines; {fate}",
-        with_thousands(said)
-    )))
+    Ok(format!("one member did not read, the others heard all of {} lines; {fate}", with_thousands(said)).into())
 }
 
 /// Expects a line, and before it at most the news that sam has left. Returns whether they came.
-fn hear(trial: &Trial<'_>, name: &str, member: &mut Client, expected: &str) -> Result<bool, Finding> {
+fn hear(trial: &Trial<'_>, name: &str, member: &mut Client, expected: &str) -> Judged<bool> {
     let mut sam_left = false;
     loop {
         match member.quiet_line(trial.terms.limit) {
             Reply::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
             Reply::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
             Reply::Line(line) => {
-                return Err(about(
-                    &format!("{name} missed something"),
-                    &Finding::falls(difference(expected.as_bytes(), &line)),
-                ));
+                return Err(differing(expected.as_bytes(), &line)).about(&format!("{name} missed something"));
             }
             other => {
                 // The line's number says how far it came; the rest of it is the same all over.
                 let (expected, other) = (&expected[..expected.len().min(16)], Trial::describe(&other));
                 member.note(format!("waits for \"{expected}…\" and gets {other}"));
-                return Err(Finding::falls(format!("{name} waited for \"{expected}…\" and got {other}")));
+                falls!("{name} waited for \"{expected}…\" and got {other}");
             }
         }
     }
@@ -544,49 +527,43 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
     for said in (BATCH..=LINES).step_by(BATCH) {
         say_batch(&tom, said);
         let here = sam_is_here(trial, &mut tom);
-        if !here.map_err(|finding| about(&format!("after {} lines", with_thousands(said)), &finding))? {
+        if !here.about(&format!("after {} lines", with_thousands(said)))? {
             tom.note(format!("finds sam gone after {} lines", with_thousands(said)));
-            return Ok(Finding::holds(format!(
-                "after {} lines the member who did not read was out",
-                with_thousands(said)
-            )));
+            return Ok(format!("after {} lines the member who did not read was out", with_thousands(said)).into());
         }
     }
     // Its threads may need a while to leave, on a machine that is busy with others.
     let gone = wait_until(trial.terms.limit, || match sam_is_here(trial, &mut tom) {
         Ok(true) => None,
-        Ok(false) => Some(Ok(())),
-        Err(finding) => Some(Err(finding)),
+        gone => Some(gone),
     });
     let said = with_thousands(LINES);
     if let Some(gone) = gone {
-        return gone.map(|()| Finding::holds(format!("soon after {said} lines the member who did not read was out")));
+        return gone.map(|_| format!("soon after {said} lines the member who did not read was out").into());
     }
     tom.note(format!("still finds sam there after {said} lines"));
-    Ok(Finding::falls(format!(
+    falls!(
         "{} s after {said} lines of a thousand bytes the member who never read any was still in the room: all that \
          waits for it is kept somewhere",
-        trial.terms.limit.as_secs(),
-    )))
+        trial.terms.limit.as_secs()
+    )
 }
 
 /// What tom is told when it asks who is there. All that was said before is read first.
-fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Result<bool, Finding> {
+fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Judged<bool> {
     let _ = tom.stream().write_all(b"who\n");
     for _ in 0..FLOOD {
         match tom.quiet_line(trial.terms.limit) {
             Reply::Line(line) if line == b"here: tom\n" => return Ok(false),
             Reply::Line(line) if line == b"here: sam, tom\n" => return Ok(true),
             Reply::Line(line) if line.starts_with(b"here: ") => {
-                return Err(Finding::falls(difference(b"here: sam, tom\n", &line)));
+                return Err(differing(b"here: sam, tom\n", &line));
             }
             Reply::Line(_) => {}
             other => {
                 let other = Trial::describe(&other);
                 tom.note(format!("asks who is there and gets {other}"));
-                return Err(Finding::falls(format!(
-                    "one member did not read, and the other one asked who is there and got {other}"
-                )));
+                falls!("one member did not read, and the other one asked who is there and got {other}");
             }
         }
     }
@@ -596,20 +573,20 @@ fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Result<bool, Finding> {
 /// More lines than any member is owed at once. Who gets so many is flooded, and must not be read for ever.
 const FLOOD: usize = 10_000;
 
-fn flooded(name: &str) -> Finding {
-    Finding::falls(format!("{name} was flooded: {} lines that nobody said", with_thousands(FLOOD)))
+fn flooded(name: &str) -> Otherwise {
+    Otherwise::falls(format!("{name} was flooded: {} lines that nobody said", with_thousands(FLOOD)))
 }
 
 /// Expects this line. Before it others may leave, as they do when a room closes.
-fn expect_among_farewells(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Result<(), Finding> {
+fn expect_among_farewells(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Judged<()> {
     for _ in 0..FLOOD {
         match client.line(trial.terms.limit) {
             Reply::Line(line) if line == format!("{expected}\n").as_bytes() => return Ok(()),
             Reply::Line(line) if line.starts_with(b"* ") => {}
-            Reply::Line(line) => return Err(Finding::falls(difference(format!("{expected}\n").as_bytes(), &line))),
+            Reply::Line(line) => return Err(differing(format!("{expected}\n").as_bytes(), &line)),
             other => {
                 let other = Trial::describe(&other);
-                return Err(Finding::falls(format!("expected \"{expected}\\n\", got {other}")));
+                falls!("expected \"{expected}\\n\", got {other}");
             }
         }
     }
@@ -625,23 +602,23 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
     bob.send(b"who\nsay hal");
     expect_line(trial, &mut bob, "here: alice, bob")?;
     trial.ask_to_stop("check", &mut server)?;
-    expect_bye(trial, &mut alice).map_err(|finding| about("alice was idle at the signal", &finding))?;
+    expect_bye(trial, &mut alice).about("alice was idle at the signal")?;
     bob.send(b"f\n");
-    let half = |finding| about("bob was in the middle of a command at the signal, and finished it", &finding);
-    expect_among_farewells(trial, &mut bob, "bob: half").map_err(half)?;
-    expect_among_farewells(trial, &mut bob, "bye").map_err(half)?;
-    expect_end(trial, &mut bob).map_err(half)?;
+    let half = "bob was in the middle of a command at the signal, and finished it";
+    expect_among_farewells(trial, &mut bob, "bob: half").about(half)?;
+    expect_among_farewells(trial, &mut bob, "bye").about(half)?;
+    expect_end(trial, &mut bob).about(half)?;
     drop((alice, bob));
     let limit = trial.terms.limit.max(2 * GRACE);
     let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-        return Ok(Finding::falls(format!("all had left, and the process still ran {} s later", limit.as_secs())));
+        falls!("all had left, and the process still ran {} s later", limit.as_secs());
     };
     trial.recorder.note("server", format!("ends with {status}"));
     if !status.success() {
-        return Ok(Finding::falls(format!("the process ended with {status} instead of status 0")));
+        falls!("the process ended with {status} instead of status 0");
     }
     let addr = server.addr();
     let mut next = trial.start_at(&addr.to_string(), addr)?;
-    member(trial, &mut next, "alice").map_err(|finding| about("started again at once", &finding))?;
-    Ok(Finding::holds(format!("what was begun was finished, all heard bye, it ended with {status} and could reopen")))
+    member(trial, &mut next, "alice").about("started again at once")?;
+    Ok(format!("what was begun was finished, all heard bye, it ended with {status} and could reopen").into())
 }

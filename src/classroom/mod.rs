@@ -29,8 +29,10 @@ pub struct Exercise {
 
 /// One thing that the server of an exercise has to do.
 pub struct Check {
-    /// How it is examined. The probe's remedy says why this matters, and leaves how to do it to the student.
+    /// How it is examined. It has no remedy: how to mend the server is for the student to find out.
     pub probe: Probe,
+    /// Why it matters, in a sentence.
+    pub why: &'static str,
     /// What it counts.
     pub points: u32,
     /// Where in the book it is explained: a page and its anchor, such as `04_partial_read_write.html#why`.

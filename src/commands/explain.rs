@@ -24,7 +24,9 @@ fn explain(probe: &Probe) {
     let step = STEPS[usize::from(*chapter) - 1];
     println!("{BOLD}{name}{BOLD:#} (chapter {chapter})\n");
     print!("{}", screen::paragraph(&format!("{does}."), 2));
-    print!("{}", screen::paragraph(&format!("To mend a server that falls: {remedy}."), 2));
+    if let Some(remedy) = remedy {
+        print!("{}", screen::paragraph(&format!("To mend a server that falls: {remedy}."), 2));
+    }
     print!("{}", screen::paragraph(&format!("It needs {}.", probe.needs.in_words()), 2));
     println!("\n  {DIM}Its chapter:{DIM:#} {COMMAND}cargo run --bin {step}{COMMAND:#}");
     println!("  {DIM}In the book:{DIM:#} \"{PAGE}\", {name}");

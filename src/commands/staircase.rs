@@ -71,7 +71,7 @@ fn reasons(staircase: &Staircase) -> String {
     for row in &staircase.probes {
         for (step, finding) in STEPS.iter().zip(&row.findings) {
             if finding.verdict == Verdict::Skipped {
-                reasons.entry((row.name, &finding.evidence)).or_default().push(step);
+                reasons.entry((row.name, &finding.evidence.sentence)).or_default().push(step);
             }
         }
     }

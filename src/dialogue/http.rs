@@ -1,6 +1,7 @@
 //! Where an HTTP answer ends, and what its status is (RFC 9112, sections 6 and 7).
 
-use super::template::{LONGEST, Match};
+use super::template::LONGEST;
+use crate::lab::client::Match;
 
 /// What a right HTTP answer has.
 #[derive(Clone, Debug, PartialEq, Eq)]

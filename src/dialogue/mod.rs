@@ -6,7 +6,8 @@ mod template;
 
 pub use self::http::HttpAnswer;
 pub use self::learn::{Learned, learn};
-pub use self::template::{Match, Template};
+pub use self::template::Template;
+pub use crate::lab::client::Match;
 
 /// A protocol of requests and answers, as far as the probes need to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +144,11 @@ impl Request {
             Answer::Bytes(template) => template.check(&self.number, got),
             Answer::Http(answer) => answer.check(got),
         }
+    }
+
+    /// Whether these bytes are the right answer, and nothing more.
+    pub fn is_answered_by(&self, got: &[u8]) -> bool {
+        self.check(got) == Match::Whole(got.len())
     }
 
     /// The right answer, as far as it can be written down.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::lab::client::Match;
 use crate::lab::recording::escape;
 
 /// The longest answer that is waited for, in bytes. Beyond it, a `*` has not been followed by what ends it.
@@ -26,17 +27,6 @@ enum Part {
     Length(usize),
     /// `*`.
     Anything,
-}
-
-/// How far some bytes agree with what was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
-    /// The first so many of them are the whole answer.
-    Whole(usize),
-    /// They may become it.
-    Partial,
-    /// The one at this place is another than was expected.
-    Wrong(usize),
 }
 
 impl Template {

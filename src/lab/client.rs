@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::lack::Lack;
 use super::recording::{Action, Payload, Recorder};
 use super::wait::wait_until;
 
@@ -26,7 +27,7 @@ pub struct Client {
 /// What a client got when it waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// A line, its `\n` included.
+    /// A line, its `\n` included, or an answer of another form.
     Line(Vec<u8>),
     /// The end of the stream, after these bytes of an unfinished line.
     End(Vec<u8>),
@@ -36,6 +37,17 @@ pub enum Reply {
     Nothing(Vec<u8>, Duration),
     /// More than `LONGEST_ANSWER` without a newline.
     Flood,
+}
+
+/// How far the bytes that have come are the answer that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The first so many of them are the whole answer.
+    Whole(usize),
+    /// They may become it.
+    Partial,
+    /// The one at this place is another than was expected.
+    Wrong(usize),
 }
 
 /// Whether the server still holds a connection open.
@@ -53,7 +65,8 @@ impl Client {
     /// Connects to `addr`, once.
     ///
     /// # Errors
-    /// The system's own error; `ConnectionRefused` also for a connection of the port with itself (TCP self-connect).
+    /// The system's own error; `ConnectionRefused` also for a connection of the port with itself (TCP self-connect). What is
+    /// not the server's fault is a `Lack` inside of it.
     pub fn connect(addr: SocketAddr, name: &str, recorder: &Recorder, limit: Duration) -> io::Result<Client> {
         Self::connect_with(addr, name, recorder, limit, None)
     }
@@ -66,6 +79,12 @@ impl Client {
         limit: Duration,
         receive_buffer: Option<usize>,
     ) -> io::Result<Client> {
+        let stream = Self::open(addr, limit, receive_buffer).map_err(|error| Lack::connecting(addr, error))?;
+        recorder.record(name, Action::Connects);
+        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
+    }
+
+    fn open(addr: SocketAddr, limit: Duration, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
         if let Some(size) = receive_buffer {
             socket.set_recv_buffer_size(size)?;
@@ -78,8 +97,7 @@ impl Client {
         // What the client sends shall arrive as it was sent: the pitfalls examined are the server's.
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limit))?;
-        recorder.record(name, Action::Connects);
-        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
+        Ok(stream)
     }
 
     /// The connection, for what this type doesn't offer.
@@ -106,18 +124,20 @@ impl Client {
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Reply {
         let got = self.next_line(patience);
-        self.written_down(got)
+        self.record_reply(&got);
+        got
     }
 
     /// Waits for so many bytes, at most for `patience`, and gives them as a line.
     pub fn bytes(&mut self, count: usize, patience: Duration) -> Reply {
         let got = self.next(patience, |pending, _| (pending.len() >= count).then_some(count));
-        self.written_down(got)
+        self.record_reply(&got);
+        got
     }
 
-    fn written_down(&mut self, got: Reply) -> Reply {
+    fn record_reply(&mut self, got: &Reply) {
         self.over |= matches!(got, Reply::End(_) | Reply::Reset(_));
-        match &got {
+        match got {
             Reply::Line(bytes) => self.recorder.record(&self.name, Action::Receives(Payload::new(bytes))),
             Reply::End(bytes) => self.record_rest(bytes, Action::SeesEnd),
             Reply::Reset(bytes) => self.record_rest(bytes, Action::SeesReset),
@@ -127,6 +147,37 @@ impl Client {
             }
             Reply::Flood => self.note(format!("is flooded: more than {LONGEST_ANSWER} bytes without a newline")),
         }
+    }
+
+    /// Waits for an answer of any form, at most for `patience`: `check` says when it is whole. What can't become the
+    /// answer is given as it is, to the end of its line if it has one.
+    pub fn answer(&mut self, patience: Duration, check: impl Fn(&[u8]) -> Match) -> Reply {
+        let deadline = Instant::now() + patience;
+        let got = loop {
+            match check(&self.pending) {
+                Match::Whole(length) => {
+                    let rest = self.pending.split_off(length);
+                    break Reply::Line(std::mem::replace(&mut self.pending, rest));
+                }
+                Match::Wrong(_) => {
+                    let soon = Duration::from_millis(200).min(deadline.saturating_duration_since(Instant::now()));
+                    break match self.next_line(soon) {
+                        Reply::Nothing(_, _) => Reply::Line(std::mem::take(&mut self.pending)),
+                        other => other,
+                    };
+                }
+                Match::Partial if self.pending.len() > LONGEST_ANSWER => break Reply::Flood,
+                Match::Partial => {}
+            }
+            let mut buffer = [0; 16 * 1024];
+            match self.read_before(deadline, &mut buffer) {
+                Ok(Some(0)) => break Reply::End(std::mem::take(&mut self.pending)),
+                Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
+                Ok(None) => break Reply::Nothing(self.pending.clone(), patience),
+                Err(_) => break Reply::Reset(std::mem::take(&mut self.pending)),
+            }
+        };
+        self.record_reply(&got);
         got
     }
 

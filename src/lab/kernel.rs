@@ -1,6 +1,6 @@
 //! What the kernel knows of a server. Linux only: read from `/proc`; elsewhere everything is `None`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 ///
 /// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
 pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
-    sockets(listener.port())
+    sockets(&hex_port(listener.port()))
         .into_iter()
         .find(|socket| socket.is_on(listener) && socket.state == LISTEN)
         .map(|socket| socket.received)
@@ -18,30 +18,43 @@ pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
 pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<usize> {
     let remote = hex_port(client.port());
     let end = |socket: &Socket| socket.is_on(server) && socket.remote.ends_with(&remote);
-    sockets(client.port()).into_iter().find(end).map(|socket| socket.received)
+    sockets(&remote).into_iter().find(end).map(|socket| socket.received)
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.
 pub fn has_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
-    sockets(port).iter().any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
+    sockets(&hex_port(port)).iter().any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
 }
 
 /// Whether a process holds the listener on this address. `None` where that can't be seen, or nobody listens.
 pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-    let held: Vec<PathBuf> = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect();
+    let held = descriptors_of(pid)?;
     // A process that is ending has none here, though its listener may stay for as long as its other threads take to end.
     if held.is_empty() {
         return None;
     }
     // After the descriptors: the listener of a server that ends in between is gone from the table.
-    let listeners: Vec<Socket> = sockets(listener.port())
+    let listeners: Vec<Socket> = sockets(&hex_port(listener.port()))
         .into_iter()
         .filter(|socket| socket.is_on(listener) && socket.state == LISTEN)
         .collect();
-    let holds = |socket: &Socket| held.contains(&PathBuf::from(format!("socket:[{}]", socket.inode)));
+    let holds = |socket: &Socket| held.contains(&socket.link());
     (!listeners.is_empty()).then(|| listeners.iter().any(holds))
+}
+
+/// Where these processes listen. `None` where that can't be seen.
+pub fn listening(pids: impl IntoIterator<Item = u32>) -> Option<Vec<SocketAddr>> {
+    let held: Vec<Vec<PathBuf>> = pids.into_iter().map(descriptors_of).collect::<Option<_>>()?;
+    let held = |socket: &Socket| held.iter().any(|of_one| of_one.contains(&socket.link()));
+    let listeners = sockets(":").into_iter().filter(|socket| socket.state == LISTEN && held(socket));
+    Some(listeners.filter_map(|socket| addr(&socket.local)).collect())
+}
+
+/// What the descriptors of a process are.
+fn descriptors_of(pid: u32) -> Option<Vec<PathBuf>> {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    Some(descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect())
 }
 
 /// How many processes that this one started have ended without being waited for.
@@ -71,18 +84,22 @@ impl Socket {
     fn is_on(&self, addr: SocketAddr) -> bool {
         self.local.ends_with(&hex_port(addr.port()))
     }
+
+    /// What a descriptor of it is called in `/proc/PID/fd`.
+    fn link(&self) -> PathBuf {
+        format!("socket:[{}]", self.inode).into()
+    }
 }
 
 fn hex_port(port: u16) -> String {
     format!(":{port:04X}")
 }
 
-/// The sockets with this local or remote port.
-fn sockets(port: u16) -> Vec<Socket> {
-    let port = hex_port(port);
+/// The sockets whose line has this, for example a local or remote port.
+fn sockets(having: &str) -> Vec<Socket> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
     let lines = tables.iter().flat_map(|table| table.lines());
-    lines.filter(|line| line.contains(&port)).filter_map(socket).collect()
+    lines.filter(|line| line.contains(having)).filter_map(socket).collect()
 }
 
 fn socket(line: &str) -> Option<Socket> {
@@ -91,6 +108,18 @@ fn socket(line: &str) -> Option<Socket> {
     let received = usize::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
     let inode = fields.nth(4)?;
     Some(Socket { inode, local, remote, state, received })
+}
+
+/// An address as it stands in a `Socket`: numbers of 32 bits, each as this machine prints the four bytes in its memory.
+fn addr(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.split_once(':')?;
+    let words = (0..host.len()).step_by(8).map(|at| u32::from_str_radix(host.get(at..at + 8)?, 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let ip: IpAddr = match <[u8; 4]>::try_from(&*bytes) {
+        Ok(bytes) => bytes.into(),
+        Err(_) => <[u8; 16]>::try_from(&*bytes).ok()?.into(),
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
 /// The system call that the main thread of a process is blocked in, for the calls a server waits in.

@@ -1,9 +1,19 @@
 //! The equipment: it starts servers, is their client, and records what happened.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub mod client;
 pub mod kernel;
+pub mod lack;
 pub mod port;
 pub mod process;
 pub mod recording;
 pub mod server;
+pub mod signal;
+pub mod tree;
 pub mod wait;
+
+/// What stands behind these locks is complete after each statement, so it can be used whatever has panicked meanwhile.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

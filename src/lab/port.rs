@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use socket2::{Domain, Socket, Type};
 
+use super::lack::Lack;
+
 /// The first and one past the last port that is drawn.
 ///
 /// Below the ephemeral range of every system (Linux from 32768, others from 49152), where an outgoing connection of
@@ -32,12 +34,16 @@ pub struct Port {
 /// Draws a port that nobody holds at the moment. No other program that draws with this gets it in the meantime.
 ///
 /// # Errors
-/// If every port is taken.
+/// If every port is taken. A `Lack`, if this machine has no loopback, or this program no descriptor left.
 pub fn draw() -> io::Result<Port> {
     let width = RANGE.1 - RANGE.0;
     for _ in 0..width {
         let number = RANGE.0 + NEXT.fetch_add(1, Relaxed) % width;
-        let Ok(reservation) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
+        let reservation = match UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).map_err(Lack::binding) {
+            Ok(reservation) => reservation,
+            Err(error) if Lack::of(&error).is_some() => return Err(error),
+            Err(_) => continue,
+        };
         if is_free(number) {
             return Ok(Port { number, _reservation: reservation });
         }

@@ -1,25 +1,44 @@
-//! Programs that are started for examination, and always ended, with their children.
+//! Programs that are started for examination, and always ended, with all that they have started.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::lack::{self, Lack};
+use super::lock;
+use super::signal::{self, Signal};
+use super::tree::{Known, Member, Root, Tree, Unreadable, Window};
 use super::wait::wait_until;
 
 /// How much of a program's output is kept, in bytes: the last of it.
 const OUTPUT_KEPT: usize = 16 * 1024;
 
-/// A running program. Dropping it ends the program and every process of its group.
+/// The variable by which a process is known that has left its group.
+const MARK: &str = "TCP_PITFALLS_MARK";
+
+/// How long processes may take to end that were killed. Longer takes only what can't be ended.
+const KILLED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A running program. Dropping it ends the program and all that it has started.
 pub struct Process {
     child: Child,
+    root: Root,
     /// Standard output and standard error. Read by two threads, so which came first is not known.
     output: [Arc<Mutex<Vec<u8>>>; 2],
+    /// What it reads as standard input: an empty file, so that what it writes there is seen as well.
+    input: Option<std::fs::File>,
+    stop: Signal,
+    moment_to_stop: Option<Duration>,
 }
 
 /// The programs that run at the moment.
-static LIVE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+static LIVE: Mutex<Vec<Root>> = Mutex::new(Vec::new());
+
+/// What could not be ended when a `Process` was dropped.
+static LEFT_BEHIND: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 
 /// Makes Ctrl-C end every program that was started here before it ends this one.
 ///
@@ -27,8 +46,10 @@ static LIVE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 /// set already, that one stays.
 pub fn end_all_on_ctrl_c() {
     let set = ctrlc::set_handler(|| {
-        for id in LIVE.lock().expect("nothing panics while it holds this lock").drain(..) {
-            platform::kill_group(id);
+        for root in lock(&LIVE).drain(..) {
+            for left in kill_all(&root) {
+                eprintln!("{left} could not be ended");
+            }
         }
         eprintln!();
         // 128 and the number of SIGINT, as shells count.
@@ -43,11 +64,18 @@ pub fn raise_descriptor_limit() {
     platform::raise_descriptor_limit();
 }
 
+/// What was started here and could not be ended, for example because it has changed its user. Each is told once.
+pub fn left_behind() -> Vec<Member> {
+    std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"))
+}
+
 impl Process {
     /// Starts `arguments`, the first of which is the program, with at most so many descriptors (on Unix).
     ///
+    /// It begins with no signal ignored or blocked, whatever this program has inherited.
+    ///
     /// # Errors
-    /// The system's own, if there is no such program.
+    /// The system's own, if there is no such program, or a `Lack`, if this machine can't start any.
     pub fn start(arguments: &[String], descriptors: Option<usize>) -> io::Result<Process> {
         let (program, rest) = arguments
             .split_first()
@@ -64,21 +92,40 @@ impl Process {
         command.args(rest);
         // Errors in English, and panics in two lines: both are quoted as evidence.
         command.env("LC_ALL", "C").env("RUST_BACKTRACE", "0").env("GOTRACEBACK", "none");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mark = format!("{:016x}", RandomState::new().build_hasher().finish());
+        // A prober may itself run under a prober, whose mark its servers keep.
+        let outer = std::env::var(MARK).map_or_else(|_| String::new(), |outer| outer + "/");
+        command.env(MARK, outer + &mark);
+        let input = platform::empty_file();
+        let stdin = input.as_ref().and_then(|file| file.try_clone().ok()).map_or_else(Stdio::null, Stdio::from);
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         platform::own_group(&mut command);
-        let mut live = LIVE.lock().expect("nothing panics while it holds this lock");
-        let mut child = command.spawn()?;
-        live.push(child.id());
+        signal::as_usual();
+        let mut live = lock(&LIVE);
+        let child = command.spawn().map_err(|error| Lack::starting(program, error))?;
+        let root = Root::new(child.id(), mark);
+        live.push(root.clone());
         drop(live);
         let output = [Arc::default(), Arc::default()];
+        let stop = Signal::default();
+        let mut process = Process { child, root, output, input, stop, moment_to_stop: None };
         // Read all the time: a program whose output nobody takes would block when it writes more.
-        if let Some(stdout) = child.stdout.take() {
-            collect(stdout, Arc::clone(&output[0]));
+        if let Some(stdout) = process.child.stdout.take() {
+            collect(stdout, Arc::clone(&process.output[0]))?;
         }
-        if let Some(stderr) = child.stderr.take() {
-            collect(stderr, Arc::clone(&output[1]));
+        if let Some(stderr) = process.child.stderr.take() {
+            collect(stderr, Arc::clone(&process.output[1]))?;
         }
-        Ok(Process { child, output })
+        Ok(process)
+    }
+
+    /// Says which signal stops it, SIGTERM if this isn't called, and how long it is given to do so before it is killed, if
+    /// at all. A server with state that was killed may find it in disorder when it is started again.
+    #[must_use]
+    pub fn stopped_by(mut self, stop: Signal, moment_to_stop: Option<Duration>) -> Self {
+        self.stop = stop;
+        self.moment_to_stop = moment_to_stop;
+        self
     }
 
     /// The process's number.
@@ -96,12 +143,15 @@ impl Process {
         wait_until(limit, || self.exited())
     }
 
-    /// What it has printed so far, on standard output, and then on standard error.
+    /// What it has printed so far, on standard output, then on standard error, and then what it wrote to its standard
+    /// input, where a daemon thinks that its client is (on Linux).
     pub fn output(&self) -> String {
-        let text = |output: &Arc<Mutex<Vec<u8>>>| {
-            String::from_utf8_lossy(&output.lock().expect("nothing panics while it holds this lock")).into_owned()
-        };
-        self.output.iter().map(text).collect()
+        let text = |output: &Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&lock(output)).into_owned();
+        let mut printed: String = self.output.iter().map(text).collect();
+        if let Some(input) = &self.input {
+            printed += &String::from_utf8_lossy(&platform::beginning(input, OUTPUT_KEPT));
+        }
+        printed
     }
 
     /// What it has printed so far on standard output.
@@ -119,46 +169,118 @@ impl Process {
         self.output()
     }
 
-    /// Asks it to stop, as `kill PID` does: SIGTERM. False where there are no signals.
+    /// Sends it a signal, and to nobody else.
+    ///
+    /// # Errors
+    /// The system's own: it has ended, belongs to another user, or there are no signals here.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        platform::signal(&self.child, signal)
+    }
+
+    /// The signal that stops it.
+    pub fn stop_signal(&self) -> Signal {
+        self.stop
+    }
+
+    /// Asks it to stop by its signal. False where there are no signals.
     pub fn ask_to_stop(&self) -> bool {
-        platform::terminate(&self.child)
+        self.signal(self.stop).is_ok()
+    }
+
+    /// Whether it ignores a signal. One that it only blocks isn't ignored: it may wait for it by `sigwait` or `signalfd`.
+    pub fn ignores(&self, signal: Signal) -> Known<bool> {
+        let path = format!("/proc/{}/status", self.id());
+        let status =
+            std::fs::read_to_string(&path).map_err(|error| Unreadable(format!("cannot read {path}: {error}")))?;
+        platform::is_ignored(&status, signal).ok_or_else(|| Unreadable(format!("{path} has no line SigIgn")))
+    }
+
+    /// It and all that it has started, as they are now.
+    pub fn tree(&self) -> Known<Tree> {
+        Tree::of(&self.root)
+    }
+
+    /// Watches for so long how busy it is, with all that it has started. Ends early if it does.
+    pub fn watch(&mut self, length: Duration) -> Known<Window> {
+        let before = self.tree()?.processor()?;
+        let began = Instant::now();
+        if let Some(status) = self.exits_within(length) {
+            return Err(Unreadable(format!("the server's process has ended with {status}")));
+        }
+        Ok(self.tree()?.processor()?.since(&before, began.elapsed()))
     }
 
     /// Ends the process at once, and not its children.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.exits_within(KILLED_WITHIN);
+    }
+
+    /// Ends it and all that it has started, and returns what could not be ended.
+    ///
+    /// That is the process group, and what left it by `setsid` and is found by its environment (on Linux).
+    pub fn end(&mut self) -> Vec<Member> {
+        if let Some(moment) = self.moment_to_stop.take() {
+            let _ = self.ask_to_stop() && self.exits_within(moment).is_some();
+        }
+        let left = kill_all(&self.root);
+        self.kill();
+        left
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        platform::kill_group(self.child.id());
-        self.kill();
-        LIVE.lock().expect("nothing panics while it holds this lock").retain(|&id| id != self.child.id());
+        let left = self.end();
+        lock(&LEFT_BEHIND).extend(left);
+        lock(&LIVE).retain(|root| root.pid != self.root.pid);
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
-    let collecting = thread::Builder::new().name("output".into()).spawn(move || {
+/// Kills all processes of a tree again and again, as long as there are new ones. Returns what is still there.
+fn kill_all(root: &Root) -> Vec<Member> {
+    // Those that can't be told from others any more when their parents have ended.
+    let mut known = root.members();
+    platform::kill_group(root.pid);
+    let gone = wait_until(KILLED_WITHIN, || {
+        known.retain(Member::lives);
+        if known.is_empty() {
+            // What was started in the meantime.
+            known = root.members();
+            known.retain(Member::lives);
+        }
+        for member in &known {
+            platform::kill(member.pid);
+        }
+        known.is_empty().then_some(())
+    });
+    if gone.is_some() { Vec::new() } else { known }
+}
+
+fn collect(mut from: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) -> io::Result<()> {
+    let collecting = lack::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            let mut output = output.lock().expect("nothing panics while it holds this lock");
+            let mut output = lock(&output);
             output.extend_from_slice(&buffer[..count]);
             let surplus = output.len().saturating_sub(OUTPUT_KEPT);
             output.drain(..surplus);
         }
     });
-    // Without the thread the output is closed, and the program's own writes fail.
-    drop(collecting);
+    collecting.map(drop).map_err(io::Error::other)
 }
 
 #[cfg(unix)]
 mod platform {
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::FileExt;
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
-    use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, setrlimit};
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, kill_process_group, setrlimit};
+
+    use super::Signal;
 
     pub(super) fn raise_descriptor_limit() {
         const ENOUGH: u64 = 4096;
@@ -174,28 +296,77 @@ mod platform {
         command.process_group(0);
     }
 
-    pub(super) fn terminate(child: &Child) -> bool {
-        kill_process(Pid::from_child(child), Signal::TERM).is_ok()
+    /// A file that is nowhere but in memory.
+    #[cfg(target_os = "linux")]
+    pub(super) fn empty_file() -> Option<File> {
+        use rustix::fs::{MemfdFlags, memfd_create};
+        memfd_create("standard input", MemfdFlags::CLOEXEC).ok().map(File::from)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn empty_file() -> Option<File> {
+        None
+    }
+
+    /// The first bytes of a file, wherever others have read or written it.
+    pub(super) fn beginning(file: &File, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; most];
+        let count = file.read_at(&mut bytes, 0).unwrap_or(0);
+        bytes.truncate(count);
+        bytes
+    }
+
+    pub(super) fn is_ignored(status: &str, signal: Signal) -> Option<bool> {
+        super::signal::is_ignored(status, signal.number())
+    }
+
+    pub(super) fn signal(child: &Child, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(child), signal.raw())?)
+    }
+
+    pub(super) fn kill(pid: u32) {
+        if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 
     pub(super) fn kill_group(leader: u32) {
         if let Some(leader) = leader.try_into().ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(leader, Signal::KILL);
+            let _ = kill_process_group(leader, rustix::process::Signal::KILL);
         }
     }
 }
 
 #[cfg(not(unix))]
 mod platform {
+    use std::fs::File;
+    use std::io;
     use std::process::{Child, Command, Stdio};
+
+    use super::Signal;
 
     pub(super) fn raise_descriptor_limit() {}
 
     pub(super) fn own_group(_command: &mut Command) {}
 
-    pub(super) fn terminate(_child: &Child) -> bool {
-        false
+    pub(super) fn empty_file() -> Option<File> {
+        None
     }
+
+    pub(super) fn beginning(_file: &File, _most: usize) -> Vec<u8> {
+        Vec::new()
+    }
+
+    pub(super) fn is_ignored(_status: &str, _signal: Signal) -> Option<bool> {
+        None
+    }
+
+    pub(super) fn signal(_child: &Child, signal: Signal) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("this system doesn't have {signal}")))
+    }
+
+    /// Nobody is found here who isn't of the group.
+    pub(super) fn kill(_pid: u32) {}
 
     pub(super) fn kill_group(leader: u32) {
         // Windows has no group that std could end; `taskkill /T` ends the process and its children.

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::lock;
+
 /// How many events one recording keeps. Further ones are only counted.
 const CAPACITY: usize = 20_000;
 
@@ -200,7 +202,7 @@ impl Recorder {
     /// For sending: the other side may have the bytes, and write that down, before the call that sent them returns.
     pub fn record_since(&self, began: Instant, who: &str, action: Action) {
         let at_ns = u64::try_from(began.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
-        let mut recording = self.recording.lock().expect("nothing panics while it holds this lock");
+        let mut recording = lock(&self.recording);
         if recording.events.len() < CAPACITY {
             recording.events.push(Event { at_ns, who: who.to_owned(), action });
         } else {
@@ -220,7 +222,7 @@ impl Recorder {
 
     /// What has been taken down so far, in the order in which it happened.
     pub fn recording(&self) -> Recording {
-        let mut recording = self.recording.lock().expect("nothing panics while it holds this lock").clone();
+        let mut recording = lock(&self.recording).clone();
         recording.events.sort_by_key(|event| event.at_ns);
         recording
     }

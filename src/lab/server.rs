@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::client::Client;
+use super::kernel;
+use super::lack::{self, Lack};
 use super::port::{self, Port};
 use super::process::Process;
 use super::recording::{Action, Payload, Recorder};
+use super::signal::Signal;
 use super::wait::wait_until;
 
 /// How long anything that a server owes may take.
@@ -30,10 +33,51 @@ pub type Handler = dyn Fn(&Connection<'_>) -> io::Result<()> + Send + Sync;
 pub enum Target {
     /// It is running already.
     Address(SocketAddr),
-    /// It is started by this command, with `{addr}`, or `{host}` and `{port}`, where the address belongs.
-    Command(Vec<String>),
+    /// It is started by a command.
+    Command(Launch),
     /// It runs in this process: a function that serves one connection.
     InProcess(Arc<Handler>),
+}
+
+/// How a server is started and stopped.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program and its arguments, with `{addr}`, or `{host}` and `{port}`, where the address belongs.
+    pub command: Vec<String>,
+    /// How long it may take until it listens. 10 s.
+    pub start: Duration,
+    /// The signal that stops it. SIGTERM.
+    pub stop: Signal,
+    /// How long it is given to stop by that signal before it is killed after an examination. By default it is killed at
+    /// once. For servers with state.
+    pub moment_to_stop: Option<Duration>,
+}
+
+impl Launch {
+    /// The command that somebody has given.
+    ///
+    /// # Errors
+    /// A sentence, if it does not say where the server's address belongs.
+    pub fn new(command: &[String]) -> Result<Self> {
+        let launch = Launch::from(command.to_vec());
+        if launch.has("{addr}") || launch.has("{port}") {
+            return Ok(launch);
+        }
+        let but = if launch.has("{host}") { ", only its host" } else { "" };
+        bail!(
+            "the command does not say where the server's address belongs{but}. Write {{addr}} there, or {{host}} and {{port}}"
+        )
+    }
+
+    fn has(&self, placeholder: &str) -> bool {
+        self.command.iter().any(|argument| argument.contains(placeholder))
+    }
+}
+
+impl From<Vec<String>> for Launch {
+    fn from(command: Vec<String>) -> Self {
+        Launch { command, start: LIMIT, stop: Signal::default(), moment_to_stop: None }
+    }
 }
 
 /// A server that has been started, or was running.
@@ -42,6 +86,9 @@ pub struct Running {
     process: Option<Process>,
     recorder: Recorder,
     in_process: Option<InProcess>,
+    /// How long a server that refuses is waited for: as long as it may take to start, until it has been reached once.
+    patience: Duration,
+    reached: bool,
     /// Kept from others as long as this server is examined.
     _port: Option<Port>,
 }
@@ -52,45 +99,38 @@ impl Target {
         Target::InProcess(Arc::new(serve))
     }
 
-    /// A server that is started by this command.
-    ///
-    /// # Errors
-    /// A sentence, if the command does not say where the server's address belongs.
+    /// A server that is started by this command, see `Launch::new`.
     pub fn command(arguments: &[String]) -> Result<Self> {
-        let has = |placeholder| arguments.iter().any(|argument| argument.contains(placeholder));
-        if has("{addr}") || has("{port}") {
-            return Ok(Target::Command(arguments.to_vec()));
-        }
-        bail!(
-            "the command does not say where the server's address belongs. Write {{addr}} there, or {{host}} and {{port}}"
-        )
+        Launch::new(arguments).map(Target::Command)
     }
 
-    /// Whether the whole address can be put into the command, so that its spelling can be examined.
-    pub fn takes_any_address(&self) -> bool {
-        matches!(self, Target::Command(arguments) if arguments.iter().any(|argument| argument.contains("{addr}")))
+    /// Expects that the whole address can be put into the command, so that its spelling can be examined.
+    ///
+    /// # Errors
+    /// A sentence that says what the command has instead.
+    pub fn takes_any_address(&self) -> Result<()> {
+        let Target::Command(launch) = self else { bail!("there is no command in which the address could be spelled") };
+        let has = match (launch.has("{addr}"), launch.has("{host}")) {
+            (true, _) => return Ok(()),
+            (false, true) => "{host} and {port}",
+            (false, false) => "only {port}",
+        };
+        bail!("the command has {has}, so the address can't be spelled otherwise")
     }
 
     /// Starts the server on a port of its own.
     ///
     /// # Errors
-    /// A sentence, if there is nothing to start: no such program, or no thread.
+    /// A sentence, if there is nothing to start: no such program, or a `Lack` of this machine.
     pub fn start(&self, recorder: &Recorder, descriptors: Option<usize>) -> Result<Running> {
         let recorder = recorder.clone();
         match self {
-            Target::Address(addr) => {
-                Ok(Running { addr: *addr, process: None, recorder, in_process: None, _port: None })
-            }
+            Target::Address(addr) => Ok(Running::new(*addr, recorder)),
             Target::InProcess(serve) => {
                 let in_process = InProcess::start(Arc::clone(serve), &recorder)
                     .context("cannot start the server in this process")?;
-                Ok(Running {
-                    addr: in_process.addr,
-                    process: None,
-                    recorder,
-                    in_process: Some(in_process),
-                    _port: None,
-                })
+                let addr = in_process.addr;
+                Ok(Running { in_process: Some(in_process), ..Running::new(addr, recorder) })
             }
             Target::Command(_) => {
                 let port = port::draw()?;
@@ -112,24 +152,34 @@ impl Target {
         recorder: &Recorder,
         descriptors: Option<usize>,
     ) -> Result<Running> {
-        let Target::Command(arguments) = self else {
+        let Target::Command(launch) = self else {
             bail!("the server can't be started anew, since there is no command for it");
         };
         let (host, port) = (addr.ip().to_string(), addr.port().to_string());
-        let arguments: Vec<String> = arguments
+        let arguments: Vec<String> = launch
+            .command
             .iter()
             .map(|argument| argument.replace("{addr}", spelling).replace("{host}", &host).replace("{port}", &port))
             .collect();
         let process = Process::start(&arguments, descriptors).map_err(|error| {
+            if Lack::of(&error).is_some() {
+                return error.into();
+            }
             let program = arguments.first().map_or("", String::as_str);
             anyhow!("cannot start \"{program}\": {error}. Check the command")
         })?;
+        let process = process.stopped_by(launch.stop, launch.moment_to_stop);
         recorder.note("server", format!("is started for {spelling}"));
-        Ok(Running { addr, process: Some(process), recorder: recorder.clone(), in_process: None, _port: None })
+        Ok(Running { process: Some(process), patience: launch.start, ..Running::new(addr, recorder.clone()) })
     }
 }
 
 impl Running {
+    /// One that is running already.
+    fn new(addr: SocketAddr, recorder: Recorder) -> Self {
+        Running { addr, process: None, recorder, in_process: None, patience: LIMIT, reached: false, _port: None }
+    }
+
     /// Where it is to be reached.
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -145,10 +195,10 @@ impl Running {
         self.process.as_ref().map(Process::id)
     }
 
-    /// Connects a client. While the server refuses, tries again, at most for 10 s: it may still be starting.
+    /// Connects a client. While the server refuses, tries again, at most for 10 s, or for as long as it may take to start.
     ///
     /// # Errors
-    /// A sentence that says why nobody could connect.
+    /// A sentence that says why nobody could connect. It is a `Lack`, if that isn't the server's fault.
     pub fn connect(&mut self, name: &str) -> Result<Client> {
         self.connect_with(name, &self.recorder.clone(), None)
     }
@@ -156,10 +206,11 @@ impl Running {
     /// Connects a client that writes to another recording, or has a small receive buffer.
     ///
     /// # Errors
-    /// A sentence that says why nobody could connect.
+    /// A sentence that says why nobody could connect. It is a `Lack`, if that isn't the server's fault.
     pub fn connect_with(&mut self, name: &str, recorder: &Recorder, receive_buffer: Option<usize>) -> Result<Client> {
         let addr = self.addr;
-        let attempt = wait_until(LIMIT, || {
+        let patience = if self.reached { LIMIT } else { self.patience };
+        let attempt = wait_until(patience, || {
             match Client::connect_with(addr, name, recorder, LIMIT, receive_buffer) {
                 Ok(client) => Some(Ok(client)),
                 // Nobody is there yet, unless the process has ended: then nobody will be.
@@ -171,15 +222,40 @@ impl Running {
             }
         });
         let error = match attempt {
-            Some(Ok(client)) => return Ok(client),
-            Some(Err(error)) => error.to_string(),
-            None => format!("refused for {} s", LIMIT.as_secs()),
+            Some(Ok(client)) => {
+                self.reached = true;
+                return Ok(client);
+            }
+            Some(Err(error)) => {
+                if let Some(lack) = Lack::of(&error) {
+                    recorder.record(name, Action::CannotConnect { why: lack.to_string() });
+                    return Err(lack.clone().into());
+                }
+                error.to_string()
+            }
+            None => format!("refused for {} s", patience.as_secs_f32()),
         };
         recorder.record(name, Action::CannotConnect { why: error.clone() });
         Err(match self.obituary() {
             Some(obituary) => anyhow!("{name} could not connect: {obituary}"),
-            None => anyhow!("{name} could not connect to {addr}: {error}"),
+            None => anyhow!("{name} could not connect to {addr}: {error}{}", self.whereabouts()),
         })
+    }
+
+    /// What the kernel shows of a process that runs and is not where it is looked for, as the end of a sentence.
+    fn whereabouts(&self) -> String {
+        let Some(process) = &self.process else { return String::new() };
+        let longer = if self.reached { "" } else { ", or give it longer to start: --start SECONDS" };
+        let tree = process.tree().ok();
+        let Some(listeners) = tree.and_then(|tree| kernel::listening(tree.processes().map(|process| process.pid)))
+        else {
+            return format!(". Its process runs. Check the command{longer}");
+        };
+        if listeners.is_empty() {
+            return format!(". Its process runs and listens nowhere. Check the command{longer}");
+        }
+        let places = listeners.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ");
+        format!(". Its process runs and listens on {places}, not on {}. Check the command", self.addr)
     }
 
     /// How the process ended and what it said last, if it was started here and has ended.
@@ -189,9 +265,7 @@ impl Running {
         let process = self.process.as_mut()?;
         let status = process.exits_within(Duration::from_millis(500))?;
         let output = process.last_output();
-        // A panic's second line is its message; `note: run with …` is none, nor is the version that Node.js ends with.
-        let tells = |line: &&str| !line.is_empty() && !line.starts_with("note: ") && !line.starts_with("Node.js v");
-        let last = output.lines().filter(|_| !status.success()).map(str::trim).rfind(tells);
+        let last = if status.success() { None } else { last_words(&output, self.addr.port()) };
         let said = last.map_or(String::new(), |line| format!("; its last words: {}", shorten(line, 240)));
         let text = format!("the server's process has ended with {status}{said}");
         self.recorder.note("server", format!("has ended with {status}"));
@@ -202,6 +276,33 @@ impl Running {
     pub fn served(&self) -> usize {
         self.in_process.as_ref().map_or(0, InProcess::served)
     }
+}
+
+/// The line of a program's output that says best why it ended: the one that tells of an address that it could not have,
+/// and rather one that names the port, else the last that is a message.
+fn last_words(output: &str, port: u16) -> Option<&str> {
+    // Below this line of Go everything is a trace.
+    let trace = output.find("\ngoroutine ").unwrap_or(output.len());
+    let messages = || output[..trace].lines().filter(|line| is_message(line));
+    let port = port.to_string();
+    let reason = |line: &&str| {
+        let words = line.to_lowercase();
+        let tells = ["in use", "addrinuse", "eaddr"].iter().any(|reason| words.contains(reason));
+        tells.then(|| line.contains(&port))
+    };
+    let best = messages().filter(|line| reason(line).is_some()).max_by_key(reason);
+    best.or_else(|| messages().next_back())
+        .or_else(|| output.lines().rfind(|line| !line.trim().is_empty()))
+        .map(str::trim)
+}
+
+/// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET and Rust print it.
+fn is_message(line: &str) -> bool {
+    // All of them indent the trace. Its headings end with a colon, and some have a hint at the end.
+    let heading = line.trim_end().ends_with(':');
+    let hint = ["note: ", "Node.js v", "exit status "].iter().any(|hint| line.starts_with(hint));
+    let indented = line.starts_with(char::is_whitespace);
+    !indented && !heading && !hint && line.contains(char::is_alphabetic)
 }
 
 /// Text of at most `width` characters.
@@ -284,7 +385,7 @@ struct InProcess {
 
 impl InProcess {
     fn start(serve: Arc<Handler>, recorder: &Recorder) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Lack::binding)?;
         let addr = listener.local_addr()?;
         let (accepted, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let stopping = Arc::new(AtomicBool::new(false));
@@ -295,26 +396,30 @@ impl InProcess {
             stopping: Arc::clone(&stopping),
         };
         let recorder = recorder.clone();
-        thread::Builder::new().name("server".into()).spawn(move || {
+        let accepting = lack::spawn(move || {
             while let Ok((stream, _peer)) = listener.accept() {
                 if stopping.load(SeqCst) {
                     return;
                 }
                 accepted.fetch_add(1, SeqCst);
-                let (serve, served, recorder) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
+                let (serve, served, told) = (Arc::clone(&serve), Arc::clone(&served), recorder.clone());
                 let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
-                    let connection = Connection { stream: &stream, recorder: &recorder };
+                    let connection = Connection { stream: &stream, recorder: &told };
                     match panic::catch_unwind(AssertUnwindSafe(|| serve(&connection))) {
-                        Ok(Ok(())) => recorder.note("server", "is done with the connection"),
-                        Ok(Err(error)) => recorder.note("server", format!("gives up the connection: {error}")),
-                        Err(_) => recorder.note("server", "panics: the thread of this connection unwinds"),
+                        Ok(Ok(())) => told.note("server", "is done with the connection"),
+                        Ok(Err(error)) => told.note("server", format!("gives up the connection: {error}")),
+                        Err(_) => told.note("server", "panics: the thread of this connection unwinds"),
                     }
                     drop(stream);
                     served.fetch_add(1, SeqCst);
                 });
-                drop(handling);
+                if let Err(error) = handling {
+                    recorder.note("server", format!("has no thread for the connection: {error}"));
+                    accepted.fetch_sub(1, SeqCst);
+                }
             }
-        })?;
+        });
+        accepting.map(drop).map_err(io::Error::other)?;
         Ok(this)
     }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::trial::{Trial, draw_port, unreachable};
-use super::{Finding, Judged, Needs, Probe};
+use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::lab::client::Client;
 use crate::lab::kernel;
 use crate::lab::recording::Recorder;
@@ -16,7 +16,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "bare-port",
         chapter: 1,
         does: "Starts the server with a port and nothing else for its address; it must listen there or say what it was given",
-        remedy: "Check the address before you use it, and quote it in the error",
+        remedy: Some("Check the address before you use it, and quote it in the error"),
         needs: Needs::Command,
         needs_echo: false,
         runs_alone: false,
@@ -26,7 +26,9 @@ pub(super) const PROBES: &[Probe] = &[
         name: "every-interface",
         chapter: 1,
         does: "Starts the server with \":PORT\", which is Go's way to say every interface, and connects over IPv4 and IPv6",
-        remedy: "Take an address without a host for [::], with IPV6_V6ONLY off, and fall back to 0.0.0.0 without IPv6",
+        remedy: Some(
+            "Take an address without a host for [::], with IPV6_V6ONLY off, and fall back to 0.0.0.0 without IPv6",
+        ),
         needs: Needs::Command,
         needs_echo: false,
         runs_alone: false,
@@ -36,7 +38,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "port-taken",
         chapter: 1,
         does: "Starts the server on a port that another program holds; it must fail, and name the port and the reason",
-        remedy: "Put the address into the error of a failed bind, and end with a status that isn't 0",
+        remedy: Some("Put the address into the error of a failed bind, and end with a status that isn't 0"),
         needs: Needs::Command,
         needs_echo: false,
         runs_alone: false,
@@ -46,7 +48,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "restart",
         chapter: 1,
         does: "Ends the server while a client is connected and starts it again on the same port at once",
-        remedy: "Set SO_REUSEADDR before bind, except on Windows",
+        remedy: Some("Set SO_REUSEADDR before bind, except on Windows"),
         needs: Needs::Command,
         needs_echo: false,
         runs_alone: false,
@@ -65,30 +67,32 @@ fn bare_port(trial: &Trial<'_>) -> Judged {
         let quiet = Recorder::new();
         hosts.into_iter().find(|&addr| Client::connect(addr, "client 1", &quiet, Duration::from_secs(2)).is_ok())
     };
-    wait_until(LIMIT, || {
-        if let Some(status) = server.process()?.exited() {
+    let outcome = wait_until(LIMIT, || match server.process()?.exited() {
+        Some(status) => Some(Err(status)),
+        None => listening(port).map(Ok),
+    });
+    match outcome {
+        Some(Ok(addr)) => Ok(format!("given \"{spelling}\", it listens on {addr}").into()),
+        Some(Err(status)) => {
             let obituary = server.obituary().unwrap_or_default();
-            let quoted = server.process()?.last_output().contains(&spelling);
-            return Some(match (status.success(), quoted) {
-                (false, true) => Ok(Finding::holds(format!("given \"{spelling}\", it says so: {obituary}"))),
-                (false, false) => Ok(Finding::falls(format!(
-                    "given \"{spelling}\", it fails without saying what it was given: {obituary}"
-                ))),
-                (true, _) => {
-                    Ok(Finding::falls(format!("given \"{spelling}\", it ends as if all were well: {obituary}")))
+            let quoted = server.process().is_some_and(|process| process.last_output().contains(&spelling));
+            match (status.success(), quoted) {
+                (false, true) => Ok(format!("given \"{spelling}\", it says so: {obituary}").into()),
+                (false, false) => {
+                    falls!("given \"{spelling}\", it fails without saying what it was given: {obituary}")
                 }
-            });
+                (true, _) => falls!("given \"{spelling}\", it ends as if all were well: {obituary}"),
+            }
         }
-        listening(port).map(|addr| Ok(Finding::holds(format!("given \"{spelling}\", it listens on {addr}"))))
-    })
-    .unwrap_or_else(|| {
-        let printed = server.process().map(|process| process.output()).unwrap_or_default();
-        let printed = printed.trim();
-        Ok(Finding::falls(format!(
-            "given \"{spelling}\", it neither ended nor listened on that port within {} s; it printed \"{printed}\"",
-            LIMIT.as_secs()
-        )))
-    })
+        None => {
+            let printed = server.process().map(|process| process.output()).unwrap_or_default();
+            let printed = printed.trim();
+            falls!(
+                "given \"{spelling}\", it neither ended nor listened on that port within {} s; it printed \"{printed}\"",
+                LIMIT.as_secs()
+            )
+        }
+    }
 }
 
 fn every_interface(trial: &Trial<'_>) -> Judged {
@@ -108,13 +112,15 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
         let spelling = format!(":{port}");
         let mut server = trial.start_at(&spelling, addr)?;
         let client = server.connect(&format!("{name} client")).map_err(|why| {
-            Finding::falls(format!("started with \"{spelling}\", which is to be every address of this machine: {why}"))
+            Otherwise::falls(format!(
+                "started with \"{spelling}\", which is to be every address of this machine: {why}"
+            ))
         })?;
         client.leave();
         reached.push(addr.ip().to_string());
     }
     let without = if has_ipv6 { "" } else { " (this machine has no IPv6)" };
-    Ok(Finding::holds(format!("started with \":PORT\", it was reached at {}{without}", reached.join(" and "))))
+    Ok(format!("started with \":PORT\", it was reached at {}{without}", reached.join(" and ")).into())
 }
 
 fn port_taken(trial: &Trial<'_>) -> Judged {
@@ -124,16 +130,13 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
     // A process that a probe beside this one is just starting may still have the listener with which the port was tried.
     let hold = || TcpListener::bind(addr).ok();
     let Some(_holder) = wait_until(trial.terms.limit, hold) else {
-        return Ok(Finding::skipped(format!("port {port} could not be held")));
+        skipped!("port {port} could not be held");
     };
     trial.recorder.note("probe", format!("holds port {port} with a listener of its own"));
     let mut server = trial.start_at(&addr.to_string(), addr)?;
     let status = server.process().and_then(|process| process.exits_within(LIMIT));
     let Some(status) = status else {
-        return Ok(Finding::falls(format!(
-            "it still runs after {} s, though another program holds its port",
-            LIMIT.as_secs()
-        )));
+        falls!("it still runs after {} s, though another program holds its port", LIMIT.as_secs());
     };
     let obituary = server.obituary().unwrap_or_default();
     let output = server.process().map(|process| process.last_output()).unwrap_or_default().to_lowercase();
@@ -153,12 +156,12 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
     ]
     .iter()
     .any(|words| output.contains(words));
-    Ok(match (status.success(), names_port, names_reason) {
-        (false, true, true) => Finding::holds(obituary),
-        (true, ..) => Finding::falls(format!("it ends as if all were well: {obituary}")),
-        (_, false, true) => Finding::falls(format!("it does not say which port is in use: {obituary}")),
-        (_, _, false) => Finding::falls(format!("it does not say that the port is in use: {obituary}")),
-    })
+    match (status.success(), names_port, names_reason) {
+        (false, true, true) => Ok(obituary.into()),
+        (true, ..) => falls!("it ends as if all were well: {obituary}"),
+        (_, false, true) => falls!("it does not say which port is in use: {obituary}"),
+        (_, _, false) => falls!("it does not say that the port is in use: {obituary}"),
+    }
 }
 
 fn restart(trial: &Trial<'_>) -> Judged {
@@ -173,7 +176,7 @@ fn restart(trial: &Trial<'_>) -> Judged {
     client.send(b"still here\n");
     client.comes_within(trial.terms.limit);
     if client.received().is_empty() {
-        return Ok(Finding::skipped("a plain line got no answer, so it can't be told when the server has accepted"));
+        skipped!("a plain line got no answer, so it can't be told when the server has accepted");
     }
     client.line(Duration::from_millis(100));
     if let Some(process) = first.process() {
@@ -183,7 +186,7 @@ fn restart(trial: &Trial<'_>) -> Judged {
         trial.recorder.note("server", if ended { "has ended" } else { "is killed while a client is connected" });
     }
     if !client.ends_within(trial.terms.limit) {
-        return Ok(Finding::skipped("the connection outlived the server; another process seems to hold it"));
+        skipped!("the connection outlived the server; another process seems to hold it");
     }
     client.leave();
     if wait_until(Duration::from_secs(1), || kernel::has_time_wait(port).then_some(())).is_some() {
@@ -191,7 +194,7 @@ fn restart(trial: &Trial<'_>) -> Judged {
     }
     let mut second = trial.start_at(&addr.to_string(), addr)?;
     let client =
-        second.connect("client 2").map_err(|why| Finding::falls(format!("started again on port {port}: {why}")))?;
+        second.connect("client 2").map_err(|why| Otherwise::falls(format!("started again on port {port}: {why}")))?;
     client.leave();
-    Ok(Finding::holds(format!("started again on port {port} at once, it was reached")))
+    Ok(format!("started again on port {port} at once, it was reached").into())
 }

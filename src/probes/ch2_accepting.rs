@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::trial::{Trial, about, unreachable, with_obituary};
-use super::{Finding, Judged, Needs, Probe};
+use super::trial::{Trial, unreachable};
+use super::{Explained, Judged, Needs, Otherwise, Probe};
 use crate::lab::kernel;
 use crate::lab::wait::wait_until;
 
@@ -12,7 +12,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "next-client",
         chapter: 2,
         does: "Is served, leaves, and connects again; the second client must be served as well",
-        remedy: "Put accept into a loop",
+        remedy: Some("Put accept into a loop"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -22,7 +22,9 @@ pub(super) const PROBES: &[Probe] = &[
         name: "reset-before-accept",
         chapter: 2,
         does: "Lets clients connect and reset at once, while another is being served; the next must be served",
-        remedy: "Neither `?` nor `unwrap` in the accept loop; take the peer's address from accept, not from the stream",
+        remedy: Some(
+            "Neither `?` nor `unwrap` in the accept loop; take the peer's address from accept, not from the stream",
+        ),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -37,12 +39,12 @@ fn next_client(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     for (name, line) in [("client 1", "one"), ("client 2", "two")] {
         let mut client = server.connect(name).map_err(unreachable)?;
-        trial.ask(&mut client, line).map_err(|finding| about(name, &with_obituary(&mut server, finding)))?;
+        trial.ask(&mut client, line).with_obituary(&mut server).about(name)?;
         client.leave();
         // A server that ends with its client is given the time for that, so that the next doesn't meet it half closed.
         server.process().and_then(|process| process.exits_within(A_MOMENT));
     }
-    Ok(Finding::holds("after client 1 had left, client 2 was served"))
+    Ok("after client 1 had left, client 2 was served".into())
 }
 
 fn reset_before_accept(trial: &Trial<'_>) -> Judged {
@@ -61,9 +63,10 @@ fn reset_before_accept(trial: &Trial<'_>) -> Judged {
     wait_until(Duration::from_millis(500), || (kernel::accept_queue(queue).unwrap_or(0) == 0).then_some(()));
     let mut next = server
         .connect("next client")
-        .map_err(|why| Finding::falls(format!("after {RESETS} clients had reset: {why}")))?;
+        .map_err(|why| Otherwise::falls(format!("after {RESETS} clients had reset: {why}")))?;
     trial
         .ask(&mut next, "still there?")
-        .map_err(|finding| about(&format!("after {RESETS} clients had reset"), &with_obituary(&mut server, finding)))?;
-    Ok(Finding::holds(format!("{RESETS} clients reset before they were served, and the next one got its answer")))
+        .with_obituary(&mut server)
+        .about(&format!("after {RESETS} clients had reset"))?;
+    Ok(format!("{RESETS} clients reset before they were served, and the next one got its answer").into())
 }

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::trial::{LONGEST, Silence, Trial, about, require_no_wrapper, too_slow, unreachable, with_obituary};
-use super::{Finding, Judged, Needs, Probe};
+use super::trial::{LONGEST, Silence, Trial, require_no_wrapper, too_slow, unreachable};
+use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::Recorder;
@@ -17,7 +17,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "idle-client",
         chapter: 3,
         does: "Connects one client that says nothing and a second that asks; the second must not wait for the first",
-        remedy: "Serve each connection on a thread, task or goroutine of its own",
+        remedy: Some("Serve each connection on a thread, task or goroutine of its own"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -27,7 +27,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "crowd",
         chapter: 3,
         does: "Connects 64 clients that all stay; each asks once and must be answered",
-        remedy: "Serve connections side by side, and let a limit be larger than 64",
+        remedy: Some("Serve connections side by side, and let a limit be larger than 64"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -37,7 +37,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "out-of-descriptors",
         chapter: 3,
         does: "Gives the server 64 descriptors and 200 clients; it must neither end nor spin, and serve the next one when they leave",
-        remedy: "When accept fails, neither end nor try again at once: pause, a little longer each time",
+        remedy: Some("When accept fails, neither end nor try again at once: pause, a little longer each time"),
         needs: Needs::CommandOnLinux,
         needs_echo: true,
         runs_alone: false,
@@ -47,7 +47,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "no-leak",
         chapter: 3,
         does: "Serves 500 connections to warm up and 500 more; what they took must be given back",
-        remedy: "Close each connection when it is done, and don't collect the handles of finished threads",
+        remedy: Some("Close each connection when it is done, and don't collect the handles of finished threads"),
         needs: Needs::CommandOnLinux,
         needs_echo: true,
         runs_alone: false,
@@ -64,30 +64,26 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
         let expected = trial.answer_to(b"hello");
         match asking.line(patience) {
             Reply::Line(answer) if answer == expected => {
-                return Ok(Silence::No(match silent.state() {
-                    State::Ended => {
-                        Finding::falls("client 2 was served only after the silent client 1 had been dropped")
-                    }
-                    _ => Finding::holds("client 1 is silent and still connected, and client 2 got its answer"),
-                }));
+                if silent.state() == State::Ended {
+                    falls!("client 2 was served only after the silent client 1 had been dropped");
+                }
+                let both = "client 1 is silent and still connected, and client 2 got its answer";
+                return Ok(Silence::No(both.into()));
             }
             Reply::Nothing(rest, _) if rest.is_empty() => {}
-            other => return Err(Finding::falls(format!("client 2 asked and got {}", Trial::describe(&other)))),
+            other => falls!("client 2 asked and got {}", Trial::describe(&other)),
         }
         if patience >= trial.terms.limit {
-            return Ok(Silence::No(Finding::falls(format!(
-                "client 2 asked and got nothing for {} s, while client 1 was silent",
-                patience.as_secs_f32()
-            ))));
+            falls!("client 2 asked and got nothing for {} s, while client 1 was silent", patience.as_secs_f32());
         }
         silent.leave();
         let left = Instant::now();
         match asking.line(trial.terms.limit) {
             Reply::Line(answer) if answer == expected && left.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
-                Finding::falls("client 2 asked and got nothing until the silent client 1 left; then it was answered"),
+                Otherwise::falls("client 2 asked and got nothing until the silent client 1 left; then it was answered"),
             )),
             Reply::Line(answer) if answer == expected => Ok(Silence::Longer),
-            other => Err(Finding::falls(format!("client 2 asked and got {}", Trial::describe(&other)))),
+            other => falls!("client 2 asked and got {}", Trial::describe(&other)),
         }
     })
 }
@@ -110,21 +106,18 @@ fn crowd(trial: &Trial<'_>) -> Judged {
         match client.line(deadline.saturating_duration_since(Instant::now())) {
             Reply::Line(answer) if answer == expected => {}
             Reply::Nothing(rest, _) if rest.is_empty() => {
-                return Ok(Finding::falls(format!(
+                falls!(
                     "with all {CROWD} clients connected, client {number} was not answered within {} s",
                     trial.terms.limit.as_secs()
-                )));
+                );
             }
             other => {
-                return Ok(Finding::falls(format!(
-                    "client {number} of {CROWD} asked and got {}",
-                    Trial::describe(&other)
-                )));
+                falls!("client {number} of {CROWD} asked and got {}", Trial::describe(&other));
             }
         }
     }
     trial.recorder.note("64 clients", "have their answers");
-    Ok(Finding::holds(format!("{CROWD} clients at once, each was answered while all stayed")))
+    Ok(format!("{CROWD} clients at once, each was answered while all stayed").into())
 }
 
 fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
@@ -138,7 +131,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     let crowd = fill(&mut server, CLIENTS);
     if crowd.is_empty() {
         let why = server.obituary().unwrap_or_else(|| "it does not listen".into());
-        return Ok(Finding::skipped(format!("it can't be started with {DESCRIPTORS} descriptors: {why}")));
+        skipped!("it can't be started with {DESCRIPTORS} descriptors: {why}");
     }
     require_no_wrapper(&server)?;
     trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
@@ -147,26 +140,22 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     // The server has no event to announce here. What ends this wait early is its end.
     let ended = server.process().and_then(|process| process.exits_within(WINDOW));
     if ended.is_some() {
-        return Ok(Finding::falls(format!(
-            "with {DESCRIPTORS} descriptors and {} clients, {}",
-            crowd.len(),
-            server.obituary().unwrap_or_default()
-        )));
+        falls!("with {DESCRIPTORS} descriptors and {} clients, {}", crowd.len(), server.obituary().unwrap_or_default());
     }
     let used =
         kernel::processor_time(id).zip(before).map_or(Duration::ZERO, |(now, before)| now.saturating_sub(before));
     trial.kernel(format!("counts {} ms of processor time for the server in 2 s", used.as_millis()));
     if used >= SPINNING {
-        return Ok(Finding::falls(format!(
+        falls!(
             "out of descriptors, it used {:.2} s of processor time in 2 s without traffic: it tries again without a pause",
             used.as_secs_f32()
-        )));
+        );
     }
     let count = crowd.len();
     drop(crowd);
     trial.recorder.note("clients", "all leave");
     // One that turns clients away while it is full may not know yet that the others have left, and is asked again.
-    let mut asked = Err(Finding::falls("it listens no more"));
+    let mut asked = Err(Otherwise::falls("it listens no more"));
     wait_until(trial.terms.limit, || {
         let Ok(mut next) = server.connect("next client") else { return Some(()) };
         next.send(b"and now?\n");
@@ -175,14 +164,12 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
         asked = trial.judge_echo(b"and now?", &got);
         (!turned_away || server.obituary().is_some()).then_some(())
     });
-    asked.map_err(|finding| {
-        about(&format!("after {count} clients had come and left"), &with_obituary(&mut server, finding))
-    })?;
-    Ok(Finding::holds(format!(
+    asked.with_obituary(&mut server).about(&format!("after {count} clients had come and left"))?;
+    Ok(format!(
         "with {DESCRIPTORS} descriptors and {count} clients it went on, used {} ms of processor time in 2 s, and served the \
          next client when they had left",
         used.as_millis()
-    )))
+    ).into())
 }
 
 /// Connects so many silent clients, or as many as the server takes. None if it doesn't even start.
@@ -245,13 +232,13 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
             bytes / 1024 / 1024
         );
         if settled.is_some() {
-            return Ok(Finding::holds(evidence));
+            return Ok(evidence.into());
         }
     }
-    Ok(Finding::falls(format!("{evidence}, as did those before")))
+    falls!("{evidence}, as did those before")
 }
 
-fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) -> Result<(), Finding> {
+fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) -> Judged<()> {
     let quiet = Recorder::new();
     let start = Instant::now();
     for number in 1..=count {
@@ -259,9 +246,10 @@ fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize) ->
             return Err(too_slow(number - 1));
         }
         let mut client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
-        trial.ask(&mut client, "hello").map_err(|finding| {
-            about(&format!("client {number} of {count}, one after the other"), &with_obituary(server, finding))
-        })?;
+        trial
+            .ask(&mut client, "hello")
+            .with_obituary(server)
+            .about(&format!("client {number} of {count}, one after the other"))?;
     }
     trial.recorder.note("clients", format!("{count} come, ask and leave, one after the other"));
     Ok(())

@@ -3,13 +3,13 @@
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::trial::{LONGEST, Trial, too_slow, unreachable};
-use super::{Finding, Judged, Needs, Probe};
+use super::{Judged, Needs, Otherwise, Probe, falls};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
+use crate::lab::lack;
 use crate::lab::recording::{Payload, Recorder, with_thousands};
 use crate::lab::wait::wait_until;
 
@@ -18,7 +18,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "split-message",
         chapter: 4,
         does: "Sends a line one byte at a time, which must give exactly one answer",
-        remedy: "Collect what read returns until a whole line is there",
+        remedy: Some("Collect what read returns until a whole line is there"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -28,7 +28,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "joined-messages",
         chapter: 4,
         does: "Sends two lines in one write, which must give exactly two answers",
-        remedy: "Look for further lines in what read returned, and keep the rest for the next",
+        remedy: Some("Look for further lines in what read returned, and keep the rest for the next"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -38,7 +38,9 @@ pub(super) const PROBES: &[Probe] = &[
         name: "every-byte",
         chapter: 4,
         does: "Sends 8 MiB of lines and reads late, through a small window; every byte must come back in order",
-        remedy: "Use write_all, or go on from the count that write returned; if joined-messages falls, mend that first",
+        remedy: Some(
+            "Use write_all, or go on from the count that write returned; if joined-messages falls, mend that first",
+        ),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -48,7 +50,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "half-close",
         chapter: 4,
         does: "Sends a line and ends its side; the answer must come, and then the end",
-        remedy: "Answer what was read before the end, then close; keep no second handle of the connection",
+        remedy: Some("Answer what was read before the end, then close; keep no second handle of the connection"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -58,7 +60,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "prompt-answer",
         chapter: 4,
         does: "Times 60 round trips, half of them with an immediate acknowledgement, which must make no difference",
-        remedy: "Write each answer with one write, and set TCP_NODELAY",
+        remedy: Some("Write each answer with one write, and set TCP_NODELAY"),
         needs: Needs::Linux,
         needs_echo: true,
         runs_alone: true,
@@ -76,11 +78,11 @@ fn split_message(trial: &Trial<'_>) -> Judged {
         // The first byte gets the most time to be mistaken for a message; each of the others a little.
         let patience = Duration::from_millis(if index == 0 { 1000 } else { 20 });
         if let Some(answer) = premature(trial, &mut client, patience) {
-            return Ok(Finding::falls(format!(
+            falls!(
                 "sent \"{}\" of \"split\\n\" and got {} before the line was complete",
                 String::from_utf8_lossy(&line[..=index]),
                 Trial::describe(&answer)
-            )));
+            );
         }
         // On a busy machine the server may not have got round to it. Where that can't be seen, it must do.
         let unread = || own.and_then(|own| kernel::unread(server.addr(), own)).unwrap_or(0);
@@ -90,7 +92,7 @@ fn split_message(trial: &Trial<'_>) -> Judged {
     trial.expect_echo(&mut client, line)?;
     client.half_close();
     trial.expect_end(&mut client)?;
-    Ok(Finding::holds("six writes of one byte each, one answer"))
+    Ok("six writes of one byte each, one answer".into())
 }
 
 /// What comes within this time, though nothing should but the beginning of the right answer.
@@ -113,7 +115,7 @@ fn joined_messages(trial: &Trial<'_>) -> Judged {
     client.half_close();
     trial.expect_echo(&mut client, b"two")?;
     trial.expect_end(&mut client)?;
-    Ok(Finding::holds("one write of two lines, two answers"))
+    Ok("one write of two lines, two answers".into())
 }
 
 fn every_byte(trial: &Trial<'_>) -> Judged {
@@ -128,11 +130,12 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = server.connect_with("client 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
     let line = |number: usize| format!("{:.<width$}", format!("line {number} "), width = LINE - 1);
-    let sender = client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+    let sender =
+        client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
     client.note(format!("sends {} lines, {} bytes", with_thousands(LINES), with_thousands(LINES * LINE)));
-    let sending = thread::spawn(move || {
+    let sending = lack::spawn(move || {
         use std::io::Write;
         let mut sender = sender;
         for chunk in 0..LINES / 4 {
@@ -143,7 +146,7 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
             count.fetch_add(lines.len(), SeqCst);
         }
         let _ = sender.shutdown(Shutdown::Write);
-    });
+    })?;
     let own = client.stream().local_addr().ok();
     let progress = || (sent.load(SeqCst), own.and_then(|own| kernel::unread(server.addr(), own)));
     let (mut last, mut since) = (progress(), Instant::now());
@@ -167,7 +170,7 @@ pub(super) fn read_all(trial: &Trial<'_>, client: &mut Client, lines: usize, lin
     let start = Instant::now();
     for number in 0..lines {
         if start.elapsed() > LONGEST {
-            return Ok(too_slow(number));
+            return Err(too_slow(number));
         }
         let expected = trial.answer_to(line(number).as_bytes());
         match client.quiet_line(trial.terms.limit) {
@@ -179,22 +182,23 @@ pub(super) fn read_all(trial: &Trial<'_>, client: &mut Client, lines: usize, lin
                     with_thousands(number),
                     with_thousands(lines)
                 ));
-                return Ok(Finding::falls(format!(
+                falls!(
                     "{} of {} lines were answered right; then it expected {} and got {got}",
                     with_thousands(number),
                     with_thousands(lines),
-                    Payload::new(&expected),
-                )));
+                    Payload::new(&expected)
+                );
             }
         }
     }
     client.note(format!("has read {} answers, {} bytes, all in order", with_thousands(lines), with_thousands(bytes)));
     trial.expect_end(client)?;
-    Ok(Finding::holds(format!(
+    Ok(format!(
         "{} lines sent, {} bytes of answers in order, then the end",
         with_thousands(lines),
         with_thousands(bytes)
-    )))
+    )
+    .into())
 }
 
 fn half_close(trial: &Trial<'_>) -> Judged {
@@ -205,7 +209,7 @@ fn half_close(trial: &Trial<'_>) -> Judged {
     client.half_close();
     trial.expect_echo(&mut client, b"last words")?;
     trial.expect_end(&mut client)?;
-    Ok(Finding::holds("after the half-close the answer came, and then the end"))
+    Ok("after the half-close the answer came, and then the end".into())
 }
 
 fn prompt_answer(trial: &Trial<'_>) -> Judged {
@@ -222,7 +226,7 @@ fn prompt_answer(trial: &Trial<'_>) -> Judged {
     let start = Instant::now();
     for round in 0..2 * ROUNDS {
         if start.elapsed() > LONGEST {
-            return Ok(too_slow(round));
+            return Err(too_slow(round));
         }
         let quick = round % 2 == 1;
         let start = Instant::now();
@@ -237,16 +241,13 @@ fn prompt_answer(trial: &Trial<'_>) -> Judged {
     });
     let (plain_ms, quick_ms) = (plain.as_secs_f64() * 1e3, quick.as_secs_f64() * 1e3);
     trial.recorder.note("client 1", format!("median {plain_ms:.2} ms; acknowledged at once, {quick_ms:.2} ms"));
-    Ok(if plain > SLOW && plain >= quick * 4 {
-        Finding::falls(format!(
+    if plain > SLOW && plain >= quick * 4 {
+        falls!(
             "a round trip took {plain_ms:.1} ms, and {quick_ms:.2} ms when the client acknowledged at once: the rest of each \
              answer waits for an acknowledgement (Nagle's algorithm)"
-        ))
-    } else {
-        Finding::holds(format!(
-            "a round trip took {plain_ms:.2} ms, and {quick_ms:.2} ms with an immediate acknowledgement"
-        ))
-    })
+        );
+    }
+    Ok(format!("a round trip took {plain_ms:.2} ms, and {quick_ms:.2} ms with an immediate acknowledgement").into())
 }
 
 /// Not permanent (tcp(7)): the kernel goes back to delayed acknowledgements whenever something is sent.

@@ -4,13 +4,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ch4_messages::read_all;
 use super::trial::{Silence, Trial, unreachable};
-use super::{Finding, Judged, Needs, Probe};
+use super::{Explained, Judged, Needs, Otherwise, Probe, falls};
 use crate::lab::client::Reply;
+use crate::lab::lack;
 use crate::lab::recording::{Payload, with_thousands};
 
 pub(super) const PROBES: &[Probe] = &[
@@ -18,7 +18,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "endless-line",
         chapter: 5,
         does: "Sends up to 64 MiB without a newline; the server must refuse at some point, in a way the client can read",
-        remedy: "Bound the line; answer a longer one with an error, then read on for a moment before closing",
+        remedy: Some("Bound the line; answer a longer one with an error, then read on for a moment before closing"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -28,7 +28,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "crlf",
         chapter: 5,
         does: "Ends a line with \\r\\n, as telnet and many clients do; the \\r must not be echoed",
-        remedy: "Drop one \\r before the \\n",
+        remedy: Some("Drop one \\r before the \\n"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -38,7 +38,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "not-utf8",
         chapter: 5,
         does: "Sends a line that isn't UTF-8; it must be echoed as it is or refused with a text, and the next client be served",
-        remedy: "Read lines as bytes; where text is needed, treat the error as this line's, not as the end",
+        remedy: Some("Read lines as bytes; where text is needed, treat the error as this line's, not as the end"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -48,7 +48,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "withheld-answer",
         chapter: 5,
         does: "Sends a line and waits; the answer must come before the client ends its side",
-        remedy: "Flush the buffered writer before waiting for the next line",
+        remedy: Some("Flush the buffered writer before waiting for the next line"),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -58,7 +58,9 @@ pub(super) const PROBES: &[Probe] = &[
         name: "pipelined-lines",
         chapter: 5,
         does: "Sends 10,000 lines without waiting; all must be answered in order",
-        remedy: "Keep one buffered reader for the whole life of a connection; if joined-messages falls, mend that first",
+        remedy: Some(
+            "Keep one buffered reader for the whole life of a connection; if joined-messages falls, mend that first",
+        ),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -74,14 +76,14 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
     let mut client = server.connect("client 1").map_err(unreachable)?;
     if client.comes_within(Duration::from_millis(100)) {
         let early = Trial::describe(&client.line(Duration::from_millis(100)));
-        return Ok(Finding::falls(format!("before anything was sent, it gave {early}")));
+        falls!("before anything was sent, it gave {early}");
     }
     let sent = Arc::new(AtomicUsize::new(0));
     let enough = Arc::new(AtomicBool::new(false));
     let mut sender =
-        client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+        client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     client.note("sends \"xxxx…\" without a newline, and reads all the time");
-    let sending = thread::spawn({
+    let sending = lack::spawn({
         let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
         move || {
             while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
@@ -95,7 +97,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
             // The answer may still be on its way to a client that has said everything.
             let _ = sender.shutdown(Shutdown::Write);
         }
-    });
+    })?;
     // Read in small steps: while bytes are still being taken, silence is not yet the answer.
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
@@ -134,27 +136,26 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
     let sent = with_thousands(sent);
     let said = Payload::new(&answer);
     // An echo, or as much of its beginning as a reset left.
-    let echo = [trial.terms.prefix.as_bytes(), b"x"].concat();
+    let echo = [&trial.lines()?.prefix[..], b"x"].concat();
     let echoed = !answer.is_empty() && (answer.starts_with(&echo) || echo.starts_with(&answer));
     client.note(format!("has sent {sent} bytes, received {said}, then {}", Trial::describe(&ending)));
-    Ok(match ending {
-        _ if echoed => Finding::falls(format!("took a line of {sent} bytes and echoed it: {said}")),
-        _ if silent_to_the_last => Finding::falls(format!("took {sent} bytes without a newline and said nothing")),
+    match ending {
+        _ if echoed => falls!("took a line of {sent} bytes and echoed it: {said}"),
+        _ if silent_to_the_last => falls!("took {sent} bytes without a newline and said nothing"),
         // Which of the two a client sees is chance: a reset is told to one thread, the other may read an end.
         Reply::End(_) | Reply::Reset(_) if answer.is_empty() => {
-            Finding::holds(format!("closed the connection after {sent} bytes without a newline, without saying why"))
+            Ok(format!("closed the connection after {sent} bytes without a newline, without saying why").into())
         }
-        Reply::End(_) => Finding::holds(format!("after {sent} bytes without a newline it answered {said} and closed")),
-        Reply::Reset(_) => Finding::holds(format!(
+        Reply::End(_) => Ok(format!("after {sent} bytes without a newline it answered {said} and closed").into()),
+        Reply::Reset(_) => Ok(format!(
             "after {sent} bytes without a newline it answered {said}; the connection was then reset, which the answer \
              survived here but need not everywhere"
-        )),
-        Reply::Flood => Finding::falls(format!("after {sent} bytes without a newline it flooded the client: {said}")),
-        _ => Finding::falls(format!(
-            "took {sent} bytes without a newline and {}",
-            if answer.is_empty() { "said nothing".into() } else { format!("after {said} neither went on nor closed") }
-        )),
-    })
+        )
+        .into()),
+        Reply::Flood => falls!("after {sent} bytes without a newline it flooded the client: {said}"),
+        _ if answer.is_empty() => falls!("took {sent} bytes without a newline and said nothing"),
+        _ => falls!("took {sent} bytes without a newline and after {said} neither went on nor closed"),
+    }
 }
 
 fn crlf(trial: &Trial<'_>) -> Judged {
@@ -162,7 +163,7 @@ fn crlf(trial: &Trial<'_>) -> Judged {
     let mut client = server.connect("client 1").map_err(unreachable)?;
     client.send(b"hi\r\n");
     trial.expect_echo(&mut client, b"hi")?;
-    Ok(Finding::holds("\"hi\\r\\n\" was answered as \"hi\\n\" would be"))
+    Ok("\"hi\\r\\n\" was answered as \"hi\\n\" would be".into())
 }
 
 fn not_utf8(trial: &Trial<'_>) -> Judged {
@@ -173,25 +174,22 @@ fn not_utf8(trial: &Trial<'_>) -> Judged {
     let got = client.line(trial.terms.limit);
     let sent = Payload::new(&[LINE, b"\n"].concat());
     // An echo that was changed still has the part that is text.
-    let is_echo = |answer: &[u8]| {
-        answer.starts_with(trial.terms.prefix.as_bytes()) && answer.windows(4).any(|part| part == b" caf")
-    };
+    let prefix = &trial.lines()?.prefix;
+    let is_echo = |answer: &[u8]| answer.starts_with(prefix) && answer.windows(4).any(|part| part == b" caf");
     let how = match &got {
         Reply::Line(answer) if *answer == trial.answer_to(LINE) => "was echoed as it is",
         Reply::Line(answer) if !is_echo(answer) => "was refused with a text",
         Reply::End(text) if !text.is_empty() && !is_echo(text) => "was refused with a text",
-        Reply::Line(_) => return Ok(Finding::falls(format!("{sent} was changed to {}", Trial::describe(&got)))),
+        Reply::Line(_) => falls!("{sent} was changed to {}", Trial::describe(&got)),
         _ => {
             let fate = Trial::describe(&got);
-            return Ok(Finding::falls(format!("{sent} was answered by {fate}")));
+            falls!("{sent} was answered by {fate}");
         }
     };
     client.leave();
     let mut next = server.connect("next client").map_err(unreachable)?;
-    trial
-        .ask(&mut next, "hello")
-        .map_err(|finding| Finding::falls(format!("the next client: {}", finding.evidence)))?;
-    Ok(Finding::holds(format!("{sent} {how}, and the next client was served")))
+    trial.ask(&mut next, "hello").about("the next client")?;
+    Ok(format!("{sent} {how}, and the next client was served").into())
 }
 
 fn withheld_answer(trial: &Trial<'_>) -> Judged {
@@ -202,23 +200,22 @@ fn withheld_answer(trial: &Trial<'_>) -> Judged {
         let expected = trial.answer_to(b"hello");
         match client.line(patience) {
             Reply::Line(answer) if answer == expected => {
-                return Ok(Silence::No(Finding::holds("the answer came while the client kept its side open")));
+                return Ok(Silence::No("the answer came while the client kept its side open".into()));
             }
             Reply::Nothing(rest, _) if rest.is_empty() => {}
-            other => return Err(Finding::falls(format!("sent \"hello\\n\" and got {}", Trial::describe(&other)))),
+            other => falls!("sent \"hello\\n\" and got {}", Trial::describe(&other)),
         }
         if patience >= trial.terms.limit {
-            let evidence = format!("sent \"hello\\n\" and got nothing for {} s", patience.as_secs_f32());
-            return Ok(Silence::No(Finding::falls(evidence)));
+            falls!("sent \"hello\\n\" and got nothing for {} s", patience.as_secs_f32());
         }
         client.half_close();
         let ended = Instant::now();
         match client.line(trial.terms.limit) {
             Reply::Line(answer) if answer == expected && ended.elapsed() < Silence::SOON => Ok(Silence::UntilThen(
-                Finding::falls("the answer did not come until the client ended its side; then it came at once"),
+                Otherwise::falls("the answer did not come until the client ended its side; then it came at once"),
             )),
             Reply::Line(answer) if answer == expected => Ok(Silence::Longer),
-            other => Err(Finding::falls(format!("sent \"hello\\n\" and got {}", Trial::describe(&other)))),
+            other => falls!("sent \"hello\\n\" and got {}", Trial::describe(&other)),
         }
     })
 }
@@ -229,17 +226,17 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = server.connect("client 1").map_err(unreachable)?;
     let mut sender =
-        client.stream().try_clone().map_err(|error| Finding::skipped(format!("no second handle: {error}")))?;
+        client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     let all: String = (0..LINES).map(|number| line(number) + "\n").collect();
     client.note(format!(
         "sends {} lines at once, {} bytes, and reads all the time",
         with_thousands(LINES),
         with_thousands(all.len())
     ));
-    let sending = thread::spawn(move || {
+    let sending = lack::spawn(move || {
         let _ = sender.write_all(all.as_bytes());
         let _ = sender.shutdown(Shutdown::Write);
-    });
+    })?;
     let judged = read_all(trial, &mut client, LINES, line);
     // A server that has lost lines is let go on to its own end, not cut off in a write.
     client.ends_within(Duration::from_secs(1));

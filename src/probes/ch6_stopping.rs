@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::trial::{Trial, refuses_within, unreachable};
-use super::{Finding, Judged, Needs, Probe};
+use super::{Judged, Needs, Otherwise, Probe, falls};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
@@ -19,7 +19,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "refuses-after-stop",
         chapter: 6,
         does: "Sends SIGTERM while a client is in the middle of a line; new clients must be refused, and that one kept",
-        remedy: "On the signal wake the thread that is blocked in accept, and close the listener",
+        remedy: Some("On the signal wake the thread that is blocked in accept, and close the listener"),
         needs: Needs::Signals,
         needs_echo: true,
         runs_alone: false,
@@ -29,7 +29,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "finishes-line",
         chapter: 6,
         does: "Sends SIGTERM in the middle of a line, and then the rest; the answer must come, and then the end",
-        remedy: "Handle SIGTERM: let each connection finish its line before the process ends",
+        remedy: Some("Handle SIGTERM: let each connection finish its line before the process ends"),
         needs: Needs::Signals,
         needs_echo: true,
         runs_alone: false,
@@ -39,7 +39,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "closes-idle",
         chapter: 6,
         does: "Sends SIGTERM while one client is idle and one in the middle of a line; only the idle one must be closed",
-        remedy: "On the signal close connections that are between two lines; their clients would never leave",
+        remedy: Some("On the signal close connections that are between two lines; their clients would never leave"),
         needs: Needs::Signals,
         needs_echo: true,
         runs_alone: false,
@@ -49,7 +49,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "stuck-client",
         chapter: 6,
         does: "Sends SIGTERM while a client is in the middle of a line that never ends; the process must end in time",
-        remedy: "Handle SIGTERM: wait for connections with a limit, then close what is left by force",
+        remedy: Some("Handle SIGTERM: wait for connections with a limit, then close what is left by force"),
         needs: Needs::Signals,
         needs_echo: true,
         runs_alone: false,
@@ -59,7 +59,7 @@ pub(super) const PROBES: &[Probe] = &[
         name: "clean-exit",
         chapter: 6,
         does: "Sends SIGTERM when nobody is connected; the process must end with status 0 and leave the port free",
-        remedy: "Handle SIGTERM and return from main",
+        remedy: Some("Handle SIGTERM and return from main"),
         needs: Needs::Signals,
         needs_echo: true,
         runs_alone: false,
@@ -70,7 +70,7 @@ pub(super) const PROBES: &[Probe] = &[
 const WITHOUT_FINISHING: &str = "it stopped without finishing";
 
 /// A client that has been served and has sent half of its next line.
-fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Result<Client, Finding> {
+fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
     let mut client = server.connect("client 1").map_err(unreachable)?;
     // In one write: with the answer to the first line it is sure that the server has the half line as well.
     client.send(b"whole\nhal");
@@ -88,10 +88,7 @@ fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     let refuses = refuses_within(&server, trial.terms.limit, &quiet, || client.state() == State::Ended)
         || client.state() == State::Ended && refuses_within(&server, Duration::from_secs(1), &quiet, || false);
     if !refuses && client.state() != State::Ended {
-        return Ok(Finding::falls(format!(
-            "it still accepted new clients {} s after the signal",
-            trial.terms.limit.as_secs()
-        )));
+        falls!("it still accepted new clients {} s after the signal", trial.terms.limit.as_secs());
     }
     if refuses {
         trial.recorder.note("new client", "is refused");
@@ -100,14 +97,12 @@ fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
         server.process().and_then(|process| process.exits_within(Duration::from_millis(300)));
     }
     if !can_go_on(trial, &mut client) {
-        return Ok(Finding::falls(format!(
+        falls!(
             "{WITHOUT_FINISHING}: the client in the middle of a line was disconnected{}",
             if refuses { "" } else { ", and until then new clients were accepted" }
-        )));
+        );
     }
-    Ok(Finding::holds(
-        "after the signal new clients were refused, and the one in the middle of a line stayed connected",
-    ))
+    Ok("after the signal new clients were refused, and the one in the middle of a line stayed connected".into())
 }
 
 /// Sends the rest of the line that is in progress. False if that shows that the connection has ended.
@@ -133,29 +128,25 @@ fn finishes_line(trial: &Trial<'_>) -> Judged {
     // The rest of the line is late on purpose: the server has had time to stop.
     refuses_within(&server, Duration::from_secs(1), &Recorder::new(), || client.state() == State::Ended);
     client.send(b"f\n");
-    let unfinished = |finding: Finding| {
-        Finding::falls(format!(
-            "{WITHOUT_FINISHING}: a line was half sent at the signal and completed after it; {}",
-            finding.evidence
-        ))
-    };
-    trial.expect_echo(&mut client, b"half").map_err(unfinished)?;
-    trial.expect_end(&mut client).map_err(|finding| {
-        Finding::falls(format!("the line in progress was answered, but then {}", finding.evidence))
+    trial.expect_echo(&mut client, b"half").map_err(|other| {
+        other.reword(|instead| {
+            format!("{WITHOUT_FINISHING}: a line was half sent at the signal and completed after it; {instead}")
+        })
     })?;
-    Ok(Finding::holds(
-        "a line that was half sent at the signal was completed and answered, and then the connection was closed",
-    ))
+    trial
+        .expect_end(&mut client)
+        .map_err(|other| other.reword(|instead| format!("the line in progress was answered, but then {instead}")))?;
+    Ok("a line that was half sent at the signal was completed and answered, and then the connection was closed".into())
 }
 
 fn closes_idle(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut busy = in_progress(trial, &mut server)?;
     let unserved = |why: String| {
-        Finding::skipped(format!("client 2 is not served beside client 1, and this probe takes both ({why})"))
+        Otherwise::skipped(format!("client 2 is not served beside client 1, and this probe takes both ({why})"))
     };
     let mut idle = server.connect("client 2").map_err(|why| unserved(why.to_string()))?;
-    trial.ask(&mut idle, "done").map_err(|finding| unserved(format!("client 2 {}", finding.evidence)))?;
+    trial.ask(&mut idle, "done").map_err(|instead| unserved(format!("client 2 {instead}")))?;
     trial.ask_to_stop("probe", &mut server)?;
     // Whichever ends first: an idle connection that ends only with the other was not closed for being idle.
     let limit = trial.terms.limit.max(trial.terms.grace + Duration::from_secs(2));
@@ -169,19 +160,19 @@ fn closes_idle(trial: &Trial<'_>) -> Judged {
     }
     match first {
         Some("idle") if can_go_on(trial, &mut busy) => {
-            Ok(Finding::holds("the idle connection was closed at once, and the one in the middle of a line was not"))
+            Ok("the idle connection was closed at once, and the one in the middle of a line was not".into())
         }
         Some("busy") if idle.state() != State::Ended && !idle.ends_within(Duration::from_millis(200)) => {
-            Ok(Finding::falls("the client in the middle of a line was disconnected, and the idle one was kept"))
+            falls!("the client in the middle of a line was disconnected, and the idle one was kept")
         }
         Some(_) => {
             trial.recorder.note("both clients", "see the end together");
-            Ok(Finding::falls(format!(
+            falls!(
                 "{WITHOUT_FINISHING}: the idle client and the one in the middle of a line were disconnected together"
-            )))
+            )
         }
         None => {
-            Ok(Finding::falls(format!("the idle connection was still open {} s after the signal", limit.as_secs())))
+            falls!("the idle connection was still open {} s after the signal", limit.as_secs())
         }
     }
 }
@@ -193,32 +184,29 @@ fn stuck_client(trial: &Trial<'_>) -> Judged {
     let asked = Instant::now();
     let at_once = || {
         trial.recorder.note("client 1", "finds its connection closed, in the middle of its line");
-        Finding::falls(format!("{WITHOUT_FINISHING}: the client in the middle of a line was disconnected at once"))
+        falls!("{WITHOUT_FINISHING}: the client in the middle of a line was disconnected at once")
     };
     if client.ends_within(Duration::from_millis(300)) {
-        return Ok(at_once());
+        return at_once();
     }
     let grace = trial.terms.grace;
     let exit = exits(&mut server, grace);
     let exited_after = asked.elapsed();
-    Ok(match exit {
-        Some(status) if !client.ends_within(Duration::from_secs(1)) => Finding::falls(format!(
+    match exit {
+        Some(status) if !client.ends_within(Duration::from_secs(1)) => falls!(
             "the process ended with {status}, but another one still holds the connection of the client that never finishes"
-        )),
+        ),
         // No status of its own: the signal ended it. Seen so soon, that was no grace.
         Some(status) if status.code().is_none() && exited_after < Duration::from_millis(900) => at_once(),
         Some(status) => {
             trial.recorder.note("server", format!("ends with {status}"));
-            Finding::holds(format!("the client got its time, and then the process ended with {status}"))
+            Ok(format!("the client got its time, and then the process ended with {status}").into())
         }
         None => {
             trial.recorder.note("server", format!("still runs {} s after the signal", grace.as_secs()));
-            Finding::falls(format!(
-                "still running after {} s; if your grace time is longer, pass --grace",
-                grace.as_secs()
-            ))
+            falls!("still running after {} s; if your grace time is longer, pass --grace", grace.as_secs())
         }
-    })
+    }
 }
 
 /// The process's end within the grace time and a little for ending itself.
@@ -236,22 +224,15 @@ fn clean_exit(trial: &Trial<'_>) -> Judged {
     }
     trial.ask_to_stop("probe", &mut server)?;
     let Some(status) = exits(&mut server, trial.terms.grace) else {
-        return Ok(Finding::falls(format!(
-            "with nobody connected, it still ran {} s later",
-            trial.terms.grace.as_secs()
-        )));
+        falls!("with nobody connected, it still ran {} s later", trial.terms.grace.as_secs());
     };
     trial.recorder.note("server", format!("ends with {status}"));
     if !status.success() {
-        return Ok(Finding::falls(format!("with nobody connected, it ended with {status} instead of status 0")));
+        falls!("with nobody connected, it ended with {status} instead of status 0");
     }
-    let addr = server.addr();
-    Ok(match TcpListener::bind(addr) {
-        Ok(_) => {
-            Finding::holds(format!("with nobody connected, it ended with {status}, and port {} was free", addr.port()))
-        }
-        Err(error) => {
-            Finding::falls(format!("it ended with {status}, but port {} can't be used: {error}", addr.port()))
-        }
-    })
+    let port = server.addr().port();
+    if let Err(error) = TcpListener::bind(server.addr()) {
+        falls!("it ended with {status}, but port {port} can't be used: {error}");
+    }
+    Ok(format!("with nobody connected, it ended with {status}, and port {port} was free").into())
 }

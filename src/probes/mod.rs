@@ -10,68 +10,15 @@ mod ch3_crowding;
 mod ch4_messages;
 mod ch5_lines;
 mod ch6_stopping;
+mod finding;
 mod trial;
 
-use serde::Serialize;
-
-pub(crate) use self::trial::{
-    Silence, about, draw_port, refuses_within, require_no_wrapper, unreachable, with_obituary,
-};
+pub use self::finding::{Difference, Evidence, Finding, Verdict};
+pub(crate) use self::finding::{Explained, Judged, Otherwise, falls, skipped};
+pub(crate) use self::trial::{Silence, draw_port, refuses_within, require_no_wrapper, unreachable};
 pub use self::trial::{Terms, Trial};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Target;
-
-/// What a probe says of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// The server avoids the pitfall.
-    Holds,
-    /// The server is in the pitfall.
-    Falls,
-    /// The probe could not be run; the evidence says why.
-    Skipped,
-}
-
-impl Verdict {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Verdict::Holds => "holds",
-            Verdict::Falls => "falls",
-            Verdict::Skipped => "skipped",
-        }
-    }
-}
-
-/// A verdict and what it rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// What was sent and what came back, in a sentence.
-    pub evidence: String,
-}
-
-impl Finding {
-    /// The server avoids the pitfall, as this shows.
-    pub fn holds(evidence: impl Into<String>) -> Self {
-        Finding { verdict: Verdict::Holds, evidence: evidence.into() }
-    }
-
-    /// The server is in the pitfall, as this shows.
-    pub fn falls(evidence: impl Into<String>) -> Self {
-        Finding { verdict: Verdict::Falls, evidence: evidence.into() }
-    }
-
-    /// The probe was not run, for this reason.
-    pub fn skipped(why: impl Into<String>) -> Self {
-        Finding { verdict: Verdict::Skipped, evidence: why.into() }
-    }
-}
-
-/// A finding, early (`Err`, so that `?` ends the probe with it) or at the end.
-pub(crate) type Judged = Result<Finding, Finding>;
 
 /// What a probe needs besides an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +56,8 @@ pub struct Probe {
     pub chapter: u8,
     /// What it does and what it expects, in a sentence.
     pub does: &'static str,
-    /// How to mend a server that falls, in a sentence.
-    pub remedy: &'static str,
+    /// How to mend a server that falls, in a sentence. None where that is for the reader to find out.
+    pub remedy: Option<&'static str>,
     /// What it needs.
     pub needs: Needs,
     /// Whether it can only judge a server that answers a line with an echo of it.
@@ -127,7 +74,7 @@ impl Probe {
             return Finding::skipped(why);
         }
         let trial = Trial::new(target, terms, recorder);
-        (self.examine)(&trial).unwrap_or_else(|early| early)
+        (self.examine)(&trial).into()
     }
 
     /// Whether it has to start the server itself.

@@ -2,11 +2,14 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::Finding;
+use super::{Difference, Evidence, Explained, Judged, Otherwise, falls, skipped};
+use crate::dialogue::{Dialogue, Lines, Match, Request};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
+use crate::lab::lack::Lack;
 use crate::lab::port::{self, Port};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
@@ -15,19 +18,25 @@ use crate::lab::wait::wait_until;
 /// What was agreed with the server under examination.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// What stands before an echoed line.
-    pub prefix: String,
+    /// What the server speaks.
+    pub dialogue: Dialogue,
     /// How long an answer may take. 10 s, unless it is known that none will come.
     pub limit: Duration,
     /// How long a server may take to stop.
     pub grace: Duration,
+    /// How many clients it must serve at once.
+    pub crowd: usize,
+    /// How long it may let a client be slow or silent. Without it, that is only measured.
+    pub deadline: Option<Duration>,
     /// What random conversations are made of. The same seed makes the same ones.
     pub seed: u64,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Terms { prefix: "echo: ".into(), limit: LIMIT, grace: Duration::from_secs(10), seed: 1 }
+        // Whoever says nothing else claims the protocol of the course, as its own servers do.
+        let dialogue = Dialogue { claimed: true, ..Dialogue::lines(Lines::of_the_course()) };
+        Terms { dialogue, limit: LIMIT, grace: Duration::from_secs(10), crowd: 64, deadline: None, seed: 1 }
     }
 }
 
@@ -39,63 +48,131 @@ pub struct Trial<'a> {
     pub terms: &'a Terms,
     /// Where everything is written down.
     pub recorder: &'a Recorder,
+    /// How many requests were made: what `{n}` stands for in the next one.
+    requests: AtomicUsize,
 }
 
 impl<'a> Trial<'a> {
     pub(crate) fn new(target: &'a Target, terms: &'a Terms, recorder: &'a Recorder) -> Self {
-        Trial { target, terms, recorder }
+        Trial { target, terms, recorder, requests: AtomicUsize::new(0) }
     }
 
     /// Starts the server, or takes the one that is running. That it can be started has been tried: if it can't, then this
     /// machine is at fault, or short of something.
-    pub(crate) fn start(&self) -> Result<Running, Finding> {
+    pub(crate) fn start(&self) -> Judged<Running> {
         self.start_short_of(None)
     }
 
     /// Starts the server with at most so many descriptors.
-    pub(crate) fn start_short_of(&self, descriptors: Option<usize>) -> Result<Running, Finding> {
-        self.target.start(self.recorder, descriptors).map_err(|why| Finding::skipped(format!("{why:#}")))
+    pub(crate) fn start_short_of(&self, descriptors: Option<usize>) -> Judged<Running> {
+        self.target.start(self.recorder, descriptors).map_err(|why| Otherwise::skipped(format!("{why:#}")))
     }
 
     /// Starts the server with its address spelled like this.
-    pub(crate) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Result<Running, Finding> {
-        self.target.start_at(spelling, addr, self.recorder, None).map_err(|why| Finding::skipped(format!("{why:#}")))
+    pub(crate) fn start_at(&self, spelling: &str, addr: SocketAddr) -> Judged<Running> {
+        self.target.start_at(spelling, addr, self.recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))
+    }
+
+    /// Connects a client that is polite: it hears the greeting, and says what has to be said first.
+    pub(crate) fn connect(&self, server: &mut Running, name: &str) -> Judged<Client> {
+        let mut client = server.connect(name).map_err(unreachable)?;
+        let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
+        if let Some(greeting) = greeting {
+            let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
+            let Reply::Line(said) = &said else { falls!("it did not greet: {name} got {}", Self::describe(&said)) };
+            if !matches!(greeting.check(b"", said), Match::Whole(_)) {
+                falls!("it did not greet with \"{greeting}\": {name} got {}", Payload::new(said));
+            }
+        }
+        for step in setup {
+            let request = step.fill(self.number().to_string().as_bytes());
+            client.send(&request.bytes);
+            self.expect(&mut client, &request).about("at the beginning of the connection")?;
+        }
+        Ok(client)
+    }
+
+    fn number(&self) -> usize {
+        self.requests.fetch_add(1, Relaxed)
+    }
+
+    /// The next request. Of echoed lines it is this text; other protocols get a number in its place.
+    pub(crate) fn request(&self, text: &str) -> Request {
+        self.terms.dialogue.request(text, self.number())
+    }
+
+    /// A line of any bytes, as a request.
+    pub(crate) fn line(&self, line: &[u8]) -> Request {
+        self.terms.dialogue.exchange.fill(line)
+    }
+
+    /// Expects that the server echoes lines, each as a whole. Probes of what is in a line begin with this.
+    pub(crate) fn lines(&self) -> Judged<&Lines> {
+        match &self.terms.dialogue.lines {
+            None => skipped!("it is about the echo of lines, which this server doesn't claim to do"),
+            Some(lines) if lines.bytewise => skipped!("it gives back bytes as they come, and knows nothing of lines"),
+            Some(lines) => Ok(lines),
+        }
+    }
+
+    /// Expects that a connection stays open for a second request.
+    pub(crate) fn stays_open(&self) -> Judged<()> {
+        if self.terms.dialogue.one_request {
+            skipped!("it ends each connection after one answer");
+        }
+        Ok(())
+    }
+
+    /// What the server does otherwise than was expected: a fault where the user claims its protocol, and else what sane
+    /// servers decide differently.
+    pub(crate) fn differs(&self, evidence: impl Into<Evidence>) -> Otherwise {
+        if self.terms.dialogue.claimed { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
+    }
+
+    /// Sends a request and expects its answer.
+    pub(crate) fn ask(&self, client: &mut Client, text: &str) -> Judged<()> {
+        let request = self.request(text);
+        client.send(&request.bytes);
+        self.expect(client, &request)
+    }
+
+    /// Expects the answer to a request that has been sent.
+    pub(crate) fn expect(&self, client: &mut Client, request: &Request) -> Judged<()> {
+        let got = client.answer(self.terms.limit, |got| request.check(got));
+        self.judge(request, &got)
+    }
+
+    /// Expects that what came is the answer to this request.
+    pub(crate) fn judge(&self, request: &Request, got: &Reply) -> Judged<()> {
+        let expected = request.expected();
+        let wrong = || Otherwise::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(got)));
+        match got {
+            Reply::Line(answer) if request.is_answered_by(answer) => Ok(()),
+            Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),
+            _ => Err(wrong()),
+        }
     }
 
     /// The answer that a line must get.
     pub(crate) fn answer_to(&self, line: &[u8]) -> Vec<u8> {
-        [self.terms.prefix.as_bytes(), line, b"\n"].concat()
-    }
-
-    /// Sends a line and expects its echo.
-    pub(crate) fn ask(&self, client: &mut Client, line: &str) -> Result<(), Finding> {
-        client.send(format!("{line}\n").as_bytes());
-        self.expect_echo(client, line.as_bytes())
+        self.line(line).expected()
     }
 
     /// Expects the echo of a line that has been sent.
-    pub(crate) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Result<(), Finding> {
-        let got = client.line(self.terms.limit);
-        self.judge_echo(line, &got)
+    pub(crate) fn expect_echo(&self, client: &mut Client, line: &[u8]) -> Judged<()> {
+        self.expect(client, &self.line(line))
     }
 
     /// Expects that what came is the echo of this line.
-    pub(crate) fn judge_echo(&self, line: &[u8], got: &Reply) -> Result<(), Finding> {
-        let expected = self.answer_to(line);
-        match got {
-            Reply::Line(answer) if *answer == expected => Ok(()),
-            other => Err(Finding::falls(format!("expected \"{}\", got {}", escape(&expected), Self::describe(other)))),
-        }
+    pub(crate) fn judge_echo(&self, line: &[u8], got: &Reply) -> Judged<()> {
+        self.judge(&self.line(line), got)
     }
 
     /// Expects that nothing more comes, and then the end of the stream.
-    pub(crate) fn expect_end(&self, client: &mut Client) -> Result<(), Finding> {
+    pub(crate) fn expect_end(&self, client: &mut Client) -> Judged<()> {
         match client.line(self.terms.limit) {
             Reply::End(rest) if rest.is_empty() => Ok(()),
-            other => Err(Finding::falls(format!(
-                "expected the end of the connection after the answer, got {}",
-                Self::describe(&other)
-            ))),
+            other => falls!("expected the end of the connection after the answer, got {}", Self::describe(&other)),
         }
     }
 
@@ -116,40 +193,41 @@ impl<'a> Trial<'a> {
     ///
     /// Only a server that answers right after that falls, and only if it does so twice, after waits so different that
     /// a slow one can't be at fault in both by chance. A server that answers later is slow, and has the full limit.
-    pub(crate) fn twice(&self, examine: impl Fn(Duration) -> Result<Silence, Finding>) -> super::Judged {
+    pub(crate) fn twice(&self, examine: impl Fn(Duration) -> Judged<Silence>) -> Judged {
         const FIRST: Duration = Duration::from_secs(1);
         const SECOND: Duration = Duration::from_millis(1900);
         let mut broken = None;
         for patience in [FIRST, SECOND] {
             match examine(patience)? {
-                Silence::No(finding) => return Ok(finding),
-                Silence::UntilThen(finding) => broken = Some(finding),
-                Silence::Longer => return Ok(examine(self.terms.limit)?.finding()),
+                Silence::No(evidence) => return Ok(evidence),
+                Silence::UntilThen(falls) => broken = Some(falls),
+                Silence::Longer => {
+                    return match examine(self.terms.limit)? {
+                        Silence::No(evidence) => Ok(evidence),
+                        Silence::UntilThen(falls) => Err(falls),
+                        Silence::Longer => falls!("it did not answer at all"),
+                    };
+                }
             }
             if patience == FIRST {
                 self.recorder.note("probe", "once more from the beginning, with more patience");
             }
         }
-        broken.ok_or_else(|| Finding::skipped("it was not examined"))
+        Err(broken.unwrap_or_else(|| Otherwise::skipped("it was not examined")))
     }
 
     /// Expects that the address can be spelled in any way where the server is started.
-    pub(crate) fn spelled_by_hand(&self) -> Result<(), Finding> {
-        if self.target.takes_any_address() {
-            Ok(())
-        } else {
-            Err(Finding::skipped("the command has {host} and {port}, so the address can't be spelled otherwise"))
-        }
+    pub(crate) fn spelled_by_hand(&self) -> Judged<()> {
+        self.target.takes_any_address().map_err(|why| Otherwise::skipped(why.to_string()))
     }
 
-    /// Sends SIGTERM to the process that listens. `who` is written down as the one who does.
-    pub(crate) fn ask_to_stop(&self, who: &str, server: &mut Running) -> Result<(), Finding> {
+    /// Sends the signal that stops it to the process that listens. `who` is written down as the one who does.
+    pub(crate) fn ask_to_stop(&self, who: &str, server: &mut Running) -> Judged<()> {
         require_no_wrapper(server)?;
-        self.recorder.note(who, "sends SIGTERM to the server");
-        match server.process().map(|process| process.ask_to_stop()) {
-            Some(true) => Ok(()),
-            _ => Err(Finding::skipped("the signal could not be sent")),
-        }
+        let Some(process) = server.process() else { skipped!("there is no process to send a signal to") };
+        let stop = process.stop_signal();
+        self.recorder.note(who, format!("sends {stop} to the server"));
+        process.signal(stop).map_err(|error| Otherwise::skipped(format!("{stop} could not be sent: {error}")))
     }
 
     /// Writes down something that the kernel shows.
@@ -160,10 +238,10 @@ impl<'a> Trial<'a> {
 
 /// What came of a wait for an answer, ended by what should not matter.
 pub(crate) enum Silence {
-    /// There was none: this is the verdict.
-    No(Finding),
+    /// There was none: the server holds.
+    No(Evidence),
     /// It was over right after that: this would be the verdict.
-    UntilThen(Finding),
+    UntilThen(Otherwise),
     /// It lasted longer.
     Longer,
 }
@@ -171,57 +249,39 @@ pub(crate) enum Silence {
 impl Silence {
     /// How soon an answer must come to count as caused by what happened before.
     pub(crate) const SOON: Duration = Duration::from_millis(700);
-
-    fn finding(self) -> Finding {
-        match self {
-            Silence::No(finding) | Silence::UntilThen(finding) => finding,
-            Silence::Longer => Finding::falls("it did not answer at all"),
-        }
-    }
 }
 
 /// The longest that a probe goes on with a server that answers right, but slowly.
 pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 
 /// A server that is right, but too slow for this probe.
-pub(crate) fn too_slow(answers: usize) -> Finding {
-    Finding::skipped(format!("too slow to be judged: {answers} right answers in {} s", LONGEST.as_secs()))
+pub(crate) fn too_slow(answers: usize) -> Otherwise {
+    Otherwise::skipped(format!("too slow to be judged: {answers} right answers in {} s", LONGEST.as_secs()))
 }
 
 /// On Linux, makes sure that the process that was started is the one that listens: limits, signals and numbers in /proc
 /// are those of that process alone.
-pub(crate) fn require_no_wrapper(server: &Running) -> Result<(), Finding> {
+pub(crate) fn require_no_wrapper(server: &Running) -> Judged<()> {
     match server.id().map(|id| kernel::listens(id, server.addr())) {
-        Some(Some(false)) => Err(Finding::skipped(
-            "the program that listens is not the one that was started: start it without a wrapper, or let that exec it",
-        )),
+        Some(Some(false)) => skipped!(
+            "the program that listens is not the one that was started: start it without a wrapper, or let that exec it"
+        ),
         _ => Ok(()),
     }
 }
 
-/// For `Running::connect`: a server that nobody can reach has fallen.
+/// For `Running::connect`: a server that nobody can reach has fallen, unless this machine is short of something.
 #[expect(clippy::needless_pass_by_value, reason = "so that `map_err` takes it")]
-pub(crate) fn unreachable(why: anyhow::Error) -> Finding {
-    Finding::falls(format!("{why:#}"))
-}
-
-/// A finding that says what it is about.
-pub(crate) fn about(when: &str, finding: &Finding) -> Finding {
-    // What was expected and what came stand one above the other, so they begin a line.
-    let gap = if finding.evidence.contains('\n') { "\n" } else { " " };
-    Finding { verdict: finding.verdict, evidence: format!("{when}:{gap}{}", finding.evidence) }
-}
-
-/// A finding that says how the server's process ended, if it has: that explains more than the end of a connection.
-pub(crate) fn with_obituary(server: &mut Running, finding: Finding) -> Finding {
-    let Some(obituary) = server.obituary() else { return finding };
-    let gap = if finding.evidence.contains('\n') { "\n" } else { "; " };
-    Finding { evidence: format!("{}{gap}{obituary}", finding.evidence), ..finding }
+pub(crate) fn unreachable(why: anyhow::Error) -> Otherwise {
+    match Lack::behind(&why) {
+        Some(lack) => lack.clone().into(),
+        None => Otherwise::falls(format!("{why:#}")),
+    }
 }
 
 /// A port for a server that is to be started on one that is known beforehand.
-pub(crate) fn draw_port() -> Result<Port, Finding> {
-    port::draw().map_err(|error| Finding::skipped(error.to_string()))
+pub(crate) fn draw_port() -> Judged<Port> {
+    port::draw().map_err(|error| Otherwise::skipped(error.to_string()))
 }
 
 /// Whether new clients are refused within `limit`, or `abort` ends the wait. What they do goes to `recorder`.

@@ -85,7 +85,8 @@ const STYLE: &str = "\
 .tcp-figure .client { --lane: var(--blockquote-note-color, #0969da); }
 .tcp-figure .kernel { --lane: var(--blockquote-important-color, #8250df); }
 .tcp-figure .server { --lane: var(--blockquote-warning-color, #9a6700); }
-.tcp-figure .aside, .tcp-figure .skipped { --lane: var(--icons, #747474); }
+.tcp-figure .aside, .tcp-figure .skipped, .tcp-figure .note { --lane: var(--icons, #747474); }
+.tcp-figure .differs { --lane: var(--blockquote-warning-color, #9a6700); }
 .tcp-figure .falls { --lane: var(--blockquote-caution-color, #b52731); }
 .tcp-figure .holds { --lane: var(--blockquote-tip-color, #008000); }
 .tcp-figure .line { fill: none; stroke: var(--lane); stroke-width: 1.5; stroke-linecap: round; }
@@ -107,7 +108,7 @@ fn story(run: &Run<'_>) -> String {
         };
         let _ = writeln!(told, "{}.", one_line(&said).trim_end_matches('.'));
     }
-    let _ = write!(told, "Verdict: {}: {}.", run.finding.verdict.word(), one_line(&run.finding.evidence));
+    let _ = write!(told, "Verdict: {}: {}.", run.finding.verdict.word(), one_line(&run.finding.evidence.sentence));
     told
 }
 
@@ -330,6 +331,8 @@ impl<'a> Drawing<'a> {
             match finding.verdict {
                 Verdict::Holds => format!("M19 {}l4 5l7 -10", top + 14),
                 Verdict::Falls => format!("M20 {}l9 9m0 -9l-9 9", top + 10),
+                Verdict::Differs => format!("M19 {}h10m-10 5h10m-1 -8l-8 11", top + 12),
+                Verdict::Note => format!("M24 {}v.1m0 5v5", top + 10),
                 Verdict::Skipped => format!("M20 {}h9", top + 15),
             },
         );

@@ -1,5 +1,6 @@
 //! What people see: text on the screen, a recording told in lines, and a recording drawn as a figure.
 
+pub mod evidence;
 pub mod figure;
 pub mod screen;
 pub mod timeline;

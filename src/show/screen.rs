@@ -19,6 +19,8 @@ pub const DIM: Style = Style::new().dimmed();
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// For what isn't.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// For what isn't wrong, but to be known.
+pub const DIFFERENT: Style = AnsiColor::Yellow.on_default();
 /// For commands to type.
 pub const COMMAND: Style = AnsiColor::Cyan.on_default();
 
@@ -53,7 +55,8 @@ pub fn verdict(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Holds => GOOD,
         Verdict::Falls => BAD,
-        Verdict::Skipped => DIM,
+        Verdict::Differs => DIFFERENT,
+        Verdict::Note | Verdict::Skipped => DIM,
     }
 }
 
@@ -69,8 +72,11 @@ pub fn sign(verdict: Verdict) -> &'static str {
     match (verdict, unicode) {
         (Verdict::Holds, true) => "✓",
         (Verdict::Falls, true) => "✗",
+        (Verdict::Differs, true) => "≠",
         (Verdict::Holds, false) => "+",
         (Verdict::Falls, false) => "x",
+        (Verdict::Differs, false) => "~",
+        (Verdict::Note, _) => "i",
         (Verdict::Skipped, _) => "-",
     }
 }

@@ -3,8 +3,10 @@
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::fs;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -137,6 +139,22 @@ impl Peer {
         self.stream.set_nonblocking(false).unwrap();
         self.reader.buffer().is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
+}
+
+/// Copies the repository, but for what was built or installed there.
+pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match entry.file_type()? {
+            _ if ["target", ".git", "node_modules"].iter().any(|other| name == *other) => {}
+            kind if kind.is_dir() => copy_folder(&entry.path(), &to.join(name))?,
+            kind if kind.is_file() => drop(fs::copy(entry.path(), to.join(name))?),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Runs a program to its end.

@@ -1,50 +1,38 @@
-//! Makes the broken copies of the chapter's file, so that none is kept and none falls behind it.
+//! Puts the chapter's files into modules, once as they are and once with each mistake, so that no copy is kept and none
+//! falls behind.
 
 use std::path::Path;
 use std::{env, fs};
 
 /// Each mistake: its name, and what it puts in place of what.
 const MISTAKES: &[(&str, &[(&str, &str)])] = &[
+    // In connections.rs.
     (
         "leaving_tells_nobody",
         &[(
-            "members.finished += usize::from(self.connections.stopping.load(SeqCst));\n        self.connections.changed.notify_all();",
-            "members.finished += usize::from(self.connections.stopping.load(SeqCst));",
+            "members.finished += usize::from(members.closed);\n        self.connections.changed.notify_all();",
+            "members.finished += usize::from(members.closed);",
         )],
     ),
-    ("stop_tells_nobody", &[("self.changed.notify_all();\n        first", "first")]),
     (
-        "stop_tells_before_it_locks",
-        &[
-            (
-                "let first = !self.stopping.swap(true, SeqCst);",
-                "let first = !self.stopping.swap(true, SeqCst);\n        self.changed.notify_all();",
-            ),
-            ("self.changed.notify_all();\n        first", "first"),
-        ],
+        "close_tells_nobody",
+        &[("self.lock().closed = true;\n        self.changed.notify_all();", "self.lock().closed = true;")],
     ),
     (
-        "flag_is_read_outside_the_lock",
+        "close_tells_before_it_sets_the_flag",
         &[(
-            "let full = |members: &mut Members| members.open.len() >= self.limit && !self.stopping.load(SeqCst);",
-            "let stopping = self.stopping.load(SeqCst);\n        let full = |members: &mut Members| members.open.len() >= self.limit && !stopping;",
+            "self.lock().closed = true;\n        self.changed.notify_all();",
+            "self.changed.notify_all();\n        self.lock().closed = true;",
         )],
     ),
     (
-        "rest_looks_before_it_says_so",
+        "closed_is_read_outside_the_lock",
         &[(
-            "self.connection.idle.store(true, SeqCst);\n        if self.entry.connections.stopping.load(SeqCst) {",
-            "let stopping = self.entry.connections.stopping.load(SeqCst);\n        self.connection.idle.store(true, SeqCst);\n        if stopping {",
+            "let full = |members: &mut Members| members.open.len() >= self.limit && !members.closed;",
+            "let closed = self.lock().closed;\n        let full = |members: &mut Members| members.open.len() >= self.limit && !closed;",
         )],
     ),
-    (
-        "rest_does_not_look",
-        &[("if self.entry.connections.stopping.load(SeqCst) {\n            self", "if false {\n            self")],
-    ),
-    (
-        "stop_cuts_lines_that_have_arrived",
-        &[("self.idle.load(SeqCst) && !bytes_wait(&self.stream)", "self.idle.load(SeqCst)")],
-    ),
+    ("who_left_before_is_counted", &[("members.finished += usize::from(members.closed);", "members.finished += 1;")]),
     (
         "left_and_counted_under_two_locks",
         &[(
@@ -56,47 +44,120 @@ const MISTAKES: &[(&str, &[(&str, &str)])] = &[
         "finished_and_cut_under_two_locks",
         &[
             (
-                "pub fn cut(&self) -> (usize, usize) {",
-                "pub fn cut(&self) -> (usize, usize) {\n        let finished = self.lock().finished;",
+                "pub fn cut(&self) -> Stopped {",
+                "pub fn cut(&self) -> Stopped {\n        let finished = self.lock().finished;",
             ),
-            ("(members.finished, members.open.len())", "(finished, members.open.len())"),
+            ("Stopped { finished: members.finished, cut", "Stopped { finished, cut"),
+        ],
+    ),
+    ("cut_only_counts", &[("let _ = stream.shutdown(Shutdown::Both);", "let _ = stream;")]),
+    // In stop.rs.
+    (
+        "a_stranger_is_taken_for_the_other_end",
+        &[("if peer == other_end.local_addr()? {", "let _ = peer;\n            if true {")],
+    ),
+    (
+        "the_news_is_for_who_reads_it_first",
+        &[
+            (
+                "other_end.is_some() // Dropped here, and so closed.",
+                "other_end.is_some_and(|end| { end.send(b\"!\"); core::mem::forget(end); true })",
+            ),
+            (
+                "Ok(Ready { input, stop })",
+                "if stop {\n            (&self.news).read(&mut [0])?;\n        }\n        Ok(Ready { input, stop })",
+            ),
         ],
     ),
     (
         "every_stop_is_the_first",
         &[(
-            "let first = !self.stopping.swap(true, SeqCst);",
-            "let first = !self.stopping.load(SeqCst);\n        self.stopping.store(true, SeqCst);",
+            "let other_end = self.other_end.lock().unwrap_or_else(PoisonError::into_inner).take();\n        other_end.is_some()",
+            "let first = self.other_end.lock().unwrap_or_else(PoisonError::into_inner).is_some();\n        \
+             drop(self.other_end.lock().unwrap_or_else(PoisonError::into_inner).take());\n        first",
+        )],
+    ),
+    (
+        "an_interrupted_wait_is_an_error",
+        &[("retry_on_intr(|| poll(&mut both, None))?;", "retry_on_intr(|| Ok(()))?;\n        poll(&mut both, None)?;")],
+    ),
+    (
+        "what_had_arrived_is_not_asked",
+        &[("Some(ioctl_fionread(self.stream)?)", "Some(0 * ioctl_fionread(self.stream)?)")],
+    ),
+    (
+        "what_had_arrived_is_asked_at_every_read",
+        &[(
+            "if self.stop.wait(self.stream)?.stop && self.arrived.is_none() {",
+            "if self.stop.wait(self.stream)?.stop {",
+        )],
+    ),
+    (
+        "the_end_is_given_in_mid_line",
+        &[("if self.arrived == Some(0) && self.between_lines {", "if self.arrived == Some(0) {")],
+    ),
+    (
+        "the_stop_is_looked_for_between_lines_only",
+        &[("if self.stop.wait(self.stream)?.stop &&", "if self.between_lines && self.stop.wait(self.stream)?.stop &&")],
+    ),
+    (
+        "what_stands_behind_the_last_line_is_given_out",
+        &[(".map_or(count, |newline| newline + 1)", ".map_or(count, |_| count)")],
+    ),
+    // In server.rs.
+    (
+        "the_stop_begins_before_those_who_leave_are_counted",
+        &[(
+            "self.connections.close();\n        self.stop.begin()",
+            "let first = self.stop.begin();\n        self.connections.close();\n        first",
         )],
     ),
 ];
 
-fn main() {
-    let chapter = Path::new("../../chapters/06_graceful_shutdown");
-    let read = |name: &str| {
-        let path = chapter.join(name);
-        println!("cargo::rerun-if-changed={}", path.display());
-        // Windows may check files out with its own line ends.
-        fs::read_to_string(&path).expect("the chapter is there").replace("\r\n", "\n")
-    };
-    let write =
-        |name: &str, text: &str| fs::write(Path::new(&env::var_os("OUT_DIR").unwrap()).join(name), text).unwrap();
+/// What `server.rs` puts round its `stop`, as far as that concerns it. The whole file would need much more of std.
+const SERVER: &str = "
+    use std::sync::Arc;
+    use super::{connections::Connections, stop::Stop};
+    pub struct Server {
+        pub connections: Arc<Connections>,
+        pub stop: Arc<Stop>,
+    }
+    impl Server {
+";
 
-    let connections = read("connections.rs");
-    // An included file can't have a heading of its own.
-    let connections: String = connections.split_inclusive('\n').filter(|line| !line.starts_with("//!")).collect();
+fn main() {
+    let server = chapter("server.rs");
+    let (_, stop) = server.split_once("    /// Begins the stop").expect("server.rs has its stop");
+    let (stop, _) = stop.split_once("\n    }\n").expect("its stop has an end");
+    let chapter_6 = format!(
+        "pub mod connections {{\n{}}}\npub mod stop {{\n{}}}\npub mod server {{{SERVER}    /// Begins the stop{stop}\n    }}\n}}}}\n",
+        chapter("connections.rs"),
+        chapter("stop.rs")
+    );
     let mut broken = String::new();
     for (name, replacements) in MISTAKES {
-        let mut text = connections.clone();
+        let mut text = chapter_6.clone();
         for (from, to) in *replacements {
-            assert_eq!(text.matches(from).count(), 1, "{name}: connections.rs no longer holds once: {from}");
+            assert_eq!(text.matches(from).count(), 1, "{name}: the chapter's files no longer hold once: {from}");
             text = text.replace(from, to);
         }
-        broken += &format!("#[allow(dead_code)]\npub mod {name} {{\n{text}}}\n");
+        broken += &format!("pub mod {name} {{\n{text}}}\n");
     }
+    write("chapter_6.rs", &chapter_6);
     write("broken.rs", &broken);
 
-    let pitfall = read("pitfall.rs");
+    let pitfall = chapter("pitfall.rs");
     let start = pitfall.find("/// A wait group as in Go").expect("pitfall.rs ends with its wait group");
     write("count.rs", &pitfall[start..]);
+}
+
+fn chapter(name: &str) -> String {
+    let path = Path::new("../../chapters/06_graceful_shutdown").join(name);
+    println!("cargo::rerun-if-changed={}", path.display());
+    // Windows may check files out with its own line ends.
+    fs::read_to_string(&path).expect("the chapter is there").replace("\r\n", "\n")
+}
+
+fn write(name: &str, text: &str) {
+    fs::write(Path::new(&env::var_os("OUT_DIR").unwrap()).join(name), text).unwrap();
 }

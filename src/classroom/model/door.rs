@@ -10,7 +10,7 @@ use crate::lab::port;
 use crate::lab::recording::{Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Terms, Trial, about, draw_port, with_obituary};
+use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
 
 /// How long doors are started, and how many with random addresses.
 const PLAYING: Duration = Duration::from_secs(3);
@@ -100,39 +100,37 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         };
         count = number + 1;
         let recorder = Recorder::new();
-        let quietly = Trial { terms: &terms, recorder: &recorder, ..*trial };
-        let Err(first) = one(&quietly, &spelling, &mut dice, has_ipv6) else { continue };
+        let quietly = Trial::new(trial.target, &terms, &recorder);
+        let Err(_) = one(&quietly, &spelling, &mut dice, has_ipv6) else { continue };
         // Once more, for the student to see; and if it was only this machine that was slow, it is not shown.
-        let again = Trial { terms: &terms, ..*trial };
-        let Err(finding) = one(&again, &spelling, &mut Dice::new(seed, number as u64), has_ipv6) else { continue };
-        let finding = if finding.verdict == first.verdict { finding } else { first };
-        let evidence = format!("{}\nplay it again with --seed {seed}", finding.evidence);
-        return Err(Finding { evidence, ..finding });
+        let again = Trial::new(trial.target, &terms, trial.recorder);
+        let Err(second) = one(&again, &spelling, &mut Dice::new(seed, number as u64), has_ipv6) else { continue };
+        return Err(second.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")));
     }
-    taken(&Trial { terms: &terms, ..*trial }, has_ipv6)?;
-    Ok(Finding::holds(format!("{count} doors stood where their addresses say, or told what is wrong with them")))
+    taken(&Trial::new(trial.target, &terms, trial.recorder), has_ipv6)?;
+    Ok(format!("{count} doors stood where their addresses say, or told what is wrong with them").into())
 }
 
 /// Starts one door. `PORT` stands for one that nobody holds.
-fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Result<(), Finding> {
+fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Judged<()> {
     let elsewhere = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv4Addr::new(127, 0, 0, 2).into(), Ipv6Addr::LOCALHOST.into()];
     let is_closed = |addr| Client::connect(addr, "caller", &Recorder::new(), PATIENCE).is_err();
     let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
-    let reserved = wait_until(PATIENCE, drawn).ok_or_else(|| Finding::skipped("no port is free"))?;
+    let reserved = wait_until(PATIENCE, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
     let spelling = spelling.replace("PORT", &reserved.number.to_string());
     let when = format!("started with \"{spelling}\"");
     let ip = match door(&spelling) {
         Door::At(ip) => ip,
         Door::Nowhere(words) => {
             let mut door = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, reserved.number).into())?;
-            return refused(trial, &mut door, &spelling, &words).map_err(|finding| about(&when, &finding));
+            return refused(trial, &mut door, &spelling, &words).about(&when);
         }
     };
     let known = SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), reserved.number);
     let mut door = trial.start_at(&spelling, known)?;
-    let port = announced(&mut door).map_err(|finding| about(&when, &finding))?;
+    let port = announced(&mut door).about(&when)?;
     if !spelling.ends_with(":0") && port != reserved.number {
-        return Err(Finding::falls(format!("{when}, it says that it is listening on port {port}")));
+        return Err(Otherwise::falls(format!("{when}, it says that it is listening on port {port}")));
     }
     let mut here = elsewhere.to_vec();
     here.retain(|other| ip.is_none_or(|ip| ip == *other));
@@ -141,21 +139,20 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Re
     });
     for _ in 0..4 {
         let addr = SocketAddr::new(dice.pick(&here), port);
-        call(trial, &mut door, addr, dice).map_err(|finding| about(&when, &with_obituary(&mut door, finding)))?;
+        call(trial, &mut door, addr, dice).with_obituary(&mut door).about(&when)?;
     }
     for &addr in &here {
-        greeted(trial, call_at(trial, (addr, port).into())?)
-            .map_err(|finding| about(&when, &with_obituary(&mut door, finding)))?;
+        greeted(trial, call_at(trial, (addr, port).into())?).with_obituary(&mut door).about(&when)?;
     }
     match elsewhere.into_iter().find(|addr| ip.is_some_and(|ip| ip != *addr) && !is_closed((*addr, port).into())) {
-        Some(addr) => Err(Finding::falls(format!("{when}, the door stands at {addr}, too"))),
+        Some(addr) => Err(Otherwise::falls(format!("{when}, the door stands at {addr}, too"))),
         None => Ok(()),
     }
 }
 
 /// One caller of some kind, after which the door has to be open for the next.
-fn call(trial: &Trial<'_>, door: &mut Running, addr: SocketAddr, dice: &mut Dice) -> Result<(), Finding> {
-    let mut caller = call_at(trial, addr).map_err(|finding| with_obituary(door, finding))?;
+fn call(trial: &Trial<'_>, door: &mut Running, addr: SocketAddr, dice: &mut Dice) -> Judged<()> {
+    let mut caller = call_at(trial, addr).with_obituary(door)?;
     match dice.below(6) {
         0 => caller.reset(),
         1 => caller.leave(),
@@ -178,19 +175,19 @@ fn call(trial: &Trial<'_>, door: &mut Running, addr: SocketAddr, dice: &mut Dice
     Ok(())
 }
 
-fn call_at(trial: &Trial<'_>, addr: SocketAddr) -> Result<Client, Finding> {
+fn call_at(trial: &Trial<'_>, addr: SocketAddr) -> Judged<Client> {
     Client::connect(addr, "caller", trial.recorder, PATIENCE)
-        .map_err(|error| Finding::falls(format!("a caller at {addr} could not connect: {error}")))
+        .map_err(|error| Otherwise::falls(format!("a caller at {addr} could not connect: {error}")))
 }
 
-fn greeted(trial: &Trial<'_>, mut caller: Client) -> Result<(), Finding> {
-    let own = caller.stream().local_addr().map_err(|error| Finding::skipped(error.to_string()))?;
+fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
+    let own = caller.stream().local_addr().map_err(|error| Otherwise::skipped(error.to_string()))?;
     expect_line(trial, &mut caller, &format!("welcome, {}", own.ip()))?;
     expect_end(trial, &mut caller)
 }
 
 /// The port behind the last colon of what the door says on standard output.
-fn announced(door: &mut Running) -> Result<u16, Finding> {
+fn announced(door: &mut Running) -> Judged<u16> {
     let line = wait_until(PATIENCE, || {
         let process = door.process()?;
         let (ended, printed) = (process.exited().is_some(), process.printed());
@@ -200,17 +197,17 @@ fn announced(door: &mut Running) -> Result<u16, Finding> {
     });
     let Some(Some(line)) = line else {
         let ended = door.obituary().unwrap_or_else(|| format!("it still runs after {} s", PATIENCE.as_secs()));
-        return Err(Finding::falls(format!("it did not print \"listening on ADDR\" on standard output: {ended}")));
+        return Err(Otherwise::falls(format!("it did not print \"listening on ADDR\" on standard output: {ended}")));
     };
     let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).filter(|&port| port != 0);
-    port.ok_or_else(|| Finding::falls(format!("it says \"{}\", which nobody can dial", escape(line.as_bytes()))))
+    port.ok_or_else(|| Otherwise::falls(format!("it says \"{}\", which nobody can dial", escape(line.as_bytes()))))
 }
 
 /// Expects the process to end with a status that isn't 0, to quote the address, and to say one of these words.
-fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Result<(), Finding> {
-    let process = door.process().ok_or_else(|| Finding::skipped("it was not started"))?;
+fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
+    let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
     let Some(status) = process.exits_within(PATIENCE) else {
-        return Err(Finding::falls(format!("it still runs after {} s", PATIENCE.as_secs())));
+        return Err(Otherwise::falls(format!("it still runs after {} s", PATIENCE.as_secs())));
     };
     let said = process.last_output();
     trial.recorder.note("server", format!("ends with {status}: {}", said.trim()));
@@ -224,11 +221,11 @@ fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) 
     } else {
         return Ok(());
     };
-    Err(Finding::falls(format!("{fault}: \"{}\"", escape(said.trim().as_bytes()))))
+    Err(Otherwise::falls(format!("{fault}: \"{}\"", escape(said.trim().as_bytes()))))
 }
 
 /// Starts doors on a port that is held in one of the families.
-fn taken(trial: &Trial<'_>, has_ipv6: bool) -> Result<(), Finding> {
+fn taken(trial: &Trial<'_>, has_ipv6: bool) -> Judged<()> {
     let (ipv4, ipv6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
     for (holder, host) in [(ipv4, "127.0.0.1"), (ipv4, ""), (ipv6, ""), (ipv6, "[::1]")] {
         let reserved = draw_port()?;
@@ -241,8 +238,7 @@ fn taken(trial: &Trial<'_>, has_ipv6: bool) -> Result<(), Finding> {
         trial.recorder.note("neighbour", format!("holds port {port} at {holder}"));
         let mut door = trial.start_at(&spelling, (holder, port).into())?;
         let when = format!("started with \"{spelling}\", while another program holds the port at {holder}");
-        refused(trial, &mut door, &port.to_string(), &["in use", "only one usage"])
-            .map_err(|finding| about(&when, &finding))?;
+        refused(trial, &mut door, &port.to_string(), &["in use", "only one usage"]).about(&when)?;
     }
     Ok(())
 }

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
-use crate::classroom::kit::difference;
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Finding, Judged, Trial, require_no_wrapper};
+use crate::probes::{Difference, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How long random conversations go on.
 const PLAYING: Duration = Duration::from_secs(3);
@@ -52,15 +51,13 @@ pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
         let quick = many::<M>(trial, found);
         (quick, slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>())
     });
-    let count = [quick].into_iter().chain(slow).sum::<Result<usize, Finding>>()?;
-    Ok(Finding::holds(format!(
-        "{count} conversations went as the task says, the random ones with seed {}",
-        trial.terms.seed
-    )))
+    let count = [quick].into_iter().chain(slow).sum::<Judged<usize>>()?;
+    let seed = trial.terms.seed;
+    Ok(format!("{count} conversations went as the task says, the random ones with seed {seed}").into())
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
-fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Result<usize, Finding> {
+fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judged<usize> {
     const WHICH: &str = "in a conversation with a pause";
     let recorder = Recorder::new();
     let mut player = Player::<M>::new(trial, &recorder, PATIENCE)?;
@@ -78,7 +75,7 @@ fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Resu
 }
 
 /// The conversations of the table, and then random ones while there is time.
-fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Result<usize, Finding> {
+fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
     let until = Instant::now() + PLAYING;
     let tables = M::table();
     let mut player = None;
@@ -121,7 +118,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Result<usize, Findin
 
 /// The shortest conversation found that ends with a difference as this one does: it, or all that was played before with the
 /// same server.
-fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Difference) -> Vec<Step> {
+fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
     let fails = |steps: &[Step]| {
         let difference = difference_of::<M>(trial, &Recorder::new(), steps, HASTE);
         difference.is_some_and(|difference| difference.is_silence == first.is_silence)
@@ -135,7 +132,7 @@ fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: 
 
 /// Plays the first of these conversations that fails once more, for the student to see. What differed falls in any case.
 /// What did not come in time falls only if it stays away again.
-fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Difference) -> Option<Finding> {
+fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Option<Otherwise> {
     let seed = trial.terms.seed;
     for steps in conversations {
         let recorder = Recorder::new();
@@ -146,7 +143,7 @@ fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], fir
         return Some(difference.finding(which, &cut, seed));
     }
     trial.recorder.note("check", "has played it again, and this time all came as it should");
-    (!first.is_silence).then(|| first.finding(which, ", which did not happen again", seed))
+    (!first.is_silence).then(|| first.clone().finding(which, ", which did not happen again", seed))
 }
 
 /// Plays these steps with a new server, to the first difference.
@@ -155,7 +152,7 @@ fn difference_of<M: Model>(
     recorder: &Recorder,
     steps: &[Step],
     patience: Duration,
-) -> Option<Difference> {
+) -> Option<Mismatch> {
     let mut player = Player::<M>::new(trial, recorder, patience).ok()?;
     match player.play(steps) {
         Err(Stop::Differs(mut difference)) => {
@@ -173,12 +170,25 @@ enum Stop {
     /// This machine was too slow to judge it.
     Void,
     /// The server did something else than it should.
-    Differs(Difference),
+    Differs(Mismatch),
+}
+
+impl Stop {
+    /// The same with these bytes beside the text.
+    fn showing(self, bytes: Option<Difference>) -> Self {
+        match self {
+            Stop::Differs(mismatch) => Stop::Differs(Mismatch { bytes, ..mismatch }),
+            Stop::Void => Stop::Void,
+        }
+    }
 }
 
 /// What was owed and what came.
-struct Difference {
+#[derive(Clone)]
+struct Mismatch {
     text: String,
+    /// Where two lines differ.
+    bytes: Option<Difference>,
     /// Whether something did not come in time, which may be this machine's fault.
     is_silence: bool,
     /// How many steps had been taken.
@@ -187,10 +197,15 @@ struct Difference {
     obituary: Option<String>,
 }
 
-impl Difference {
-    fn finding(&self, which: &str, cut: &str, seed: u64) -> Finding {
-        let obituary = self.obituary.as_ref().map_or(String::new(), |obituary| format!("\n{obituary}"));
-        Finding::falls(format!("{which}{cut}, {}{obituary}\nplay it again with --seed {seed}", self.text))
+impl Mismatch {
+    fn finding(self, which: &str, cut: &str, seed: u64) -> Otherwise {
+        let obituary = self.obituary.map_or(String::new(), |obituary| format!("\n{obituary}"));
+        let text = format!("{which}{cut}, {}{obituary}\nplay it again with --seed {seed}", self.text);
+        let falls = Otherwise::falls(text);
+        match self.bytes {
+            Some(bytes) => falls.showing(bytes),
+            None => falls,
+        }
     }
 }
 
@@ -211,8 +226,8 @@ struct Player<M> {
 }
 
 impl<M: Model> Player<M> {
-    fn new(trial: &Trial<'_>, recorder: &Recorder, patience: Duration) -> Result<Self, Finding> {
-        let server = trial.target.start(recorder, None).map_err(|why| Finding::skipped(format!("{why:#}")))?;
+    fn new(trial: &Trial<'_>, recorder: &Recorder, patience: Duration) -> Judged<Self> {
+        let server = trial.target.start(recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
         Ok(Player {
             model: M::default(),
             server,
@@ -339,7 +354,9 @@ impl<M: Model> Player<M> {
             match (&due, &got) {
                 _ if !due.is_met_by(&got) => {
                     let is_silence = matches!(got, Reply::Nothing(..));
-                    return Err(self.differs(format!("after {after}:\nclient {who}: {}", due.missed(&got)), is_silence));
+                    let (missed, bytes) = due.missed(&got);
+                    let stop = self.differs(format!("after {after}:\nclient {who}: {missed}"), is_silence);
+                    return Err(stop.showing(bytes));
                 }
                 (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
                 (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
@@ -398,7 +415,10 @@ impl<M: Model> Player<M> {
         } else {
             match (last, printed.lines().last().unwrap_or_default()) {
                 (Some(last), got) if last != got => {
-                    format!("the last line on standard output:\n{}", difference(last.as_bytes(), got.as_bytes()))
+                    let bytes = Difference::between(last.as_bytes(), got.as_bytes());
+                    let stop =
+                        self.differs("the last line on standard output is another than was expected".into(), false);
+                    return Err(stop.showing(Some(bytes)));
                 }
                 _ => return Ok(()),
             }
@@ -407,7 +427,7 @@ impl<M: Model> Player<M> {
     }
 
     fn differs(&self, text: String, is_silence: bool) -> Stop {
-        Stop::Differs(Difference { text, is_silence, steps: self.steps, obituary: None })
+        Stop::Differs(Mismatch { text, bytes: None, is_silence, steps: self.steps, obituary: None })
     }
 }
 
@@ -427,13 +447,18 @@ impl Due {
         }
     }
 
-    /// What was owed and what came instead. Of two lines, where they differ.
-    fn missed(&self, got: &Reply) -> String {
-        match (self, got) {
-            (Due::Line(expected) | Due::Bytes(expected), Reply::Line(got)) => difference(expected, got),
-            (Due::OneOf(lines), Reply::Line(got)) if lines.len() == 1 => difference(&lines[0], got),
-            _ => format!("expected {self}, got {}", Trial::describe(got)),
-        }
+    /// What was owed and what came instead, and of two lines the bytes.
+    fn missed(&self, got: &Reply) -> (String, Option<Difference>) {
+        let expected = match self {
+            Due::Line(expected) | Due::Bytes(expected) => Some(expected),
+            Due::OneOf(lines) if lines.len() == 1 => lines.first(),
+            _ => None,
+        };
+        let bytes = match (expected, got) {
+            (Some(expected), Reply::Line(got)) => Some(Difference::between(expected, got)),
+            _ => None,
+        };
+        (format!("expected {self}, got {}", Trial::describe(got)), bytes)
     }
 }
 

@@ -32,9 +32,9 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// The points it earns.
+    /// The points it earns: none if it falls or could not be run.
     pub(super) fn points(&self) -> u32 {
-        if self.finding.verdict == Verdict::Holds { self.check.points } else { 0 }
+        if matches!(self.finding.verdict, Verdict::Falls | Verdict::Skipped) { 0 } else { self.check.points }
     }
 }
 

@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use super::grade::{Checked, Graded};
 use tcp_pitfalls::probes::{Finding, Verdict};
+use tcp_pitfalls::show::evidence;
+use tcp_pitfalls::show::screen;
 
 /// The whole result.
 #[derive(Serialize)]
@@ -63,7 +65,7 @@ impl<'a> From<&'a Checked> for CheckReport<'a> {
             points: checked.points(),
             of: check.points,
             finding,
-            why: check.probe.remedy,
+            why: check.why,
             page: check.page,
         }
     }
@@ -112,18 +114,23 @@ fn case(xml: &mut Writer<Vec<u8>>, graded: &Graded, checked: &Checked) -> io::Re
     let Checked { check, finding, .. } = checked;
     let class = format!("exercise_{}", graded.exercise.id);
     let case = xml.create_element("testcase").with_attributes([("name", check.probe.name), ("classname", &*class)]);
-    let child = match finding.verdict {
+    let kind = match finding.verdict {
         Verdict::Holds => return case.write_empty().map(drop),
         Verdict::Skipped => "skipped",
         Verdict::Falls if graded.problem.is_some() => "error",
         Verdict::Falls => "failure",
+        // It is a success, with something to say.
+        Verdict::Differs | Verdict::Note => "system-out",
     };
     // XML has no way to write most control characters, which a server's last words may hold.
-    let evidence: String = finding.evidence.chars().filter(|&it| it == '\n' || !it.is_control()).collect();
-    let message = evidence.lines().next().unwrap_or_default();
+    let printable = |text: &str| text.chars().filter(|&it| it == '\n' || !it.is_control()).collect::<String>();
+    let message = printable(&finding.evidence.sentence);
+    let text = printable(&evidence::lines(&finding.evidence, screen::width()).join("\n"));
     case.write_inner_content(|xml| {
-        let child = xml.create_element(child).with_attribute(("message", message));
-        child.write_text_content(BytesText::new(&evidence)).map(drop)
+        let child = xml.create_element(kind);
+        // JUnit has no message for what is merely said.
+        let child = if kind == "system-out" { child } else { child.with_attribute(("message", &*message)) };
+        child.write_text_content(BytesText::new(&text)).map(drop)
     })
     .map(drop)
 }

@@ -9,7 +9,7 @@ use super::workshop::Workshop;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::probes::{Finding, Verdict};
 use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD};
-use tcp_pitfalls::show::timeline;
+use tcp_pitfalls::show::{evidence, timeline};
 
 /// How many lines of a timeline are shown from its beginning and from its end, where the answer is that fell short.
 /// What the check itself did, such as sending a signal, is shown as well.
@@ -118,7 +118,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, command: &[String], p
 
 /// One check. A line if it holds, and the whole story if it falls.
 fn one(workshop: &Workshop, checked: &Checked) -> String {
-    let Checked { check: Check { probe, points, page, .. }, finding: Finding { verdict, evidence }, recording } =
+    let Checked { check: Check { probe, why, points, page, .. }, finding: Finding { verdict, evidence }, recording } =
         checked;
     let style = screen::verdict(*verdict);
     let sign = screen::sign(*verdict);
@@ -129,8 +129,8 @@ fn one(workshop: &Workshop, checked: &Checked) -> String {
     let mut text = format!("  {style}{sign} {:7}{style:#}  {:36}  {DIM}{score}{DIM:#}\n", verdict.word(), probe.name);
     match verdict {
         Verdict::Holds => return text,
-        Verdict::Skipped => {
-            text.push_str(&screen::paragraph(evidence, 13));
+        Verdict::Differs | Verdict::Note | Verdict::Skipped => {
+            text.push_str(&screen::paragraph(&evidence.sentence, 13));
             return text;
         }
         Verdict::Falls => {}
@@ -139,35 +139,14 @@ fn one(workshop: &Workshop, checked: &Checked) -> String {
     text.push('\n');
     text.push_str(&timeline::draw_ends(recording, screen::width(), HEAD, TAIL, "check"));
     text.push('\n');
-    text.push_str(&lines(evidence));
+    for line in evidence::lines(evidence, screen::width() - 4) {
+        let _ = writeln!(text, "    {line}");
+    }
     text.push('\n');
-    text.push_str(&screen::paragraph(&format!("Why it matters: {}", sentence(probe.remedy)), 4));
+    text.push_str(&screen::paragraph(&format!("Why it matters: {}", sentence(why)), 4));
     text.push_str(&screen::paragraph(&format!("{DIM}In the book: {}{DIM:#}", place(workshop, page)), 4));
     text.push('\n');
     text
-}
-
-/// Evidence. What was expected and what came stand one above the other, with a caret below, so they are not wrapped.
-/// Where both stand in one sentence, all of it has to be shown, or what came would be cut away.
-fn lines(evidence: &str) -> String {
-    let width = screen::width() - 4;
-    let starts = |line: Option<&str>, word| line.is_some_and(|line| line.trim_start().starts_with(word));
-    let mut rest = evidence.lines().peekable();
-    let mut next = || {
-        let line = rest.next()?;
-        let below = rest.peek().copied();
-        let compared = starts(Some(line), "got")
-            || starts(Some(line), "^")
-            || starts(Some(line), "expected") && starts(below, "got");
-        if !compared {
-            return Some(screen::paragraph(line, 4));
-        }
-        Some(match line.char_indices().nth(width) {
-            None => format!("    {line}\n"),
-            Some(_) => format!("    {}…\n", line.chars().take(width - 1).collect::<String>()),
-        })
-    };
-    std::iter::from_fn(&mut next).collect()
 }
 
 /// All exercises on a line each: what a teacher wants to see of a student.
@@ -184,7 +163,9 @@ pub(super) fn table(graded: &[Graded]) -> String {
         };
         match &one.problem {
             Some(problem) => text.push_str(&screen::paragraph(&sentence(problem), 10)),
-            None => text.extend([Verdict::Falls, Verdict::Skipped].into_iter().filter_map(named)),
+            None => text.extend(
+                [Verdict::Falls, Verdict::Differs, Verdict::Note, Verdict::Skipped].into_iter().filter_map(named),
+            ),
         }
     }
     let points: u32 = graded.iter().map(Graded::points).sum();

@@ -103,7 +103,7 @@ impl Workshop {
         }
         building.wait().context("cannot wait for `cargo`")?;
         let target = |exercise: &&'static Exercise| match programs.get(&bin(exercise)) {
-            Some(program) => Ok(Target::Command(vec![program.clone(), "{addr}".into()])),
+            Some(program) => Ok(Target::Command(vec![program.clone(), "{addr}".into()].into())),
             None => Err(anyhow!("it does not compile")),
         };
         Ok(exercises.iter().map(target).collect())

@@ -1,34 +1,39 @@
-//! Chapter 6's wait group and stop signal, for a model checker.
+//! Chapter 6's wait group and stop, for a model checker.
 //!
-//! The chapter's own file is compiled here, unchanged. Only this crate is called `std` here, so what the file takes
-//! from `std::sync`, `std::net` and so on are the models in this crate. Their every step is one at which loom may let
-//! another thread run, and it tries all orders that differ. The scenarios are in `tests/`.
+//! The chapter's own files are compiled here, unchanged. Only this crate is called `std` and `rustix` here, so what they
+//! take from `std::sync`, `std::net`, `rustix::event` and so on are the models in this crate. Their every step is one at
+//! which loom may let another thread run, and it tries all orders that differ. The scenarios are in `tests/`.
 
 #![no_std]
 
 extern crate alloc;
-// `no_std` leaves two names free for what the chapter's file asks for.
+// `no_std` leaves two names free for what the chapter's files ask for.
 extern crate self as rustix;
 extern crate self as std;
 extern crate std as real_std;
 
 pub mod collections;
+pub mod event;
+pub mod fd;
 pub mod io;
 pub mod net;
 pub mod sync;
 pub mod time;
 
-#[path = "../../../chapters/06_graceful_shutdown/connections.rs"]
-pub mod connections;
+/// The chapter's files.
+pub mod chapter_6 {
+    include!(concat!(env!("OUT_DIR"), "/chapter_6.rs"));
+}
+
+/// The chapter's files with one mistake in each copy. The checker has to find them all, or it would prove nothing.
+#[allow(unused, clippy::all, clippy::pedantic)]
+pub mod broken {
+    include!(concat!(env!("OUT_DIR"), "/broken.rs"));
+}
 
 /// The pitfall's wait group.
 pub mod count {
-    use crate::sync::{Condvar, Mutex};
+    use crate::sync::{Condvar, Mutex, MutexGuard};
 
     include!(concat!(env!("OUT_DIR"), "/count.rs"));
-}
-
-/// The chapter's file with one mistake in each. The checker has to find them all, or it would prove nothing.
-pub mod broken {
-    include!(concat!(env!("OUT_DIR"), "/broken.rs"));
 }

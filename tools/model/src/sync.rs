@@ -2,11 +2,11 @@
 
 pub use alloc::sync::Arc;
 pub use loom::sync::{LockResult, Mutex, MutexGuard};
+pub use real_std::sync::PoisonError;
 
 use crate::time::Duration;
 
-/// `std::sync::Condvar`, as far as the chapter uses it. Its time never comes: a wait that only a time limit would end
-/// is a deadlock here, and so is found.
+/// `std::sync::Condvar`, as far as the chapter uses it.
 #[derive(Default)]
 pub struct Condvar(loom::sync::Condvar);
 
@@ -17,6 +17,10 @@ impl Condvar {
 
     pub fn notify_all(&self) {
         self.0.notify_all();
+    }
+
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        self.0.wait(guard)
     }
 
     pub fn wait_while<'a, T>(
@@ -30,47 +34,15 @@ impl Condvar {
         Ok(guard)
     }
 
-    pub fn wait_timeout<'a, T>(
+    /// Its time is over at once or never comes: a wait that only a time limit would end is a deadlock here, and so is
+    /// found.
+    pub fn wait_timeout_while<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
-        _: Duration,
-    ) -> Result<(MutexGuard<'a, T>, TimedOut), &'static str> {
-        self.0.wait(guard).map(|guard| (guard, TimedOut)).map_err(|_| "a thread has panicked")
-    }
-}
-
-/// Whether the time was up: never.
-pub struct TimedOut;
-
-/// Sequentially consistent atomics and no others: a chapter that used a weaker ordering would not compile here.
-pub mod atomic {
-    /// In place of the enum.
-    #[expect(non_snake_case, reason = "it stands for a type")]
-    pub mod Ordering {
-        pub use core::sync::atomic::Ordering::SeqCst;
-    }
-
-    use Ordering::SeqCst;
-
-    /// Loom takes a sequentially consistent load or store for a weaker one, but lets each swap see the one before. So
-    /// all three are made of such.
-    pub struct AtomicBool(loom::sync::atomic::AtomicBool);
-
-    impl AtomicBool {
-        pub fn new(value: bool) -> Self {
-            AtomicBool(loom::sync::atomic::AtomicBool::new(value))
-        }
-
-        pub fn load(&self, _: core::sync::atomic::Ordering) -> bool {
-            self.0.fetch_or(false, SeqCst)
-        }
-
-        pub fn store(&self, value: bool, _: core::sync::atomic::Ordering) {
-            self.0.swap(value, SeqCst);
-        }
-
-        pub fn swap(&self, value: bool, _: core::sync::atomic::Ordering) -> bool {
-            self.0.swap(value, SeqCst)
-        }
+        limit: Duration,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<(MutexGuard<'a, T>, ()), PoisonError<MutexGuard<'a, T>>> {
+        let guard = if limit.is_zero() { guard } else { self.wait_while(guard, condition)? };
+        Ok((guard, ()))
     }
 }

@@ -1,8 +1,9 @@
-//! `cargo book`: builds the book, and checks that it is true and that it works.
+//! `cargo book`: builds the book, and checks that it is true and that it works. `cargo xtask ci`: checks everything.
 
 #![allow(unreachable_pub, reason = "every module here belongs to this one program")]
 
 mod book;
+mod ci;
 mod fault;
 mod includes;
 mod listings;
@@ -26,6 +27,7 @@ use crate::site::Site;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
+const BOLD: Style = Style::new().bold();
 
 /// Builds the book into book/book, or does one of the tasks below
 ///
@@ -51,6 +53,7 @@ enum Task {
     Check,
     /// Print the book to target/tcp-pitfalls.pdf; needs Chromium
     Pdf,
+    Ci(ci::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Some(Task::Record) => record::record(&book.root).map(|()| Vec::new()),
         Some(Task::Check) => check(&book),
         Some(Task::Pdf) => print_to_pdf(&book),
+        Some(Task::Ci(arguments)) => ci::run(&book.root, &arguments).map(|()| Vec::new()),
     };
     match done {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,

@@ -3,3 +3,4 @@
 pub mod epoll;
 pub mod raw;
 pub mod tokio;
+pub mod workers;

@@ -8,25 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
-use loom::model::Builder;
-
 /// Plays it in all orders that differ, until one of them panics or ends in a deadlock.
 pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
-    explore_with(&Builder::new(), scenario);
-}
-
-/// Plays it in all orders in which threads are interrupted at most three times, for scenarios that have too many
-/// others. `LOOM_MAX_PREEMPTIONS` sets another number.
-pub(crate) fn explore_likely(scenario: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound.get_or_insert(3);
-    explore_with(&builder, scenario);
-}
-
-fn explore_with(builder: &Builder, scenario: impl Fn() + Send + Sync + 'static) {
     let orders = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&orders);
-    builder.check(move || {
+    loom::model(move || {
         counted.fetch_add(1, Relaxed);
         scenario();
     });
