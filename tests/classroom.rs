@@ -240,6 +240,32 @@ fn every_check_has_a_server_that_fails_just_it() {
     expect_cases(&cases);
 }
 
+/// Servers that do something too late, or that are wrong only in one order of events, and the check that finds each.
+const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 10] = [
+    ("02", "time-of-nothing", "dripping-client"),
+    ("02", "slow-speaker-not-told", "dripping-client"),
+    ("03", "counted-in-thread", "six-and-no-more"),
+    ("03", "busy-after-3-seconds", "six-and-no-more"),
+    ("03", "reset-frees-two", "reset-gives-seat-back"),
+    ("06", "accept-sees-no-signal", "door-closes"),
+    ("06", "shuts-after-2-seconds", "door-closes"),
+    ("06", "tick-of-1500-ms", "idle-hears-bye"),
+    ("capstone", "tick-of-1500-ms", "room-closes"),
+    ("capstone", "shuts-after-2-seconds", "room-closes"),
+];
+
+#[test]
+#[ignore = "compiles all exercises and examines each several times"]
+fn what_is_late_or_out_of_order_is_found() {
+    let cases = TOO_LATE_OR_OUT_OF_ORDER.map(|(id, fault, finder)| {
+        let exercise = classroom::find(id).expect("there is this exercise");
+        Case::new(exercise, "wrong", &["--fault", fault], move |check: &Check| {
+            (check.probe.name == finder).then_some(true)
+        })
+    });
+    expect_cases(&cases);
+}
+
 // The runner, driven as a person drives it.
 
 /// A fresh copy of the repository. Removed when dropped.

@@ -177,6 +177,22 @@ impl Process {
         platform::signal(&self.child, signal)
     }
 
+    /// Halts it by SIGSTOP, so that what clients do now meets it all at once when it goes on.
+    ///
+    /// # Errors
+    /// As those of `signal`.
+    pub fn halt(&self) -> io::Result<()> {
+        platform::halt(&self.child)
+    }
+
+    /// Lets it go on by SIGCONT after `halt`.
+    ///
+    /// # Errors
+    /// As those of `signal`.
+    pub fn go_on(&self) -> io::Result<()> {
+        platform::go_on(&self.child)
+    }
+
     /// The signal that stops it.
     pub fn stop_signal(&self) -> Signal {
         self.stop
@@ -324,6 +340,14 @@ mod platform {
         Ok(kill_process(Pid::from_child(child), signal.raw())?)
     }
 
+    pub(super) fn halt(child: &Child) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(child), rustix::process::Signal::STOP)?)
+    }
+
+    pub(super) fn go_on(child: &Child) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(child), rustix::process::Signal::CONT)?)
+    }
+
     pub(super) fn kill(pid: u32) {
         if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, rustix::process::Signal::KILL);
@@ -363,6 +387,14 @@ mod platform {
 
     pub(super) fn signal(_child: &Child, signal: Signal) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("this system doesn't have {signal}")))
+    }
+
+    pub(super) fn halt(_child: &Child) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system doesn't have SIGSTOP"))
+    }
+
+    pub(super) fn go_on(_child: &Child) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system doesn't have SIGCONT"))
     }
 
     /// Nobody is found here who isn't of the group.

@@ -86,6 +86,18 @@ impl Seat {
             () if wrong("five-seats") => SEATS - 1,
             () => SEATS,
         };
+        if wrong("counted-in-thread") {
+            // As a thread does that says "seated" first: until then everybody finds the seat free.
+            if taken.load(SeqCst) >= seats {
+                return None;
+            }
+            let (seat, count) = (Seat(Arc::clone(taken)), Arc::clone(taken));
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(50));
+                count.fetch_add(1, SeqCst);
+            });
+            return Some(seat);
+        }
         let one_more = |taken| (taken < seats).then_some(taken + 1);
         taken.fetch_update(SeqCst, SeqCst, one_more).ok().map(|_| Seat(Arc::clone(taken)))
     }
@@ -99,6 +111,9 @@ impl Drop for Seat {
 
 /// Tells a guest that every seat is taken.
 fn turn_away(mut stream: &TcpStream) -> io::Result<()> {
+    if wrong("busy-after-3-seconds") {
+        thread::sleep(Duration::from_secs(3));
+    }
     stream.write_all(if wrong("other-words") { b"sorry, busy\n" } else { b"busy\n" })?;
     if wrong("busy-can-be-read") {
         return Ok(());

@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-const TICK: Duration = Duration::from_millis(20);
+/// No thread waits for longer than this without a look at whether the till is closing.
+fn tick() -> Duration {
+    Duration::from_millis(if wrong("tick-of-1500-ms") { 1500 } else { 20 })
+}
 const GRACE: Duration = Duration::from_secs(3);
 const LONGEST_COMMAND: u64 = 64;
 /// How many clients can wait in the kernel, connected and not yet accepted: as many as std asks it to keep.
@@ -42,7 +45,9 @@ struct Tally {
 fn main() -> Result<()> {
     let addr = env::args().skip(1).last().context("say where to listen, as in 127.0.0.1:8080")?;
     let listener = TcpListener::bind(&addr).with_context(|| format!("cannot listen on \"{addr}\""))?;
-    listener.set_nonblocking(true).context("cannot have accept return when nobody is there")?;
+    listener
+        .set_nonblocking(!wrong("accept-sees-no-signal"))
+        .context("cannot have accept return when nobody is there")?;
     let shop = Arc::new(Shop::default());
     let on_signal = Arc::clone(&shop);
     ctrlc::set_handler(move || on_signal.closing.store(true, SeqCst)).context("cannot ask to be told about signals")?;
@@ -57,8 +62,12 @@ fn main() -> Result<()> {
             if error.kind() != ErrorKind::WouldBlock {
                 eprintln!("cannot accept a client: {error}");
             }
-            thread::sleep(TICK);
+            thread::sleep(tick());
         }
+    }
+    listener.set_nonblocking(true)?;
+    if wrong("shuts-after-2-seconds") {
+        thread::sleep(Duration::from_secs(2));
     }
     // For the kernel these are connected, and may have sent something. Closing the listener would reset them.
     for _ in 0..QUEUE {
@@ -159,7 +168,7 @@ impl Drop for Place {
 
 fn serve(mut stream: &TcpStream, shop: &Shop) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(TICK))?;
+    stream.set_read_timeout(Some(tick()))?;
     let mut reader = BufReader::new(stream);
     let mut command = Vec::new();
     let mut answered = 0;

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 /// No thread reads or accepts for longer than this without a look at whether the room is closing.
-const TICK: Duration = Duration::from_millis(20);
+fn tick() -> Duration {
+    Duration::from_millis(if wrong("tick-of-1500-ms") { 1500 } else { 20 })
+}
 const GRACE: Duration = Duration::from_secs(3);
 const LONGEST_LINE: usize = 1024;
 const LONGEST_NAME: usize = 16;
@@ -46,7 +48,7 @@ fn main() -> Result<()> {
 
     while !room.is_closing() {
         if wrong("crowded-room") && room.is_full() {
-            thread::sleep(TICK);
+            thread::sleep(tick());
             continue;
         }
         if let Err(error) = admit(&listener, &room) {
@@ -57,10 +59,13 @@ fn main() -> Result<()> {
                 }
                 eprintln!("cannot admit a client: {error}");
             }
-            thread::sleep(TICK);
+            thread::sleep(tick());
         }
     }
     // For the kernel these are connected, and may have sent something. Closing the listener would reset them.
+    if wrong("shuts-after-2-seconds") {
+        thread::sleep(Duration::from_secs(2));
+    }
     for _ in 0..BACKLOG {
         if admit(&listener, &room).is_err() {
             break;
@@ -90,7 +95,7 @@ fn admit(listener: &TcpListener, room: &Arc<Room>) -> io::Result<()> {
 
 fn serve(stream: TcpStream, room: &Room) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(TICK))?;
+    stream.set_read_timeout(Some(tick()))?;
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
     let stream = Arc::new(stream);
     let (queue, waiting) = mpsc::sync_channel(if wrong("slow-reader-out") { 100 * QUEUE } else { QUEUE });
