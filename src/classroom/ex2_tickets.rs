@@ -59,7 +59,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 2,
                 Needs::Command,
                 "dripping-client",
-                "The first customer says a letter every fifth of a second, without end; the second must be served",
+                "The first customer says letters without end, ever faster; it must be told that it is too slow, in time, and \
+                 the second be served",
                 dripping_client,
             ),
             why: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \

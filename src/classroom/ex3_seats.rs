@@ -25,12 +25,13 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 3,
                 Needs::Command,
                 "six-and-no-more",
-                "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
+                "Guests come, twenty in one moment and one after the other; six must be seated and served side by side, and \
+                 the others be told busy at once, until one leaves",
                 six_and_no_more,
             ),
             why: "A limit protects those who are inside, and is no limit if it can be passed",
             points: 1,
-            page: "03_thread_per_conn.html#the-server-of-this-step",
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: false,
         },
         Check {
@@ -44,7 +45,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             ),
             why: "A connection closed with bytes unread is reset, and a reset can overtake the last word",
             points: 2,
-            page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
+            page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
             starter_falls: true,
         },
         Check {
@@ -58,7 +59,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             ),
             why: "The one thread that lets people in must never wait for one of them",
             points: 1,
-            page: "03_thread_per_conn.html#why",
+            page: "03_thread_per_conn.html#a-thread-for-each-client",
             starter_falls: false,
         },
         Check {

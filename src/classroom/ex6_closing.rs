@@ -38,7 +38,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 6,
                 Needs::Signals,
                 "door-closes",
-                "Sends SIGTERM with a command half sent; new clients must be refused, and that one kept",
+                "Sends SIGTERM with a command half sent, and nobody connects for a second; then new clients must be \
+                 refused, and that one kept",
                 door_closes,
             ),
             why: "Whoever is refused goes to another server at once; whoever gets in after the end is lost",
@@ -64,7 +65,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 6,
                 Needs::Signals,
                 "idle-hears-bye",
-                "Sends SIGTERM while a client is idle; it must hear bye before the grace time is up",
+                "Sends SIGTERM while a client is idle; it must hear bye within a second",
                 idle_hears_bye,
             ),
             why: "An idle client has no reason to leave, and a server that waits for it never stops",

@@ -151,7 +151,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 6,
                 Needs::Signals,
                 "room-closes",
-                "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
+                "Sends SIGTERM with a command half sent; it must be finished, all hear bye, idle ones at once, new clients \
+                 be refused, the port be free",
                 room_closes,
             ),
             why: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
