@@ -14,7 +14,7 @@ use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
-use tcp_pitfalls::probes::{Terms, Verdict};
+use tcp_pitfalls::probes::Verdict;
 
 /// For each exercise, what is wrong with a server that nothing else is wrong with. tests/classroom/src/bin/ has them.
 const FAULTS: [(&str, &[&str]); 7] = [
@@ -234,7 +234,7 @@ fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
     let (mut falls, mut played, mut evidence) = (0_u8, 0_u8, Vec::new());
     let began = Instant::now();
     for seed in 1..=SEEDS {
-        let terms = Terms { seed, ..Terms::default() };
+        let terms = classroom::terms(seed);
         let finding = check(id).probe.run(&target, &terms, &Recorder::new());
         played += 1;
         let by_dice = finding.evidence.sentence.starts_with("in conversation ");

@@ -290,6 +290,8 @@ fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
 /// who has nothing to do with it stays.
 fn give_back(trial: &Trial<'_>, what_happened: &str, end_visit: impl Fn(usize, Client) -> Judged<()>) -> Judged {
     const VISITS: usize = SEATS + 2;
+    // How many there are is for another check to judge.
+    let seats = fill(trial, &mut trial.start()?)?.len();
     let mut counter = trial.start()?;
     let after = |visits| match visits {
         0 => "at the beginning".to_owned(),
@@ -303,17 +305,17 @@ fn give_back(trial: &Trial<'_>, what_happened: &str, end_visit: impl Fn(usize, C
     }
     // No seat is lost, and none has become two.
     let mut others = Vec::new();
-    while others.len() + 1 < SEATS {
+    while others.len() + 1 < seats {
         others.push(sit_down(trial, &mut counter, &format!("new guest {}", others.len() + 1), &after(VISITS))?);
     }
     let one_more = counter.connect("one more guest").map_err(unreachable)?.line(trial.terms.limit);
     if !matches!(&one_more, Reply::Line(line) if line == b"busy\n") {
         let got = Trial::describe(&one_more);
-        falls!("{}, all {SEATS} seats were taken again, and one more guest got {got}", after(VISITS));
+        falls!("{}, all {seats} seats were taken again, and one more guest got {got}", after(VISITS));
     }
     let when = format!("each of {VISITS} guests {what_happened}, and a guest beside them ordered");
     served(trial, &mut regular, "tea").with_obituary(&mut counter).about(&when)?;
-    Ok(format!("each of {VISITS} guests {what_happened}, and there were six seats again").into())
+    Ok(format!("each of {VISITS} guests {what_happened}, and there were {seats} seats again").into())
 }
 
 /// Lets guests come until one is told that all seats are taken.

@@ -616,7 +616,7 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
         drop((alice, bob));
         let limit = trial.terms.limit.max(2 * GRACE);
         let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-            falls!("all had left, and the process still ran {} s later", limit.as_secs());
+            falls!("the process never ended: all had left, and it still ran {} s later", limit.as_secs());
         };
         trial.recorder.note("server", format!("ends with {status}"));
         if !status.success() {

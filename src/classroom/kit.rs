@@ -40,6 +40,11 @@ pub(super) fn judge_line(expected: &[u8], got: &Reply) -> Judged<()> {
     match got {
         Reply::Line(line) if line == expected => Ok(()),
         Reply::Line(line) => Err(differing(expected, line)),
+        Reply::Nothing(..) => falls!(
+            "it never answered, and before all else you have to find out what it waits for: expected \"{}\", got {}",
+            escape(expected),
+            Trial::describe(got)
+        ),
         other => falls!("expected \"{}\", got {}", escape(expected), Trial::describe(other)),
     }
 }

@@ -4,11 +4,11 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use anyhow::{Result, anyhow};
-use tcp_pitfalls::classroom::{Check, Exercise};
+use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::Target;
-use tcp_pitfalls::probes::{Finding, Terms, Verdict};
+use tcp_pitfalls::probes::{Finding, Verdict};
 use tcp_pitfalls::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
@@ -86,7 +86,7 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
 pub(super) fn grade(servers: &[(&'static Exercise, Result<Target>)], seed: Option<u64>) -> Vec<Graded> {
     // Few digits, to be typed.
     let random = || RandomState::new().build_hasher().finish() % 10_000;
-    let terms = Terms { seed: seed.unwrap_or_else(random), ..Terms::default() };
+    let terms = classroom::terms(seed.unwrap_or_else(random));
     // A server that never listens is said to do so once, and not by each check after 10 s.
     let reached: Vec<Result<&Target>> = servers
         .iter()
