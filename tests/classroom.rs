@@ -254,8 +254,8 @@ const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 10] = [
     ("03", "reset-frees-two", "reset-gives-seat-back"),
     ("06", "accept-sees-no-signal", "door-closes"),
     ("06", "shuts-after-2-seconds", "door-closes"),
-    ("06", "tick-of-1500-ms", "idle-hears-bye"),
-    ("capstone", "tick-of-1500-ms", "room-closes"),
+    ("06", "tick-of-2500-ms", "idle-hears-bye"),
+    ("capstone", "tick-of-2500-ms", "room-closes"),
     ("capstone", "shuts-after-2-seconds", "room-closes"),
 ];
 

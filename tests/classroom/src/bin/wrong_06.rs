@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 /// No thread waits for longer than this without a look at whether the till is closing.
 fn tick() -> Duration {
-    Duration::from_millis(if wrong("tick-of-1500-ms") { 1500 } else { 20 })
+    Duration::from_millis(if wrong("tick-of-2500-ms") { 2500 } else { 20 })
 }
 const GRACE: Duration = Duration::from_secs(3);
 const LONGEST_COMMAND: u64 = 64;
