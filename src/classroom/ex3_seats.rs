@@ -135,8 +135,8 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
         return Ok(());
     }
     // The queue of a server may be shorter. Then those come who have room in it.
-    let come = |number| Client::connect(addr, &format!("guest {number}"), &quiet, Duration::from_millis(300)).ok();
-    let mut guests: Vec<Client> = (1..=GUESTS).map_while(come).collect();
+    let arrive = |number| Client::connect(addr, &format!("guest {number}"), &quiet, Duration::from_millis(300)).ok();
+    let mut guests: Vec<Client> = (1..=GUESTS).map_while(arrive).collect();
     process.go_on().map_err(|error| Otherwise::skipped(format!("the server could not go on after a halt: {error}")))?;
     let came = guests.len();
     trial.recorder.note("guests", format!("{came} come in one moment"));
