@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::kit::{expect_end, expect_line, probe};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::Client;
 use crate::lab::kernel;
 use crate::lab::server::{Running, Target};
@@ -39,7 +39,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 real_port,
             ),
             why: "Nobody can dial port 0; only the system knows which port it gave instead",
-            points: 2,
+            points: 1,
             page: "01_listen.html#the-server-of-this-step",
             starter_falls: true,
         },
@@ -53,7 +53,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 both_families,
             ),
             why: "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
-            points: 3,
+            points: 2,
             page: "01_listen.html#where-is-every-interface",
             starter_falls: true,
         },
@@ -67,7 +67,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 bad_address,
             ),
             why: "Whoever reads \"invalid socket address\" at night has to guess which, and what a valid one looks like",
-            points: 2,
+            points: 1,
             page: "01_listen.html#bare-port",
             starter_falls: true,
         },
@@ -99,6 +99,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "01_listen.html#restart",
             starter_falls: false,
         },
+        model::as_the_task_says(1),
     ],
 };
 

@@ -1,16 +1,12 @@
 //! The ticket window.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kit::{expect_end, expect_line, probe};
-use super::{Check, Exercise};
+use super::kit::{expect_end, expect_line, in_time, probe};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
-use crate::lab::lack;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, skipped, unreachable};
 
 // Each check starts the window anew, so that tickets begin at 1.
@@ -54,7 +50,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 silent_client,
             ),
             why: "While one thread waits for one customer, everybody behind waits for the same one",
-            points: 3,
+            points: 2,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
         },
@@ -63,12 +59,13 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 2,
                 Needs::Command,
                 "dripping-client",
-                "The first customer says a letter every fifth of a second, without end; the second must be served",
+                "The first customer says letters without end, ever faster; it must be told that it is too slow, in time, and \
+                 the second be served",
                 dripping_client,
             ),
             why: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \
                  it likes",
-            points: 2,
+            points: 1,
             page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
         },
@@ -81,7 +78,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 no_name_no_number,
             ),
             why: "Customers vanish all the time, and neither the window nor the count may depend on them",
-            points: 2,
+            points: 1,
             page: "02_accept_blocking.html#the-pitfall",
             starter_falls: true,
         },
@@ -98,6 +95,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "02_accept_blocking.html#a-connection-can-die-in-the-queue",
             starter_falls: true,
         },
+        model::as_the_task_says(2),
     ],
 };
 
@@ -149,29 +147,45 @@ fn silent_client(trial: &Trial<'_>) -> Judged {
 }
 
 fn dripping_client(trial: &Trial<'_>) -> Judged {
-    const BETWEEN_LETTERS: Duration = Duration::from_millis(200);
-    let mut window = trial.start()?;
-    let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(unreachable)?;
-    dripping.send(b"A");
-    trial.recorder.note("customer 1", format!("says a letter every {} ms", BETWEEN_LETTERS.as_millis()));
-    let mut next = arrive(&mut window, "customer 2")?;
-    next.send(b"Grace\n");
-    let done = AtomicBool::new(false);
-    let ticket = thread::scope(|scope| {
-        lack::spawn_scoped(scope, || {
-            // Ends when the window has hung up, or when customer 2 has its ticket or has waited long enough.
-            while !done.load(SeqCst) && dripping.send(b"a") {
-                wait_until(BETWEEN_LETTERS, || done.load(SeqCst).then_some(()));
-            }
-        })?;
-        let ticket = expect_ticket(trial, &mut next, "Grace");
-        done.store(true, SeqCst);
-        Ok::<_, Otherwise>(ticket)
-    })?;
-    ticket
-        .with_obituary(&mut window)
-        .about("customer 1 said a letter now and then, and customer 2 waited behind it")?;
-    Ok("customer 1 would have said letters for ever, and customer 2 got its ticket".into())
+    in_time(trial, "a customer said a letter now and then, and to tell it that it is too slow", 3 * SECOND, || {
+        let mut window = trial.start()?;
+        let called = Instant::now();
+        let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(unreachable)?;
+        trial
+            .recorder
+            .note("customer 1", "says a letter now and then, and near the end of its time one each millisecond");
+        let mut next = arrive(&mut window, "customer 2")?;
+        next.send(b"Grace\n");
+        drip(&mut dripping);
+        expect_line(trial, &mut dripping, "too slow")
+            .with_obituary(&mut window)
+            .about("customer 1, which said a letter now and then,")?;
+        let took = called.elapsed();
+        trial.recorder.note("customer 1", "is told that it is too slow");
+        expect_ticket(trial, &mut next, "Grace")
+            .with_obituary(&mut window)
+            .about("customer 1 said a letter now and then, and customer 2 waited behind it")?;
+        Ok((
+            took,
+            "customer 1 would have said letters for ever; it was told too slow, and customer 2 got its ticket".into(),
+        ))
+    })
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Says letters until something comes back, and no more than a name may have. Around the end of the customer's time they
+/// come so fast that a window which gives each read what is left of it meets a time of nothing.
+fn drip(customer: &mut Client) {
+    const LONGEST_NAME: usize = 1000;
+    const HURRY: Duration = Duration::from_millis(1800);
+    let began = Instant::now();
+    for _ in 0..LONGEST_NAME {
+        let pause = if began.elapsed() < HURRY { 200 } else { 1 };
+        if !customer.send(b"a") || customer.comes_within(Duration::from_millis(pause)) {
+            break;
+        }
+    }
 }
 
 fn no_name_no_number(trial: &Trial<'_>) -> Judged {

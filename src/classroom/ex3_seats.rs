@@ -2,12 +2,12 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{ask, differing, expect_line, probe};
-use super::{Check, Exercise};
+use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, probe};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::Running;
@@ -25,12 +25,13 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 3,
                 Needs::Command,
                 "six-and-no-more",
-                "Seven guests come: six must be seated and served side by side, and one be told busy, until one leaves",
+                "Guests come, twenty in one moment and one after the other; six must be seated and served side by side, and \
+                 the others be told busy at once, until one leaves",
                 six_and_no_more,
             ),
             why: "A limit protects those who are inside, and is no limit if it can be passed",
-            points: 2,
-            page: "03_thread_per_conn.html#the-server-of-this-step",
+            points: 1,
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: false,
         },
         Check {
@@ -44,7 +45,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             ),
             why: "A connection closed with bytes unread is reset, and a reset can overtake the last word",
             points: 2,
-            page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
+            page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
             starter_falls: true,
         },
         Check {
@@ -57,8 +58,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 lingering_seventh,
             ),
             why: "The one thread that lets people in must never wait for one of them",
-            points: 2,
-            page: "03_thread_per_conn.html#why",
+            points: 1,
+            page: "03_thread_per_conn.html#a-thread-for-each-client",
             starter_falls: false,
         },
         Check {
@@ -84,10 +85,11 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 panic_gives_seat_back,
             ),
             why: "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
-            points: 2,
+            points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
+        model::as_the_task_says(3),
     ],
 };
 
@@ -95,8 +97,18 @@ pub(super) const EXERCISE: Exercise = Exercise {
 const SEATS: usize = 6;
 
 fn six_and_no_more(trial: &Trial<'_>) -> Judged {
-    let mut counter = trial.start()?;
-    let mut guests = fill(trial, &mut counter)?;
+    all_at_once(trial)?;
+    give_back(trial, "had ended its side", |_number, mut guest| {
+        guest.half_close();
+        expect_end(trial, &mut guest).about("a guest ended its side")
+    })?;
+    let (mut counter, mut guests) =
+        in_time(trial, "to seat six guests and tell the seventh that all is taken", 2 * AT_ONCE, || {
+            let mut counter = trial.start()?;
+            let began = Instant::now();
+            let guests = fill(trial, &mut counter)?;
+            Ok((began.elapsed(), (counter, guests)))
+        })?;
     if guests.len() != SEATS {
         falls!("there are {SEATS} seats, and {} guests were seated", guests.len());
     }
@@ -110,6 +122,42 @@ fn six_and_no_more(trial: &Trial<'_>) -> Judged {
     let mut next = sit_down(trial, &mut counter, "next guest", "after a guest had left")?;
     served(trial, &mut next, "coffee")?;
     Ok("six guests were served side by side, the seventh was told busy, and seated when one had left".into())
+}
+
+/// Lets twenty guests come in one moment: the counter is halted while they connect. Where it can't be, nothing is examined.
+fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
+    const GUESTS: usize = 20;
+    let quiet = Recorder::new();
+    let mut counter = trial.start()?;
+    let addr = counter.addr();
+    let Some(process) = counter.process() else { return Ok(()) };
+    if process.halt().is_err() {
+        return Ok(());
+    }
+    // The queue of a server may be shorter. Then those come who have room in it.
+    let arrive = |number| Client::connect(addr, &format!("guest {number}"), &quiet, Duration::from_millis(300)).ok();
+    let mut guests: Vec<Client> = (1..=GUESTS).map_while(arrive).collect();
+    process.go_on().map_err(|error| Otherwise::skipped(format!("the server could not go on after a halt: {error}")))?;
+    let came = guests.len();
+    trial.recorder.note("guests", format!("{came} come in one moment"));
+    let mut seated = 0;
+    for guest in &mut guests {
+        match guest.line(trial.terms.limit) {
+            Reply::Line(line) if line == b"seated\n" => seated += 1,
+            Reply::Line(line) if line == b"busy\n" => {}
+            other => {
+                let other = Trial::describe(&other);
+                let instead =
+                    Otherwise::falls(format!("{came} guests came in one moment, and one of them got {other}"));
+                return Err(instead).with_obituary(&mut counter);
+            }
+        }
+    }
+    trial.recorder.note("guests", format!("{seated} are seated, {} told busy", came - seated));
+    if seated != SEATS.min(came) {
+        falls!("there are {SEATS} seats, {came} guests came in one moment, and {seated} were seated");
+    }
+    Ok(())
 }
 
 fn busy_can_be_read(trial: &Trial<'_>) -> Judged {
@@ -242,6 +290,8 @@ fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
 /// who has nothing to do with it stays.
 fn give_back(trial: &Trial<'_>, what_happened: &str, end_visit: impl Fn(usize, Client) -> Judged<()>) -> Judged {
     const VISITS: usize = SEATS + 2;
+    // How many there are is for another check to judge.
+    let seats = fill(trial, &mut trial.start()?)?.len();
     let mut counter = trial.start()?;
     let after = |visits| match visits {
         0 => "at the beginning".to_owned(),
@@ -253,10 +303,19 @@ fn give_back(trial: &Trial<'_>, what_happened: &str, end_visit: impl Fn(usize, C
         let guest = sit_down(trial, &mut counter, &format!("guest {number}"), &after(number - 1))?;
         end_visit(number, guest).with_obituary(&mut counter)?;
     }
-    let _next = sit_down(trial, &mut counter, "next guest", &after(VISITS))?;
+    // No seat is lost, and none has become two.
+    let mut others = Vec::new();
+    while others.len() + 1 < seats {
+        others.push(sit_down(trial, &mut counter, &format!("new guest {}", others.len() + 1), &after(VISITS))?);
+    }
+    let one_more = counter.connect("one more guest").map_err(unreachable)?.line(trial.terms.limit);
+    if !matches!(&one_more, Reply::Line(line) if line == b"busy\n") {
+        let got = Trial::describe(&one_more);
+        falls!("{}, all {seats} seats were taken again, and one more guest got {got}", after(VISITS));
+    }
     let when = format!("each of {VISITS} guests {what_happened}, and a guest beside them ordered");
     served(trial, &mut regular, "tea").with_obituary(&mut counter).about(&when)?;
-    Ok(format!("each of {VISITS} guests {what_happened}, and the next was seated").into())
+    Ok(format!("each of {VISITS} guests {what_happened}, and there were {seats} seats again").into())
 }
 
 /// Lets guests come until one is told that all seats are taken.

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::kit::{differing, probe};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
 use crate::lab::lack;
@@ -42,7 +42,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 header_in_pieces,
             ),
             why: "A read returns what has come, and that may be half a header",
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#half-a-header",
             starter_falls: true,
         },
@@ -56,7 +56,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 joined_parcels,
             ),
             why: "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#two-messages-in-one-read",
             starter_falls: true,
         },
@@ -84,7 +84,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 oversize_refused,
             ),
             why: "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
             starter_falls: true,
         },
@@ -116,6 +116,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "04_partial_read_write.html#the-server-of-this-step",
             starter_falls: true,
         },
+        model::as_the_task_says(4),
     ],
 };
 

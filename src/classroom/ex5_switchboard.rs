@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::kit::{ask, differing, expect_end, expect_line, judge_line, probe};
-use super::{Check, Exercise};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::Payload;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Probe, Silence, Trial, falls, unreachable};
@@ -50,7 +50,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 any_bytes,
             ),
             why: "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#not-utf8",
             starter_falls: true,
         },
@@ -64,7 +64,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 longest_line,
             ),
             why: "A newline may never come, and until then the line grows in your memory",
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#the-pitfall",
             starter_falls: true,
         },
@@ -94,7 +94,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 )
             },
             why: "Each write is a system call and a packet, and costs more than the answer in it",
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#why",
             starter_falls: true,
         },
@@ -112,6 +112,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
             starter_falls: true,
         },
+        model::as_the_task_says(5),
     ],
 };
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::ex6_closing::{GRACE, expect_bye};
-use super::kit::{ask, differing, expect_end, expect_line, probe};
-use super::{Check, Exercise};
+use super::ex6_closing::{GRACE, expect_bye, shut_after};
+use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, probe};
+use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::lack;
 use crate::lab::recording::{Recorder, escape, with_thousands};
@@ -38,7 +38,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 room_talks,
             ),
             why: "This is what the room is for; the other checks ask whether it stays so among bad clients",
-            points: 2,
+            points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
             starter_falls: false,
         },
@@ -51,7 +51,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 room_rules,
             ),
             why: "A client that was told what is wrong can do better; one that hears nothing waits",
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#why",
             starter_falls: false,
         },
@@ -64,7 +64,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 chopped_commands,
             ),
             why: "TCP carries bytes and knows no commands; where a read ends, a command need not",
-            points: 3,
+            points: 2,
             page: "04_partial_read_write.html#the-pitfall",
             starter_falls: true,
         },
@@ -77,7 +77,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 long_line,
             ),
             why: "A line without a limit takes all memory, and a reset can destroy the answer to it",
-            points: 2,
+            points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             starter_falls: true,
         },
@@ -90,7 +90,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 vanished_members,
             ),
             why: "Few clients say goodbye; a name that is never given back is taken for ever",
-            points: 2,
+            points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
         },
@@ -151,14 +151,16 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 6,
                 Needs::Signals,
                 "room-closes",
-                "Sends SIGTERM with a command half sent; it must be finished, all hear bye, the port be free",
+                "Sends SIGTERM with a command half sent; it must be finished, all hear bye, idle ones at once, new clients \
+                 be refused, the port be free",
                 room_closes,
             ),
             why: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
-            points: 2,
+            points: 1,
             page: "06_graceful_shutdown.html#why",
             starter_falls: true,
         },
+        model::as_the_task_says(model::CAPSTONE),
     ],
 };
 
@@ -593,31 +595,37 @@ fn expect_among_farewells(trial: &Trial<'_>, client: &mut Client, expected: &str
 }
 
 fn room_closes(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut alice = member(trial, &mut server, "alice")?;
-    let mut bob = member(trial, &mut server, "bob")?;
-    expect_line(trial, &mut alice, "* bob joined")?;
-    // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
-    bob.send(b"who\nsay hal");
-    expect_line(trial, &mut bob, "here: alice, bob")?;
-    trial.ask_to_stop("check", &mut server)?;
-    expect_bye(trial, &mut alice).about("alice was idle at the signal")?;
-    bob.send(b"f\n");
-    let half = "bob was in the middle of a command at the signal, and finished it";
-    expect_among_farewells(trial, &mut bob, "bob: half").about(half)?;
-    expect_among_farewells(trial, &mut bob, "bye").about(half)?;
-    expect_end(trial, &mut bob).about(half)?;
-    drop((alice, bob));
-    let limit = trial.terms.limit.max(2 * GRACE);
-    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-        falls!("all had left, and the process still ran {} s later", limit.as_secs());
-    };
-    trial.recorder.note("server", format!("ends with {status}"));
-    if !status.success() {
-        falls!("the process ended with {status} instead of status 0");
-    }
-    let addr = server.addr();
-    let mut next = trial.start_at(&addr.to_string(), addr)?;
-    member(trial, &mut next, "alice").about("started again at once")?;
-    Ok(format!("what was begun was finished, all heard bye, it ended with {status} and could reopen").into())
+    in_time(trial, "after the signal, to tell an idle member bye and to refuse new clients", AT_ONCE, || {
+        let mut server = trial.start()?;
+        let mut alice = member(trial, &mut server, "alice")?;
+        let mut bob = member(trial, &mut server, "bob")?;
+        expect_line(trial, &mut alice, "* bob joined")?;
+        // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
+        bob.send(b"who\nsay hal");
+        expect_line(trial, &mut bob, "here: alice, bob")?;
+        let asked = Instant::now();
+        trial.ask_to_stop("check", &mut server)?;
+        expect_bye(trial, &mut alice).about("alice was idle at the signal")?;
+        let told_after = asked.elapsed();
+        let shut_after = shut_after(trial, &mut server, &mut bob)?.unwrap_or_default();
+        bob.send(b"f\n");
+        let half = "bob was in the middle of a command at the signal, and finished it";
+        expect_among_farewells(trial, &mut bob, "bob: half").about(half)?;
+        expect_among_farewells(trial, &mut bob, "bye").about(half)?;
+        expect_end(trial, &mut bob).about(half)?;
+        drop((alice, bob));
+        let limit = trial.terms.limit.max(2 * GRACE);
+        let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+            falls!("the process never ended: all had left, and it still ran {} s later", limit.as_secs());
+        };
+        trial.recorder.note("server", format!("ends with {status}"));
+        if !status.success() {
+            falls!("the process ended with {status} instead of status 0");
+        }
+        let addr = server.addr();
+        let mut next = trial.start_at(&addr.to_string(), addr)?;
+        member(trial, &mut next, "alice").about("started again at once")?;
+        let evidence = format!("what was begun was finished, all heard bye, it ended with {status} and could reopen");
+        Ok((told_after.max(shut_after), evidence.into()))
+    })
 }

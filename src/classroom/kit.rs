@@ -1,8 +1,17 @@
 //! What the checks share: their form, saying a line, and showing where an answer differs.
 
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::escape;
-use crate::probes::{Difference, Judged, Needs, Otherwise, Probe, Trial, falls};
+use crate::lab::wait::wait_until;
+use crate::lab::{lack, lock};
+use crate::probes::{Difference, Judged, Needs, Otherwise, Probe, Trial, falls, skipped};
 
 /// The probe of a check: its name, what it does, and how it is done.
 pub(super) const fn probe(
@@ -31,6 +40,11 @@ pub(super) fn judge_line(expected: &[u8], got: &Reply) -> Judged<()> {
     match got {
         Reply::Line(line) if line == expected => Ok(()),
         Reply::Line(line) => Err(differing(expected, line)),
+        Reply::Nothing(..) => falls!(
+            "it never answered, and before all else you have to find out what it waits for: expected \"{}\", got {}",
+            escape(expected),
+            Trial::describe(got)
+        ),
         other => falls!("expected \"{}\", got {}", escape(expected), Trial::describe(other)),
     }
 }
@@ -48,4 +62,86 @@ pub(super) fn differing(expected: &[u8], got: &[u8]) -> Otherwise {
     let difference = Difference::between(expected, got);
     let sentence = format!("what came differs from what was expected, first at byte {}", difference.at);
     Otherwise::falls(sentence).showing(difference)
+}
+
+/// How long "at once" may take: the half second that the tasks give a server to notice something, and as much again.
+pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Expects that something takes no longer than `most`. `attempt` does it with a new server, and says how long it took.
+///
+/// Longer falls only if it happens twice, and each time a control server, which does nothing but answer, was quick all
+/// the while; what it was late in sum is given to the server as well. If it wasn't quick, this machine may be at fault,
+/// and it is tried again; and if it never is, the time isn't judged.
+pub(super) fn in_time<T>(
+    trial: &Trial<'_>,
+    what: &str,
+    most: Duration,
+    attempt: impl Fn() -> Judged<(Duration, T)>,
+) -> Judged<T> {
+    const ATTEMPTS: usize = 4;
+    /// The longest round trip to the control server at which this machine counts as able to judge.
+    const QUICK: Duration = Duration::from_millis(100);
+    let mut late = 0;
+    for attempts in 1.. {
+        let (control, judged) = beside_control_server(&attempt)?;
+        let (took, value) = judged?;
+        if took.saturating_sub(control.in_sum) > most && control.slowest < QUICK {
+            late += 1;
+        }
+        if late == 2 {
+            falls!("{what} took {:.1} s, and must not take more than {} s", took.as_secs_f32(), most.as_secs_f32());
+        }
+        if took <= most || attempts == ATTEMPTS {
+            return Ok(value);
+        }
+        trial.recorder.note("check", format!("once more: it took {:.1} s", took.as_secs_f32()));
+    }
+    skipped!("it was not examined")
+}
+
+/// How late the answers of the control server were.
+#[derive(Clone, Copy, Default)]
+struct Lateness {
+    slowest: Duration,
+    in_sum: Duration,
+}
+
+/// Does something while a client asks a control server again and again, and says how late it was.
+fn beside_control_server<T>(something: impl Fn() -> T) -> Judged<(Lateness, T)> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let failed = |error: io::Error| Otherwise::skipped(format!("there could be no control server: {error}"));
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+    let mut client = TcpStream::connect(listener.local_addr().map_err(failed)?).map_err(failed)?;
+    let (mut server, _client) = listener.accept().map_err(failed)?;
+    let ender = client.try_clone().map_err(failed)?;
+    let (lateness, done) = (Mutex::new(Lateness::default()), AtomicBool::new(false));
+    let value = thread::scope(|scope| {
+        let answering = lack::spawn_scoped(scope, move || {
+            let mut byte = [0];
+            while server.read_exact(&mut byte).is_ok() && server.write_all(&byte).is_ok() {}
+        });
+        let asking = lack::spawn_scoped(scope, || {
+            let mut byte = [0];
+            while !done.load(SeqCst) {
+                // A pause that lasts too long says as much as a slow answer.
+                let began = Instant::now();
+                wait_until(PAUSE, || None::<()>);
+                if client.write_all(&byte).and_then(|()| client.read_exact(&mut byte)).is_err() {
+                    break;
+                }
+                let late = began.elapsed().saturating_sub(PAUSE);
+                let mut lateness = lock(&lateness);
+                lateness.slowest = lateness.slowest.max(late);
+                lateness.in_sum += late;
+            }
+        });
+        let value = something();
+        done.store(true, SeqCst);
+        // Ends the one that answers, also if there was no thread left to ask.
+        let _ = asking.and_then(|asking| asking.join().map_or(Ok(()), Ok));
+        drop(ender.shutdown(Shutdown::Both));
+        answering.map(|_answering| value)
+    })?;
+    let lateness = *lock(&lateness);
+    Ok((lateness, value))
 }

@@ -11,8 +11,11 @@ mod ex5_switchboard;
 mod ex6_closing;
 mod ex7_chat;
 mod kit;
+mod model;
 
-use crate::probes::Probe;
+use std::time::Duration;
+
+use crate::probes::{Probe, Terms};
 
 /// One broken server that is to be mended.
 pub struct Exercise {
@@ -38,6 +41,12 @@ pub struct Check {
     pub page: &'static str,
     /// Whether the starter falls into it, so that there is something to mend.
     pub starter_falls: bool,
+}
+
+/// What is agreed with the server of a student. An answer may take 5 s, half of what other probes give: of a server that
+/// hangs, all checks of an exercise shall end in 15 s. The same seed makes the same random conversations.
+pub fn terms(seed: u64) -> Terms {
+    Terms { limit: Duration::from_secs(5), seed: Some(seed), ..Terms::default() }
 }
 
 /// All exercises, in the order of the chapters, the capstone last.

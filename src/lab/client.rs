@@ -11,8 +11,9 @@ use super::lack::Lack;
 use super::recording::{Action, Payload, Recorder};
 use super::wait::wait_until;
 
-/// The longest answer that is read as one line, in bytes. A server that sends more without a newline floods.
-pub const LONGEST_ANSWER: usize = 1024 * 1024;
+/// The longest answer that is read as one line, in bytes: 1 MiB and a header. A server that sends more without a newline
+/// floods.
+pub const LONGEST_ANSWER: usize = 1024 * 1024 + 4;
 
 /// A connection to the server under examination.
 pub struct Client {
@@ -130,6 +131,13 @@ impl Client {
         got
     }
 
+    /// Waits for so many bytes, at most for `patience`, and gives them as a line.
+    pub fn bytes(&mut self, count: usize, patience: Duration) -> Reply {
+        let got = self.next(patience, |pending, _| (pending.len() >= count).then_some(count));
+        self.record_reply(&got);
+        got
+    }
+
     fn record_reply(&mut self, got: &Reply) {
         self.over |= matches!(got, Reply::End(_) | Reply::Reset(_));
         match got {
@@ -223,12 +231,20 @@ impl Client {
     }
 
     fn next_line(&mut self, patience: Duration) -> Reply {
+        self.next(patience, |pending, searched| {
+            let end = pending[searched..].iter().position(|&byte| byte == b'\n')?;
+            Some(searched + end + 1)
+        })
+    }
+
+    /// Waits until `end` finds one in what has come, of which it has searched so many bytes before.
+    fn next(&mut self, patience: Duration, end: impl Fn(&[u8], usize) -> Option<usize>) -> Reply {
         let deadline = Instant::now() + patience;
         let mut searched = 0;
         let mut buffer = [0; 16 * 1024];
         loop {
-            if let Some(end) = self.pending[searched..].iter().position(|&byte| byte == b'\n') {
-                let rest = self.pending.split_off(searched + end + 1);
+            if let Some(end) = end(&self.pending, searched) {
+                let rest = self.pending.split_off(end);
                 return Reply::Line(std::mem::replace(&mut self.pending, rest));
             }
             searched = self.pending.len();

@@ -160,6 +160,12 @@ impl Process {
         printed
     }
 
+    /// What it has printed so far on standard output.
+    pub fn printed(&self) -> String {
+        let printed = self.output[0].lock().expect("nothing panics while it holds this lock");
+        String::from_utf8_lossy(&printed).into_owned()
+    }
+
     /// What it has printed when it has ended, given a moment for the last of it to be read.
     pub fn last_output(&self) -> String {
         // Both collecting threads drop their handle at the end of the output. A child that inherited it may hold it.

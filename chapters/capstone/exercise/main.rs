@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 /// Who is in the room, and how to reach them.
 #[derive(Default)]
 struct Room {
+    /// Each member's connection by its name, so that whatever is said can be written to all.
     members: Mutex<BTreeMap<String, TcpStream>>,
 }
 

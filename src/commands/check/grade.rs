@@ -1,13 +1,16 @@
 //! Examining the servers of exercises.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
 use anyhow::Result;
 
 use super::launch::Launch;
-use tcp_pitfalls::classroom::{Check, Exercise};
+use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::Target;
-use tcp_pitfalls::probes::{Finding, Terms, Verdict};
+use tcp_pitfalls::probes::{Finding, Verdict};
 use tcp_pitfalls::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
@@ -102,8 +105,12 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
 }
 
 /// Runs every check of each exercise on its server, or says in each why there is none.
-pub(super) fn grade(servers: Vec<Server>) -> Vec<Graded> {
-    let terms = Terms::default();
+///
+/// Without a seed, the random conversations are others each time.
+pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
+    // Few digits, to be typed.
+    let random = || RandomState::new().build_hasher().finish() % 10_000;
+    let terms = classroom::terms(seed.unwrap_or_else(random));
     // A server that never listens is said to do so once, and not by each check after 10 s.
     let reached = servers.into_iter().map(|server| {
         let target = server.target.and_then(|target| reach(&target).map(|()| target));

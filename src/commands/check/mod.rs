@@ -67,6 +67,9 @@ pub(crate) struct CheckArguments {
     /// Look at the files twice a second, for file systems that don't tell of changes
     #[arg(long, requires = "watch")]
     poll: bool,
+    /// Make the same random conversations as a check that named this number
+    #[arg(long, value_name = "N", conflicts_with = "hint")]
+    seed: Option<u64>,
     /// Write the result to this file as JSON; to standard output, if it is `-`
     #[arg(long, value_name = "FILE", value_parser = absolute)]
     json: Option<PathBuf>,
@@ -214,7 +217,7 @@ fn check_one(
         try_to_start(&server)?;
         server
     };
-    let graded = grade::grade(vec![server]);
+    let graded = grade::grade(vec![server], arguments.seed);
     // A command that has started no server is more likely to be mistyped than to be wanted again.
     let kept = match &graded[0] {
         Graded { launch: Some(launch), problem: None, .. } if workshop.keeps() => workshop.remember(exercise, launch),
@@ -240,7 +243,7 @@ fn try_to_start(server: &Server) -> Result<()> {
 fn check_all(workshop: &Workshop, arguments: &CheckArguments) -> Result<Vec<Graded>> {
     process::end_all_on_ctrl_c();
     let exercises: Vec<&'static Exercise> = classroom::ALL.iter().collect();
-    let graded = grade::grade(workshop.servers(&exercises)?);
+    let graded = grade::grade(workshop.servers(&exercises)?, arguments.seed);
     show_and_keep(workshop, &graded, |_| arguments.tell(&show::table(&graded)));
     Ok(graded)
 }

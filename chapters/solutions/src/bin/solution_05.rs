@@ -17,11 +17,15 @@ fn main() -> Result<()> {
     loop {
         match listener.accept() {
             Ok((stream, peer)) => {
-                thread::spawn(move || {
+                // Its error is that there is no more room for a thread. `thread::spawn` would panic.
+                let visit = thread::Builder::new().spawn(move || {
                     if let Err(error) = serve(&stream) {
                         eprintln!("{peer}: {error}");
                     }
                 });
+                if let Err(error) = visit {
+                    eprintln!("cannot serve {peer}: {error}");
+                }
             }
             // Out of descriptors, say: that passes when a client leaves.
             Err(error) => {

@@ -14,13 +14,17 @@ use anyhow::{Context, Result};
 /// What all threads share.
 #[derive(Default)]
 struct Shop {
+    /// Whether the signal has come.
     closing: AtomicBool,
+    /// What was sold so far, by all clients together.
     tally: Mutex<Tally>,
 }
 
 #[derive(Default)]
 struct Tally {
+    /// How many sales there were.
     sales: u64,
+    /// What they add up to.
     sum: u64,
 }
 

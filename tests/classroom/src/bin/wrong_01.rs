@@ -1,27 +1,51 @@
 //! Exercise 1, a door with a sign: a server with one mistake.
 //!
-//! `wrong_01 --check NAME ADDR` does all that the exercise asks for, except what the check NAME examines.
+//! `wrong_01 --fault NAME ADDR` does all that the exercise asks for, except one thing. NAME is a check, which finds it, or a
+//! fault that only `as-the-task-says` finds; tests/as_the_task_says.rs has them all.
 
-use std::io::{self, ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Context, Result, anyhow, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 
 fn main() -> Result<()> {
+    match run() {
+        Err(error) if wrong("ends-with-status-0") => {
+            eprintln!("{error:#}");
+            Ok(())
+        }
+        ended => ended,
+    }
+}
+
+fn run() -> Result<()> {
     let addr = std::env::args().skip(1).next_back().context("give the address as the last argument")?;
-    let context =
-        if wrong("bad-address") { "cannot listen".to_owned() } else { format!("cannot listen on \"{addr}\"") };
+    let context = match addr.rsplit_once(':') {
+        _ if wrong("bad-address") => "cannot listen".to_owned(),
+        Some((host, port)) if wrong("quotes-tidied") => format!("cannot listen on \"{host}\" and \"{port}\""),
+        _ => format!("cannot listen on \"{addr}\""),
+    };
     let listener = listen(&addr).context(context)?;
     if wrong("real-port") {
         println!("listening on {addr}");
+    } else if wrong("announces-on-stderr") {
+        eprintln!("listening on {}", listener.local_addr()?);
     } else {
         println!("listening on {}", listener.local_addr()?);
     }
     loop {
         match listener.accept() {
             // One caller who has gone already must not close the door for the next.
-            Ok((stream, caller)) => drop(greet(stream, caller)),
+            Ok((stream, caller)) => {
+                let greeted = greet(&stream, caller);
+                if wrong("reset-ends-door") {
+                    greeted?;
+                }
+                if wrong("keeps-open") {
+                    std::mem::forget(stream);
+                }
+            }
             Err(error) => eprintln!("cannot let a caller in, going on: {error}"),
         }
         if wrong("every-caller") {
@@ -39,10 +63,13 @@ fn wrong(check: &str) -> bool {
 fn listen(addr: &str) -> Result<TcpListener> {
     let (host, port) = parse(addr)?;
     let bound = match host {
+        Some(ip) if ip.is_ipv6() && wrong("refuses-ipv6") => Err(ErrorKind::Unsupported.into()),
+        Some(ip) if ip.is_ipv4() && wrong("everywhere") => bind(Ipv4Addr::UNSPECIFIED.into(), port),
         Some(ip) => bind(ip, port),
+        None if wrong("ipv4-everywhere") => bind(Ipv4Addr::UNSPECIFIED.into(), port),
         None if wrong("both-families") => bind(Ipv4Addr::LOCALHOST.into(), port),
         None => bind(Ipv6Addr::UNSPECIFIED.into(), port).or_else(|error| match error.kind() {
-            ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Err(error),
+            ErrorKind::AddrInUse | ErrorKind::PermissionDenied if !wrong("falls-back-when-taken") => Err(error),
             // This machine may have no IPv6. Then every address is every IPv4 address.
             _ => bind(Ipv4Addr::UNSPECIFIED.into(), port),
         }),
@@ -65,11 +92,19 @@ fn parse(addr: &str) -> Result<(Option<IpAddr>, u16)> {
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("the port \"{port}\" is not a number");
     }
+    if wrong("port-overflows") {
+        let digits = port.bytes().fold(0u16, |sum, digit| sum.wrapping_mul(10).wrapping_add((digit - b'0').into()));
+        return Ok((host.parse().ok(), digits));
+    }
+    if wrong("range-untold") && port.parse::<u16>().is_err() {
+        bail!("the port \"{port}\" is not a number");
+    }
     // Digits alone: what can still be wrong is that there are too many.
     let number = port.parse().map_err(|_| anyhow!("the port {port} is above 65535, the highest there is"))?;
     let ip = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) => inner.parse::<Ipv6Addr>().map(IpAddr::from),
         None if host.is_empty() => return Ok((None, number)),
+        None if host.contains(':') && wrong("needs-no-brackets") => host.parse(),
         None if host.contains(':') => bail!("an IPv6 address needs brackets before its port, as in \"[::1]:8080\""),
         None => host.parse(),
     };
@@ -96,12 +131,20 @@ fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Shows a caller the sign, and closes.
-fn greet(mut stream: impl Write, caller: SocketAddr) -> io::Result<()> {
-    let sign = format!("welcome, {}\n", shown(caller.ip()));
+fn greet(mut stream: &TcpStream, caller: SocketAddr) -> io::Result<()> {
+    if wrong("waits-for-a-word") {
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+        let _ = stream.read(&mut [0; 64])?;
+    }
+    let ip = if wrong("shows-own-address") { stream.local_addr()?.ip() } else { caller.ip() };
+    let mut sign = format!("welcome, {}\n", shown(ip));
+    if wrong("shows-port") {
+        sign = format!("welcome, {caller}\n");
+    }
     stream.write_all(sign.as_bytes())
 }
 
 /// The caller's address as the caller knows it. To a listener for both families, IPv4 looks like `::ffff:127.0.0.1`.
 fn shown(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+    if wrong("shows-mapped") { ip } else { ip.to_canonical() }
 }

@@ -1,6 +1,7 @@
 //! Exercise 3, six seats: a server with one mistake.
 //!
-//! `wrong_03 --check NAME ADDR` does all that the exercise asks for, except what the check NAME examines.
+//! `wrong_03 --fault NAME ADDR` does all that the exercise asks for, except one thing. NAME is a check, which finds it, or a
+//! fault that only `as-the-task-says` finds; tests/as_the_task_says.rs has them all.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -42,10 +43,17 @@ fn main() -> Result<()> {
             Some(seat) => {
                 let visit = panic::catch_unwind(|| wait_on(&stream));
                 let ended_so = match &visit {
-                    Ok(Ok(())) => false,
+                    Ok(Ok(())) if wrong("end-keeps-seat") => true,
                     Ok(Err(_)) => wrong("reset-gives-seat-back"),
                     Err(_) => wrong("panic-gives-seat-back"),
+                    Ok(Ok(())) => false,
                 };
+                if matches!(visit, Ok(Err(_))) && wrong("reset-frees-two") {
+                    seat.0.fetch_update(SeqCst, SeqCst, |taken: usize| taken.checked_sub(1)).ok();
+                }
+                if visit.is_err() && wrong("fire-ends-all") {
+                    std::process::exit(1);
+                }
                 if ended_so {
                     // As if the seat were given back by a line that this visit did not reach.
                     std::mem::forget(seat);
@@ -73,7 +81,23 @@ struct Seat(Arc<AtomicUsize>);
 impl Seat {
     /// Takes a seat, if one is free.
     fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
-        let seats = if wrong("six-and-no-more") { SEATS + 1 } else { SEATS };
+        let seats = match () {
+            () if wrong("six-and-no-more") => SEATS + 1,
+            () if wrong("five-seats") => SEATS - 1,
+            () => SEATS,
+        };
+        if wrong("counted-in-thread") {
+            // As a thread does that says "seated" first: until then everybody finds the seat free.
+            if taken.load(SeqCst) >= seats {
+                return None;
+            }
+            let (seat, count) = (Seat(Arc::clone(taken)), Arc::clone(taken));
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(50));
+                count.fetch_add(1, SeqCst);
+            });
+            return Some(seat);
+        }
         let one_more = |taken| (taken < seats).then_some(taken + 1);
         taken.fetch_update(SeqCst, SeqCst, one_more).ok().map(|_| Seat(Arc::clone(taken)))
     }
@@ -87,9 +111,16 @@ impl Drop for Seat {
 
 /// Tells a guest that every seat is taken.
 fn turn_away(mut stream: &TcpStream) -> io::Result<()> {
-    stream.write_all(b"busy\n")?;
+    if wrong("busy-after-3-seconds") {
+        thread::sleep(Duration::from_secs(3));
+    }
+    stream.write_all(if wrong("other-words") { b"sorry, busy\n" } else { b"busy\n" })?;
     if wrong("busy-can-be-read") {
         return Ok(());
+    }
+    if wrong("busy-without-end") {
+        stream.set_read_timeout(Some(10 * FAREWELL))?;
+        return io::copy(&mut stream, &mut io::sink()).map(drop);
     }
     stream.shutdown(Shutdown::Write)?;
     // Closed with an order unread, the connection would be reset, and the guest might never read `busy`. So read until
@@ -102,7 +133,7 @@ fn turn_away(mut stream: &TcpStream) -> io::Result<()> {
             return Ok(());
         }
         stream.set_read_timeout(Some(left))?;
-        if stream.read(&mut unwanted)? == 0 {
+        if stream.read(&mut unwanted)? == 0 || wrong("reads-once") {
             return Ok(());
         }
     }
@@ -110,10 +141,46 @@ fn turn_away(mut stream: &TcpStream) -> io::Result<()> {
 
 /// Serves a guest from sitting down to leaving.
 fn wait_on(mut stream: &TcpStream) -> io::Result<()> {
+    if wrong("idle-limit") {
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    }
+    let mut reader = BufReader::new(stream);
+    if wrong("seated-with-order") {
+        reader.fill_buf()?;
+    }
     stream.write_all(b"seated\n")?;
-    for order in BufReader::new(stream).lines() {
-        let served = cook(&order?);
-        stream.write_all(format!("{served}\n").as_bytes())?;
+    if wrong("one-read") {
+        // What one read returns is one order.
+        loop {
+            let read = reader.fill_buf()?;
+            if read.is_empty() {
+                return Ok(());
+            }
+            let served = cook(String::from_utf8_lossy(read).trim_end_matches('\n'));
+            let length = read.len();
+            reader.consume(length);
+            stream.write_all(format!("{served}\n").as_bytes())?;
+        }
+    }
+    for order in reader.lines() {
+        let order = order?;
+        let order = match () {
+            () if wrong("strips-blanks") => order.trim().to_owned(),
+            () if wrong("first-word") => order.split(' ').next().unwrap_or_default().to_owned(),
+            () if wrong("lower-case") => order.to_lowercase(),
+            () if wrong("ascii-only") => order.chars().filter(char::is_ascii).collect(),
+            () => order,
+        };
+        let served = match panic::catch_unwind(|| cook(&order)) {
+            Ok(served) => served,
+            Err(_) if wrong("fire-is-answered") => "sorry".into(),
+            Err(_) if wrong("fire-goes-on") => continue,
+            Err(panic) => panic::resume_unwind(panic),
+        };
+        stream.write_all(format!("{served}{}\n", if wrong("two-ends") { "\r" } else { "" }).as_bytes())?;
+        if wrong("one-order") {
+            return Ok(());
+        }
     }
     Ok(())
 }

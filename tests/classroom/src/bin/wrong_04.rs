@@ -1,4 +1,7 @@
-//! Exercise 4 with one mistake: `wrong_04 --check NAME ADDR` falls into that check, and into no other.
+//! Exercise 4, the parcel office: a server with one mistake.
+//!
+//! `wrong_04 --fault NAME ADDR` does all that the exercise asks for, except one thing. NAME is a check, which finds it, or a
+//! fault that only `as-the-task-says` finds; tests/as_the_task_says.rs has them all.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,19 +15,26 @@ const LARGEST: usize = 1024 * 1024;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [flag, check, addr] = &arguments[..] else { anyhow::bail!("usage: wrong_04 --check NAME ADDR") };
-    anyhow::ensure!(flag == "--check", "usage: wrong_04 --check NAME ADDR");
+    let [_fault, name, addr] = &arguments[..] else { anyhow::bail!("usage: wrong_04 --fault NAME ADDR") };
     let listener = TcpListener::bind(addr).with_context(|| format!("cannot listen on {addr}"))?;
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (stream, _peer) = listener.accept()?;
-        let mistake = check.clone();
+        let mistake = name.clone();
+        if mistake == "one-client" {
+            let _ = serve(&stream, &mistake);
+            continue;
+        }
         thread::spawn(move || serve(&stream, &mistake));
     }
 }
 
 fn serve(stream: &TcpStream, mistake: &str) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    if mistake == "idle-limit" {
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    }
+    let mut late = Vec::new();
     let mut reader = BufReader::new(stream);
     loop {
         if mistake == "joined-parcels" {
@@ -37,8 +47,15 @@ fn serve(stream: &TcpStream, mistake: &str) -> io::Result<()> {
                 let text: String = String::from_utf8_lossy(&contents).chars().rev().collect();
                 send(stream, text.as_bytes())?;
             }
+            Received::Parcel(contents) if mistake == "empty-ends" && contents.is_empty() => break,
             Received::Parcel(mut contents) => {
                 contents.reverse();
+                match mistake {
+                    "ends-at-nul" => contents.retain(|&byte| byte != 0),
+                    "strips-newline" if contents.starts_with(b"\n") => drop(contents.remove(0)),
+                    "answers-late" => std::mem::swap(&mut contents, &mut late),
+                    _ => {}
+                }
                 if mistake == "largest-parcel" {
                     send_what_goes(stream, &contents)?;
                 } else {
@@ -50,7 +67,19 @@ fn serve(stream: &TcpStream, mistake: &str) -> io::Result<()> {
                     // The client that ended its side could still have read this.
                     return Ok(());
                 }
-                send(stream, format!("error: {why}").as_bytes())?;
+                let mut text = format!("error: {why}").into_bytes();
+                if mistake == "reverses-refusals" {
+                    text.reverse();
+                }
+                if mistake == "plain-refusals" {
+                    let mut stream = stream;
+                    stream.write_all(&text)?;
+                } else {
+                    send(stream, &text)?;
+                }
+                if mistake == "refusal-goes-on" && why == "too large" {
+                    continue;
+                }
                 if mistake == "refusal-arrives" {
                     // Dropped with bytes unread: the kernel resets the connection.
                     return Ok(());
@@ -62,6 +91,11 @@ fn serve(stream: &TcpStream, mistake: &str) -> io::Result<()> {
     }
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    if mistake == "reads-once" {
+        let mut stream = stream;
+        let _ = stream.read(&mut [0; 4096])?;
+        return Ok(());
+    }
     io::copy(&mut &*stream, &mut io::sink())?;
     Ok(())
 }
@@ -85,15 +119,34 @@ fn receive(reader: &mut BufReader<&TcpStream>, mistake: &str) -> io::Result<Rece
     let header = match <[u8; 4]>::try_from(header) {
         Ok(header) => header,
         Err(none) if none.is_empty() => return Ok(Received::End),
+        Err(_) if mistake == "half-header-not-told" => return Ok(Received::End),
         Err(part) => return Ok(Received::Refused(format!("cut off after {} of 4 bytes", part.len()))),
     };
-    let length = u32::from_be_bytes(header) as usize;
+    let length = match mistake {
+        "little-endian" => u32::from_le_bytes(header),
+        _ => u32::from_be_bytes(header),
+    } as usize;
+    let largest = match mistake {
+        "limit-too-low" => LARGEST - 1,
+        "limit-too-high" => LARGEST + 4,
+        "limit-64-kib" => 65_536,
+        _ => LARGEST,
+    };
     // With a sign, half of all lengths are negative, and less than any limit.
     let passes = mistake == "oversize-refused" && i32::from_be_bytes(header) < 0;
-    if length > LARGEST && !passes {
+    if length > largest && !passes {
         return Ok(Received::Refused("too large".into()));
     }
     let contents = up_to(length, reader)?;
+    if contents.is_empty() && length > 0 && mistake == "no-contents-not-told" {
+        return Ok(Received::End);
+    }
+    if contents.len() < length && mistake == "counts-header" {
+        return Ok(Received::Refused(format!("cut off after {} of {} bytes", contents.len() + 4, length + 4)));
+    }
+    if contents.len() < length && mistake == "counts-the-rest" {
+        return Ok(Received::Refused(format!("cut off after {} of {length} bytes", length - contents.len())));
+    }
     if contents.len() < length {
         return Ok(Received::Refused(format!("cut off after {} of {length} bytes", contents.len())));
     }

@@ -1,5 +1,7 @@
-//! The chat room of the capstone with one mistake, the one that this check is there to find:
-//! `wrong_capstone --check NAME ADDR`.
+//! The capstone, the chat room: a server with one mistake.
+//!
+//! `wrong_capstone --fault NAME ADDR` does all that the exercise asks for, except one thing. NAME is a check, which finds it, or a
+//! fault that only `as-the-task-says` finds; tests/as_the_task_says.rs has them all.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,7 +16,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 /// No thread reads or accepts for longer than this without a look at whether the room is closing.
-const TICK: Duration = Duration::from_millis(20);
+fn tick() -> Duration {
+    Duration::from_millis(if wrong("tick-of-2500-ms") { 2500 } else { 20 })
+}
 const GRACE: Duration = Duration::from_secs(3);
 const LONGEST_LINE: usize = 1024;
 const LONGEST_NAME: usize = 16;
@@ -26,8 +30,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 const BACKLOG: usize = 128;
 
 /// Whether this is the mistake to make.
-fn wrong(check: &str) -> bool {
-    env::args().skip_while(|argument| argument != "--check").nth(1).is_some_and(|chosen| chosen == check)
+fn wrong(fault: &str) -> bool {
+    env::args().nth(2).is_some_and(|name| name == fault)
 }
 
 /// One copy for everybody who gets it.
@@ -44,7 +48,7 @@ fn main() -> Result<()> {
 
     while !room.is_closing() {
         if wrong("crowded-room") && room.is_full() {
-            thread::sleep(TICK);
+            thread::sleep(tick());
             continue;
         }
         if let Err(error) = admit(&listener, &room) {
@@ -55,10 +59,13 @@ fn main() -> Result<()> {
                 }
                 eprintln!("cannot admit a client: {error}");
             }
-            thread::sleep(TICK);
+            thread::sleep(tick());
         }
     }
     // For the kernel these are connected, and may have sent something. Closing the listener would reset them.
+    if wrong("shuts-after-2-seconds") {
+        thread::sleep(Duration::from_secs(2));
+    }
     for _ in 0..BACKLOG {
         if admit(&listener, &room).is_err() {
             break;
@@ -66,7 +73,7 @@ fn main() -> Result<()> {
     }
     drop(listener);
     // Whoever is still there after this is cut off by the end of the process.
-    room.wait_until_empty(GRACE);
+    room.wait_until_empty(if wrong("grace-1-second") { GRACE / 3 } else { GRACE });
     anyhow::ensure!(!wrong("room-closes"), "the room has been closed");
     Ok(())
 }
@@ -88,7 +95,7 @@ fn admit(listener: &TcpListener, room: &Arc<Room>) -> io::Result<()> {
 
 fn serve(stream: TcpStream, room: &Room) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(TICK))?;
+    stream.set_read_timeout(Some(tick()))?;
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
     let stream = Arc::new(stream);
     let (queue, waiting) = mpsc::sync_channel(if wrong("slow-reader-out") { 100 * QUEUE } else { QUEUE });
@@ -120,6 +127,15 @@ fn converse(client: &Client, room: &Room) -> io::Result<()> {
     let mut reader = BufReader::new(&*client.stream);
     let mut visit = Visit { client, room, name: None };
     let mut line = Vec::new();
+    let since = Instant::now();
+    if wrong("guests-hear") {
+        room.listeners.lock().expect("nothing panics while it holds this lock").push(client.clone());
+    }
+    let longest = match () {
+        () if wrong("limit-too-low") => LONGEST_LINE - 1,
+        () if wrong("limit-too-high") => LONGEST_LINE + 1,
+        () => LONGEST_LINE,
+    };
     let last: &[u8] = loop {
         // The longest line and its end, `\r\n`.
         let left = if wrong("long-line-told") { usize::MAX } else { LONGEST_LINE + 2 - line.len() };
@@ -127,7 +143,13 @@ fn converse(client: &Client, room: &Room) -> io::Result<()> {
             Ok(_) if line.ends_with(b"\n") || (line.len() > LONGEST_LINE + 1 && !wrong("long-line-told")) => {
                 let text = line.strip_suffix(b"\n").unwrap_or(&line);
                 let text = text.strip_suffix(b"\r").filter(|_| !wrong("chopped-commands")).unwrap_or(text);
-                if text.len() > LONGEST_LINE && !wrong("long-line-told") {
+                let text = if wrong("strips-returns") { text.trim_ascii_end() } else { text };
+                if text.len() > longest && !wrong("long-line-told") {
+                    if wrong("long-line-not-told-to-others") {
+                        if let Some(name) = visit.name.take() {
+                            room.members().remove(&name);
+                        }
+                    }
                     break b"error: line too long";
                 }
                 if !visit.carry_out(text) {
@@ -138,6 +160,11 @@ fn converse(client: &Client, room: &Room) -> io::Result<()> {
                 }
                 line.clear();
             }
+            Ok(_) if wrong("half-line-will-do") && !line.is_empty() => {
+                visit.carry_out(&line);
+                return Ok(());
+            }
+            Err(_) if wrong("idle-limit") && since.elapsed() > Duration::from_secs(2) => return Ok(()),
             // The end. Half a line before it is no command.
             Ok(_) => return Ok(()),
             // Nothing came in this tick. What came before it is kept in `line`.
@@ -149,6 +176,12 @@ fn converse(client: &Client, room: &Room) -> io::Result<()> {
                 }
                 return Err(error);
             }
+        }
+        if room.is_closing() && wrong("half-is-dropped") {
+            break b"bye";
+        }
+        if room.is_closing() && wrong("guests-hear-no-bye") && visit.name.is_none() {
+            return Ok(());
         }
         if room.is_closing() && line.is_empty() && reader.buffer().is_empty() {
             break b"bye";
@@ -193,7 +226,25 @@ impl Visit<'_> {
     fn carry_out(&mut self, command: &[u8]) -> bool {
         let space = command.iter().position(|&byte| byte == b' ').unwrap_or(command.len());
         let (verb, rest) = (&command[..space], command.get(space + 1..).unwrap_or_default());
+        let upper = verb.to_ascii_lowercase();
+        let verb = if wrong("any-case") { &upper[..] } else { verb };
         match (verb, &self.name) {
+            (b"leave", None) if wrong("guest-cant-leave") => self.client.answer(b"error: join first"),
+            (b"join", Some(_)) if wrong("bad-name-before-joined") && valid_name(rest).is_none() => {
+                self.client.answer(b"error: bad name");
+            }
+            (b"join", Some(_)) if wrong("joins-twice") => self.client.answer(b"error: unknown command"),
+            (unknown, None)
+                if wrong("unknown-before-joining") && ![&b"leave"[..], b"join", b"say", b"who"].contains(&unknown) =>
+            {
+                self.client.answer(b"error: unknown command");
+            }
+            (b"say", Some(name)) if wrong("strips-blanks") => {
+                self.room.tell(&[name.as_bytes(), b": ", rest.trim_ascii()].concat());
+            }
+            (b"say", Some(name)) if wrong("is-text") => {
+                self.room.tell(format!("{name}: {}", String::from_utf8_lossy(rest)).as_bytes());
+            }
             (b"leave", _) => return false,
             (b"join", Some(_)) => self.client.answer(b"error: already joined"),
             (b"join", None) => match valid_name(rest) {
@@ -224,7 +275,15 @@ fn valid_name(name: &[u8]) -> Option<&str> {
     if wrong("room-rules") {
         return Some(name);
     }
-    let fits = (1..=LONGEST_NAME).contains(&name.len());
+    if wrong("all-alphabets") {
+        return ((1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(char::is_alphanumeric)).then_some(name);
+    }
+    let longest = match () {
+        () if wrong("short-names") => LONGEST_NAME - 1,
+        () if wrong("long-names") => LONGEST_NAME + 1,
+        () => LONGEST_NAME,
+    };
+    let fits = (1..=longest).contains(&name.len());
     (fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(name)
 }
 
@@ -264,17 +323,23 @@ struct Room {
     members: Mutex<BTreeMap<String, Client>>,
     clients: Mutex<usize>,
     client_left: Condvar,
+    /// Those who hear everything, as one fault has it.
+    listeners: Mutex<Vec<Client>>,
 }
 
 impl Room {
     /// False if there is one of that name already.
     fn join(&self, name: &str, client: &Client) -> bool {
         let mut members = self.members();
-        if members.contains_key(name) {
+        let same = |other: &String| wrong("names-in-any-case") && other.eq_ignore_ascii_case(name);
+        if members.contains_key(name) || members.keys().any(same) {
             return false;
         }
         // All under one lock, so that the welcome comes before anything that the others say.
         let _ = client.pass(&line(format!("welcome {name}").as_bytes()));
+        if wrong("joiner-hears-itself") {
+            members.insert(name.to_owned(), client.clone());
+        }
         tell(&members, format!("* {name} joined").as_bytes());
         members.insert(name.to_owned(), client.clone());
         true
@@ -282,16 +347,27 @@ impl Room {
 
     fn leave(&self, name: &str) {
         let mut members = self.members();
-        members.remove(name);
+        if !wrong("name-stays-taken") {
+            members.remove(name);
+        }
         tell(&members, format!("* {name} left").as_bytes());
     }
 
     fn tell(&self, text: &[u8]) {
         tell(&self.members(), text);
+        for listener in self.listeners.lock().expect("nothing panics while it holds this lock").iter() {
+            let heard = self.members().values().any(|member| Arc::ptr_eq(&member.stream, &listener.stream));
+            let _ = if heard { Ok(()) } else { listener.pass(&line(text)) };
+        }
     }
 
     fn names(&self) -> String {
-        self.members().keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+        let members = self.members();
+        let mut names: Vec<&str> = members.keys().map(String::as_str).collect();
+        if wrong("sorts-in-any-case") {
+            names.sort_by_key(|name| name.to_lowercase());
+        }
+        names.join(if wrong("names-without-blanks") { "," } else { ", " })
     }
 
     fn members(&self) -> MutexGuard<'_, BTreeMap<String, Client>> {

@@ -1,0 +1,244 @@
+//! The door with a sign. What is said to it is how its address is spelled; of its clients it only knows where they are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use super::Dice;
+use crate::classroom::kit::{expect_end, expect_line};
+use crate::lab::client::Client;
+use crate::lab::port;
+use crate::lab::recording::{Recorder, escape};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
+
+/// How long doors are started, and how many with random addresses.
+const PLAYING: Duration = Duration::from_secs(3);
+const RANDOM: usize = 60;
+
+/// How long anything that is owed may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where a door stands, or what must be said if it can't.
+enum Door {
+    At(Option<IpAddr>),
+    Nowhere(Vec<&'static str>),
+}
+
+/// The task's two tables. Where an address has two faults, one of the words is enough.
+fn door(spelling: &str) -> Door {
+    let (host, port) = match spelling.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => return Door::Nowhere(vec!["no port"]),
+    };
+    let mut faults = Vec::new();
+    if port.is_empty() {
+        faults.push("no port");
+    } else if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        faults.push("not a number");
+    } else if port.parse::<u16>().is_err() {
+        faults.push("65535");
+    }
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if inner.is_none() && host.contains(':') {
+        // Or it is the port that is missing.
+        faults.extend(["brackets", "no port"]);
+    }
+    if faults.is_empty() { Door::At(inner.unwrap_or(host).parse().ok()) } else { Door::Nowhere(faults) }
+}
+
+/// Starts doors with every kind of address in the task's tables, and then with random ones while there is time.
+pub(super) fn doors(trial: &Trial<'_>) -> Judged {
+    trial.spelled_by_hand()?;
+    let terms = Terms { limit: PATIENCE, ..trial.terms.clone() };
+    let seed = terms.seed.unwrap_or(1);
+    let began = Instant::now();
+    let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    let mut hosts = vec!["127.0.0.1", ""];
+    hosts.extend(has_ipv6.then_some("[::1]"));
+    // Linux: the whole of 127.0.0.0/8 is this machine.
+    hosts.extend(cfg!(target_os = "linux").then_some("127.0.0.2"));
+    let good = hosts.iter().flat_map(|host| [format!("{host}:PORT"), format!("{host}:0")]);
+    let bad = [
+        "PORT",
+        "127.0.0.1",
+        "127.0.0.1:",
+        ":",
+        "[::1]",
+        "[::1]:",
+        "localhost",
+        "127.0.0.1:http",
+        ":http",
+        "[::1]:x",
+        "127.0.0.1:80a",
+    ];
+    let bad = bad.into_iter().chain([
+        "127.0.0.1:65536",
+        ":65536",
+        "[::1]:65536",
+        ":100000",
+        ":4294967376",
+        "::1:PORT",
+        "::1",
+        ":::PORT",
+    ]);
+    let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
+    let mut count = 0;
+    for number in 0.. {
+        let mut dice = Dice::new(seed, number as u64);
+        let spelling = match table.get(number) {
+            Some(spelling) => spelling.clone(),
+            None if began.elapsed() > PLAYING || number > table.len() + RANDOM => break,
+            None if dice.once_in(3) => dice.pick(&good.clone().collect::<Vec<_>>()),
+            None => {
+                let host =
+                    dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
+                let port =
+                    dice.pick(&["", "http", "8o8o", "x", "80:", "65536", "65537", "70000", "99999999999999999999"]);
+                format!("{host}{port}")
+            }
+        };
+        count = number + 1;
+        let recorder = Recorder::new();
+        let quietly = Trial::new(trial.target, &terms, &recorder);
+        let Err(_) = one(&quietly, &spelling, &mut dice, has_ipv6) else { continue };
+        // Once more, for the student to see; and if it was only this machine that was slow, it is not shown.
+        let again = Trial::new(trial.target, &terms, trial.recorder);
+        let Err(second) = one(&again, &spelling, &mut Dice::new(seed, number as u64), has_ipv6) else { continue };
+        return Err(second.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")));
+    }
+    taken(&Trial::new(trial.target, &terms, trial.recorder), has_ipv6)?;
+    Ok(format!("{count} doors stood where their addresses say, or told what is wrong with them").into())
+}
+
+/// Starts one door. `PORT` stands for one that nobody holds.
+fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Judged<()> {
+    let elsewhere = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv4Addr::new(127, 0, 0, 2).into(), Ipv6Addr::LOCALHOST.into()];
+    let is_closed = |addr| Client::connect(addr, "caller", &Recorder::new(), PATIENCE).is_err();
+    let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
+    let reserved = wait_until(PATIENCE, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
+    let spelling = spelling.replace("PORT", &reserved.number.to_string());
+    let when = format!("started with \"{spelling}\"");
+    let ip = match door(&spelling) {
+        Door::At(ip) => ip,
+        Door::Nowhere(words) => {
+            let mut door = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, reserved.number).into())?;
+            return refused(trial, &mut door, &spelling, &words).about(&when);
+        }
+    };
+    let known = SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), reserved.number);
+    let mut door = trial.start_at(&spelling, known)?;
+    let port = announced(&mut door).about(&when)?;
+    if !spelling.ends_with(":0") && port != reserved.number {
+        return Err(Otherwise::falls(format!("{when}, it says that it is listening on port {port}")));
+    }
+    let mut here = elsewhere.to_vec();
+    here.retain(|other| ip.is_none_or(|ip| ip == *other));
+    here.retain(|ip| {
+        has_ipv6 && ip.is_ipv6() || ip.is_ipv4() && (cfg!(target_os = "linux") || *ip == Ipv4Addr::LOCALHOST)
+    });
+    for _ in 0..4 {
+        let addr = SocketAddr::new(dice.pick(&here), port);
+        call(trial, &mut door, addr, dice).with_obituary(&mut door).about(&when)?;
+    }
+    for &addr in &here {
+        greeted(trial, call_at(trial, (addr, port).into())?).with_obituary(&mut door).about(&when)?;
+    }
+    match elsewhere.into_iter().find(|addr| ip.is_some_and(|ip| ip != *addr) && !is_closed((*addr, port).into())) {
+        Some(addr) => Err(Otherwise::falls(format!("{when}, the door stands at {addr}, too"))),
+        None => Ok(()),
+    }
+}
+
+/// One caller of some kind, after which the door has to be open for the next.
+fn call(trial: &Trial<'_>, door: &mut Running, addr: SocketAddr, dice: &mut Dice) -> Judged<()> {
+    let mut caller = call_at(trial, addr).with_obituary(door)?;
+    match dice.below(6) {
+        0 => caller.reset(),
+        1 => caller.leave(),
+        2 => {
+            // Who sends something may see a reset after the greeting.
+            caller.send(&dice.text(4));
+            caller.leave();
+        }
+        3 => {
+            caller.half_close();
+            greeted(trial, caller)?;
+        }
+        4 => {
+            let second = call_at(trial, addr)?;
+            greeted(trial, second)?;
+            greeted(trial, caller)?;
+        }
+        _ => greeted(trial, caller)?,
+    }
+    Ok(())
+}
+
+fn call_at(trial: &Trial<'_>, addr: SocketAddr) -> Judged<Client> {
+    Client::connect(addr, "caller", trial.recorder, PATIENCE)
+        .map_err(|error| Otherwise::falls(format!("a caller at {addr} could not connect: {error}")))
+}
+
+fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
+    let own = caller.stream().local_addr().map_err(|error| Otherwise::skipped(error.to_string()))?;
+    expect_line(trial, &mut caller, &format!("welcome, {}", own.ip()))?;
+    expect_end(trial, &mut caller)
+}
+
+/// The port behind the last colon of what the door says on standard output.
+fn announced(door: &mut Running) -> Judged<u16> {
+    let line = wait_until(PATIENCE, || {
+        let process = door.process()?;
+        let (ended, printed) = (process.exited().is_some(), process.printed());
+        let whole =
+            printed.split_inclusive('\n').find(|line| line.starts_with("listening on ") && line.ends_with('\n'));
+        (ended || whole.is_some()).then_some(whole.map(|line| line.trim_end().to_owned()))
+    });
+    let Some(Some(line)) = line else {
+        let ended = door.obituary().unwrap_or_else(|| format!("it still runs after {} s", PATIENCE.as_secs()));
+        return Err(Otherwise::falls(format!("it did not print \"listening on ADDR\" on standard output: {ended}")));
+    };
+    let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).filter(|&port| port != 0);
+    port.ok_or_else(|| Otherwise::falls(format!("it says \"{}\", which nobody can dial", escape(line.as_bytes()))))
+}
+
+/// Expects the process to end with a status that isn't 0, to quote the address, and to say one of these words.
+fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
+    let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
+    let Some(status) = process.exits_within(PATIENCE) else {
+        return Err(Otherwise::falls(format!("it still runs after {} s", PATIENCE.as_secs())));
+    };
+    let said = process.last_output();
+    trial.recorder.note("server", format!("ends with {status}: {}", said.trim()));
+    let says = |word: &&str| said.to_lowercase().contains(*word);
+    let fault = if status.success() {
+        "it ends as if all were well".to_owned()
+    } else if !said.contains(quoted) {
+        format!("it does not quote \"{quoted}\"")
+    } else if !words.iter().any(says) {
+        format!("it does not say \"{}\"", words.join("\" or \""))
+    } else {
+        return Ok(());
+    };
+    Err(Otherwise::falls(format!("{fault}: \"{}\"", escape(said.trim().as_bytes()))))
+}
+
+/// Starts doors on a port that is held in one of the families.
+fn taken(trial: &Trial<'_>, has_ipv6: bool) -> Judged<()> {
+    let (ipv4, ipv6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    for (holder, host) in [(ipv4, "127.0.0.1"), (ipv4, ""), (ipv6, ""), (ipv6, "[::1]")] {
+        let reserved = draw_port()?;
+        let port = reserved.number;
+        let Ok(_held) = TcpListener::bind((holder, port)) else { continue };
+        if holder.is_ipv6() && !has_ipv6 {
+            continue;
+        }
+        let spelling = format!("{host}:{port}");
+        trial.recorder.note("neighbour", format!("holds port {port} at {holder}"));
+        let mut door = trial.start_at(&spelling, (holder, port).into())?;
+        let when = format!("started with \"{spelling}\", while another program holds the port at {holder}");
+        refused(trial, &mut door, &port.to_string(), &["in use", "only one usage"]).about(&when)?;
+    }
+    Ok(())
+}

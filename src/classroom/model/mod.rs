@@ -1,0 +1,288 @@
+//! What each task says, as a model of its server, and conversations in which a server is compared with it.
+//!
+//! The first conversation plays every row of the task's table and the exact limits. All others are made by dice. What is
+//! owed is awaited before the next client does anything, so that the model's order is the only right one.
+
+mod counter;
+mod dice;
+mod door;
+mod parcels;
+mod play;
+mod room;
+mod shrink;
+mod switchboard;
+mod till;
+mod window;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use self::counter::Counter;
+use self::dice::Dice;
+use self::door::doors;
+use self::parcels::Parcels;
+use self::play::conversations;
+use self::room::Room;
+use self::switchboard::Switchboard;
+use self::till::Till;
+use self::window::Window;
+use super::Check;
+use crate::lab::recording::{Payload, escape};
+use crate::probes::{Judged, Needs, Probe, Trial};
+
+/// The check that is worth the most, in every exercise: of the kinds of mistakes that nobody has listed, it finds many.
+pub(super) const fn as_the_task_says(chapter: u8) -> Check {
+    let (page, examine): (_, fn(&Trial<'_>) -> Judged) = match chapter {
+        1 => ("01_listen.html#the-server-of-this-step", doors),
+        2 => ("02_accept_blocking.html#the-server-of-this-step", conversations::<Window>),
+        3 => ("03_thread_per_conn.html#the-server-of-this-step", conversations::<Counter>),
+        4 => ("04_partial_read_write.html#the-server-of-this-step", conversations::<Parcels>),
+        5 => ("05_bufread_lines.html#the-server-of-this-step", conversations::<Switchboard>),
+        6 => ("06_graceful_shutdown.html#the-server-of-this-step", conversations::<Till>),
+        _ => ("what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read", conversations::<Room>),
+    };
+    Check {
+        probe: Probe {
+            name: "as-the-task-says",
+            chapter,
+            does: "Compares your server with a model of the task: in each row of its tables, at the exact limits, and then at \
+                   random for three seconds; the first difference is shown, in as few steps as still show it",
+            remedy: None,
+            needs: Needs::Command,
+            needs_echo: false,
+            runs_alone: false,
+            examine,
+        },
+        why: "Clients do what nobody thought of, and all they can rely on is what the task says",
+        points: if chapter == CAPSTONE { 6 } else { 3 },
+        page,
+        starter_falls: true,
+    }
+}
+
+/// Stands for its chapter.
+pub(super) const CAPSTONE: u8 = 7;
+
+/// What a right server does, as a table of what clients do and what they are owed.
+trait Model: Clone + Default {
+    /// Where the task gives the server a moment to notice who has left: the answer for which a client comes again.
+    const NOT_YET: Option<&'static [u8]> = None;
+
+    /// Where the task gives clients a time: how long this side of a conversation may take to count.
+    const HURRY: Option<Duration> = None;
+
+    /// Whether a client whose connection is about to end may go on speaking, and must see the end all the same.
+    const LINGERS: bool = false;
+
+    /// What is owed after this, and to whom. `None` if it is not played: the task leaves open what comes of it.
+    fn step(&mut self, who: usize, act: &Act) -> Option<Dues>;
+
+    /// Takes note of a line that was one of several right ones.
+    fn heard(&mut self, _line: &[u8]) {}
+
+    /// Whether this line may come or not.
+    fn may_come(&self, _line: &[u8]) -> bool {
+        false
+    }
+
+    /// The conversations that are not random.
+    fn table() -> Vec<Vec<Step>>;
+
+    /// Those that take seconds. Each is played beside the others.
+    fn slow() -> Vec<Vec<Step>>;
+
+    /// A random conversation.
+    fn conversation(dice: &mut Dice) -> Vec<Step>;
+}
+
+/// What is owed, to whom, in the order in which each client gets it.
+type Dues = Vec<(usize, Due)>;
+
+/// Who takes the steps that no client takes.
+const NOBODY: usize = 0;
+
+/// One step of a conversation. What it leads to depends on those before it, so any selection of steps is a conversation:
+/// what can't be done, such as leaving twice, is passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Step {
+    /// The client's number.
+    who: usize,
+    /// What it does.
+    act: Act,
+    /// Whether it goes on before what it is owed has come.
+    hasty: bool,
+}
+
+/// What can be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Act {
+    /// Connects.
+    Come,
+    /// Sends bytes, each piece with a write of its own.
+    Say(Vec<Vec<u8>>),
+    /// The same, and goes on sending for a moment before it reads.
+    SayOn(Vec<Vec<u8>>),
+    /// Ends its sending side.
+    End,
+    /// Closes its connection.
+    Leave,
+    /// Resets its connection.
+    Reset,
+    /// All wait for so many milliseconds.
+    Pause(u64),
+    /// The server gets SIGTERM.
+    Signal,
+}
+
+/// What a client is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Due {
+    /// This line, its `\n` included.
+    Line(Vec<u8>),
+    /// One of these lines.
+    OneOf(Vec<Vec<u8>>),
+    /// A line that begins so.
+    Begins(&'static [u8]),
+    /// These bytes, which are no lines.
+    Bytes(Vec<u8>),
+    /// The end of the connection.
+    End,
+    /// The end of the connection, or a reset.
+    Gone,
+    /// The end of the process with status 0, this line printed last.
+    Exit(Option<String>),
+}
+
+impl Due {
+    fn line(text: impl AsRef<[u8]>) -> Self {
+        Due::Line([text.as_ref(), b"\n"].concat())
+    }
+}
+
+// Steps, as the tables of the models write them.
+
+fn step(who: usize, act: Act) -> Step {
+    Step { who, act, hasty: false }
+}
+
+fn come(who: usize) -> Step {
+    step(who, Act::Come)
+}
+
+fn say(who: usize, bytes: impl AsRef<[u8]>) -> Step {
+    pieces(who, &[bytes.as_ref()])
+}
+
+fn pieces(who: usize, pieces: &[&[u8]]) -> Step {
+    step(who, Act::Say(pieces.iter().map(|piece| piece.to_vec()).collect()))
+}
+
+/// Sends each of these and awaits the answer before the next.
+fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
+    lines.iter().map(|line| say(who, line)).collect()
+}
+
+fn hasty(step: Step) -> Step {
+    Step { hasty: true, ..step }
+}
+
+/// For each client what has come of its next line.
+#[derive(Clone, Default)]
+struct Lines(BTreeMap<usize, Vec<u8>>);
+
+impl Lines {
+    /// What has come of this client's next line.
+    fn of(&mut self, who: usize) -> &mut Vec<u8> {
+        self.0.entry(who).or_default()
+    }
+
+    /// Adds these pieces, and takes the lines that are whole now, each without its `\n`.
+    fn take(&mut self, who: usize, pieces: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let pending = self.of(who);
+        pending.extend(pieces.concat());
+        let mut lines: Vec<Vec<u8>> = pending.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        *pending = lines.pop().unwrap_or_default();
+        lines
+    }
+}
+
+/// Who is there, and what the server is sure to know of them when it gets SIGTERM: whom it has let in, and who is in the
+/// middle of a command. What it has not read yet has not arrived.
+#[derive(Clone, Default)]
+struct Present {
+    guests: Vec<Guest>,
+    /// Whether it has answered anybody. Before that it may be starting, and know of no signal yet.
+    is_up: bool,
+}
+
+#[derive(Clone)]
+struct Guest {
+    who: usize,
+    /// Whether it was answered.
+    answered: bool,
+    /// Whether the beginning of its next command came in one write with a command that was answered.
+    half_is_read: bool,
+}
+
+impl Present {
+    fn come(&mut self, who: usize) {
+        self.guests.push(Guest { who, answered: false, half_is_read: false });
+    }
+
+    fn go(&mut self, who: usize) {
+        self.guests.retain(|guest| guest.who != who);
+    }
+
+    fn says(&mut self, who: usize, pieces: &[Vec<u8>]) {
+        let Some(last) = pieces.iter().rfind(|piece| piece.contains(&b'\n')) else { return };
+        self.is_up = true;
+        for guest in self.guests.iter_mut().filter(|guest| guest.who == who) {
+            guest.answered = true;
+            guest.half_is_read = !last.ends_with(b"\n");
+        }
+    }
+
+    /// Those who are idle, and those in the middle of a command. `None` if the server may not know of somebody yet.
+    fn at_the_signal(&self, lines: &mut Lines) -> Option<(Vec<usize>, Vec<usize>)> {
+        self.is_up.then_some(())?;
+        let mut known = false;
+        for guest in self.guests.iter().rev() {
+            // Who was let in later has been answered.
+            known |= guest.answered;
+            (known && (guest.half_is_read || lines.of(guest.who).is_empty())).then_some(())?;
+        }
+        Some(self.guests.iter().map(|guest| guest.who).partition(|&who| lines.of(who).is_empty()))
+    }
+}
+
+/// A line without the one `\r` that belongs to its end.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.act {
+            Act::Pause(ms) => return write!(f, "a pause of {}.{} s", ms / 1000, ms % 1000 / 100),
+            Act::Signal => return write!(f, "the server gets SIGTERM"),
+            _ => write!(f, "client {} ", self.who)?,
+        }
+        match &self.act {
+            Act::Come => write!(f, "connects"),
+            Act::Say(pieces) | Act::SayOn(pieces) if pieces.len() == 1 => {
+                write!(f, "sends {}", Payload::new(&pieces[0]))
+            }
+            Act::Say(pieces) | Act::SayOn(pieces) => {
+                let whole: Vec<String> = pieces.iter().map(|piece| escape(piece)).collect();
+                let whole = whole.join(" | ");
+                let shown: String = whole.chars().take(72).collect();
+                let more = if shown.len() < whole.len() { "…" } else { "" };
+                write!(f, "sends, piece by piece, {shown}{more}")
+            }
+            Act::End => write!(f, "ends its side"),
+            Act::Leave => write!(f, "leaves"),
+            Act::Reset | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The player: it takes the steps of a conversation with a real server, and awaits what the model says is owed.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::dice::Dice;
+use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
+use crate::lab::client::{Client, Reply, State};
+use crate::lab::recording::{Payload, Recorder, escape};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Difference, Judged, Otherwise, Trial, require_no_wrapper};
+
+/// How long random conversations go on.
+const PLAYING: Duration = Duration::from_secs(3);
+
+/// How long what is owed may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the process may take to end when the last client has gone. The task says "not later than that".
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// How long what is owed may take after a pause that was longer than the time that the task gives.
+const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
+
+/// How long "a moment later" is at most, and a little more.
+const A_MOMENT: Duration = Duration::from_millis(1200);
+
+/// How long a client goes on sending that doesn't look at its answer.
+const GOING_ON: Duration = Duration::from_millis(400);
+
+/// Between two pieces, so that a server meets them with two reads. If they meet on the way, a faulty server may pass.
+const GAP: Duration = Duration::from_millis(4);
+
+/// While a conversation is made shorter: what takes longer than this is taken for missing, until it is played at last.
+const HASTE: Duration = Duration::from_millis(400);
+
+/// How long is spent on making it shorter.
+const SHRINKING: Duration = Duration::from_millis(2500);
+
+/// Plays the conversations of a model with servers, and shows the first difference.
+pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
+    let found = AtomicBool::new(false);
+    let found = &found;
+    let (quick, slow) = thread::scope(|scope| {
+        let play = |steps: Vec<Step>| scope.spawn(move || once::<M>(trial, &steps, found));
+        let slow: Vec<_> = M::slow().into_iter().map(play).collect();
+        let quick = many::<M>(trial, found);
+        (quick, slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>())
+    });
+    let count = [quick].into_iter().chain(slow).sum::<Judged<usize>>()?;
+    let seed = trial.terms.seed.unwrap_or(1);
+    Ok(format!("{count} conversations went as the task says, the random ones with seed {seed}").into())
+}
+
+/// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
+fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judged<usize> {
+    const WHICH: &str = "in a conversation with a pause";
+    let recorder = Recorder::new();
+    let mut player = Player::<M>::new(trial, &recorder, PATIENCE)?;
+    match player.play(steps) {
+        // One difference is enough to be shown, and those of the others are quicker to show.
+        Err(Stop::Differs(first)) if !found.swap(true, SeqCst) => {
+            if first.is_silence {
+                return show::<M>(trial, WHICH, &[steps], &first).map_or(Ok(1), Err);
+            }
+            trial.recorder.adopt(&recorder);
+            Err(first.finding(WHICH, "", trial.terms.seed.unwrap_or(1)))
+        }
+        _ => Ok(1),
+    }
+}
+
+/// The conversations of the table, and then random ones while there is time.
+fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
+    let until = Instant::now() + PLAYING;
+    let tables = M::table();
+    let mut player = None;
+    for number in 0.. {
+        let random = number >= tables.len();
+        // A server that is right, but slow, may not come to the end of the table.
+        if Instant::now() >= if random { until } else { until + PLAYING } {
+            return Ok(number);
+        }
+        let steps = match tables.get(number) {
+            Some(steps) => steps.clone(),
+            None => M::conversation(&mut Dice::new(trial.terms.seed.unwrap_or(1), number as u64)),
+        };
+        let mut playing = match player.take() {
+            Some(player) => player,
+            None => Player::<M>::new(trial, &Recorder::new(), PATIENCE)?,
+        };
+        match playing.play(&steps) {
+            // The server is kept, so that what a conversation leaves behind shows in the next.
+            Ok(()) if !playing.stopped => player = Some(playing),
+            Ok(()) | Err(Stop::Void) => {}
+            Err(Stop::Differs(first)) => {
+                found.store(true, SeqCst);
+                let seed = trial.terms.seed.unwrap_or(1);
+                let which = if random {
+                    format!("in conversation {number} of seed {seed}")
+                } else {
+                    "in the task's table".into()
+                };
+                let steps = &steps[..first.steps];
+                let shortest = shorter::<M>(trial, steps, &playing.played, &first);
+                if let Some(finding) = show::<M>(trial, &which, &[&shortest, steps, &playing.played], &first) {
+                    return Err(finding);
+                }
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// The shortest conversation found that ends with a difference as this one does: it, or all that was played before with the
+/// same server.
+fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
+    let fails = |steps: &[Step]| {
+        let difference = difference_of::<M>(trial, &Recorder::new(), steps, HASTE);
+        difference.is_some_and(|difference| difference.is_silence == first.is_silence)
+    };
+    let until = Instant::now() + SHRINKING;
+    match [steps, played].into_iter().find(|steps| fails(steps)) {
+        Some(steps) => shrink::shortest(steps, until, fails),
+        None => steps.to_vec(),
+    }
+}
+
+/// Plays the first of these conversations that fails once more, for the student to see. What differed falls in any case.
+/// What did not come in time falls only if it stays away again.
+fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Option<Otherwise> {
+    let seed = trial.terms.seed.unwrap_or(1);
+    for steps in conversations {
+        let recorder = Recorder::new();
+        let Some(difference) = difference_of::<M>(trial, &recorder, steps, PATIENCE) else { continue };
+        trial.recorder.adopt(&recorder);
+        let (from, to) = (first.steps, steps.len());
+        let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
+        return Some(difference.finding(which, &cut, seed));
+    }
+    trial.recorder.note("check", "has played it again, and this time all came as it should");
+    (!first.is_silence).then(|| first.clone().finding(which, ", which did not happen again", seed))
+}
+
+/// Plays these steps with a new server, to the first difference.
+fn difference_of<M: Model>(
+    trial: &Trial<'_>,
+    recorder: &Recorder,
+    steps: &[Step],
+    patience: Duration,
+) -> Option<Mismatch> {
+    let mut player = Player::<M>::new(trial, recorder, patience).ok()?;
+    match player.play(steps) {
+        Err(Stop::Differs(mut difference)) => {
+            if patience == PATIENCE {
+                difference.obituary = player.server.obituary();
+            }
+            Some(difference)
+        }
+        Ok(()) | Err(Stop::Void) => None,
+    }
+}
+
+/// Why a conversation was not played to its end.
+enum Stop {
+    /// This machine was too slow to judge it.
+    Void,
+    /// The server did something else than it should.
+    Differs(Mismatch),
+}
+
+impl Stop {
+    /// The same with these bytes beside the text.
+    fn showing(self, bytes: Option<Difference>) -> Self {
+        match self {
+            Stop::Differs(mismatch) => Stop::Differs(Mismatch { bytes, ..mismatch }),
+            Stop::Void => Stop::Void,
+        }
+    }
+}
+
+/// What was owed and what came.
+#[derive(Clone)]
+struct Mismatch {
+    text: String,
+    /// Where two lines differ.
+    bytes: Option<Difference>,
+    /// Whether something did not come in time, which may be this machine's fault.
+    is_silence: bool,
+    /// How many steps had been taken.
+    steps: usize,
+    /// How the process has ended, if it has.
+    obituary: Option<String>,
+}
+
+impl Mismatch {
+    fn finding(self, which: &str, cut: &str, seed: u64) -> Otherwise {
+        let obituary = self.obituary.map_or(String::new(), |obituary| format!("\n{obituary}"));
+        let text = format!("{which}{cut}, {}{obituary}\nplay it again with --seed {seed}", self.text);
+        let falls = Otherwise::falls(text);
+        match self.bytes {
+            Some(bytes) => falls.showing(bytes),
+            None => falls,
+        }
+    }
+}
+
+/// The clients of one server, and what they are owed.
+struct Player<M> {
+    model: M,
+    server: Running,
+    clients: BTreeMap<usize, Client>,
+    owed: Dues,
+    patience: Duration,
+    /// Since when somebody is there, or the last long pause is over.
+    since: Instant,
+    played: Vec<Step>,
+    /// How many of them belong to this conversation.
+    steps: usize,
+    /// Whether it was sent SIGTERM.
+    stopped: bool,
+}
+
+impl<M: Model> Player<M> {
+    fn new(trial: &Trial<'_>, recorder: &Recorder, patience: Duration) -> Judged<Self> {
+        let server = trial.target.start(recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
+        Ok(Player {
+            model: M::default(),
+            server,
+            clients: BTreeMap::new(),
+            owed: Vec::new(),
+            patience,
+            since: Instant::now(),
+            played: Vec::new(),
+            steps: 0,
+            stopped: false,
+        })
+    }
+
+    fn play(&mut self, steps: &[Step]) -> Result<(), Stop> {
+        self.steps = 0;
+        for (index, step) in steps.iter().enumerate() {
+            self.steps += 1;
+            self.played.push(step.clone());
+            let next = steps.get(index + 1).filter(|next| next.who == step.who);
+            let speaks = next.is_some_and(|next| matches!(next.act, Act::Say(_) | Act::SayOn(_) | Act::End));
+            let began = Instant::now();
+            if let Some(dues) = self.allowed(step) {
+                self.owed.extend(dues);
+                self.take(step)?;
+            }
+            // Whoever comes again until there is room can't have gone on already.
+            let turned_away = step.act != Act::Come || self.owed.contains(&(step.who, Due::End));
+            if !(step.hasty && speaks && turned_away && step.act != Act::End) {
+                self.settle(step, began)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is owed after this step, if it can be taken.
+    fn allowed(&mut self, step: &Step) -> Option<Dues> {
+        let here = self.clients.contains_key(&step.who) || step.who == NOBODY;
+        let possible = match step.act {
+            Act::Come => !here,
+            Act::Signal => !self.stopped && cfg!(unix) && require_no_wrapper(&self.server).is_ok(),
+            _ => here,
+        };
+        if self.owed.iter().any(|(who, due)| *who == step.who && matches!(due, Due::End | Due::Gone)) {
+            let speaks = matches!(step.act, Act::Say(_) | Act::SayOn(_) | Act::End);
+            return (speaks && M::LINGERS).then(Vec::new);
+        }
+        let mut model = self.model.clone();
+        let dues = possible.then(|| model.step(step.who, &step.act)).flatten()?;
+        self.model = model;
+        Some(dues)
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), Stop> {
+        if self.clients.is_empty() {
+            self.since = Instant::now();
+        }
+        match &step.act {
+            Act::Come => drop(self.connect(step.who)?),
+            Act::Say(pieces) | Act::SayOn(pieces) => self.speak(step, pieces)?,
+            Act::End => self.clients.get_mut(&step.who).into_iter().for_each(Client::half_close),
+            Act::Leave => self.clients.remove(&step.who).into_iter().for_each(Client::leave),
+            Act::Reset => self.clients.remove(&step.who).into_iter().for_each(Client::reset),
+            Act::Pause(ms) => {
+                wait_until(Duration::from_millis(*ms), || None::<()>);
+                if *ms > 3000 {
+                    self.since = Instant::now();
+                }
+            }
+            Act::Signal => {
+                self.stopped = true;
+                let _ = self.server.process().is_some_and(|process| process.ask_to_stop());
+            }
+        }
+        match M::HURRY {
+            Some(limit) if self.since.elapsed() > limit => Err(Stop::Void),
+            _ => Ok(()),
+        }
+    }
+
+    fn connect(&mut self, who: usize) -> Result<(), Stop> {
+        let connected =
+            self.server.connect(&format!("client {who}")).map_err(|why| self.differs(format!("{why:#}"), true))?;
+        self.clients.insert(who, connected);
+        Ok(())
+    }
+
+    fn speak(&mut self, step: &Step, pieces: &[Vec<u8>]) -> Result<(), Stop> {
+        let Some(client) = self.clients.get_mut(&step.who) else { return Ok(()) };
+        for (index, piece) in pieces.iter().enumerate() {
+            if index > 0 {
+                wait_until(GAP, || None::<()>);
+            }
+            client.send(piece);
+        }
+        if matches!(step.act, Act::SayOn(_)) {
+            client.note("goes on sending");
+            let on = Instant::now();
+            let reset = wait_until(GOING_ON, || client.stream().write_all(b"more").is_err().then_some(()));
+            if reset.is_some() && self.owed.contains(&(step.who, Due::End)) {
+                let text =
+                    format!("client {} went on sending, and was reset after {} ms", step.who, on.elapsed().as_millis());
+                return Err(self.differs(text, false));
+            }
+        }
+        Ok(())
+    }
+
+    /// Awaits all that is owed, and looks whether anything else has come.
+    fn settle(&mut self, after: &Step, began: Instant) -> Result<(), Stop> {
+        let long = matches!(after.act, Act::Pause(3000..));
+        let patience = self.patience.min(if long { AFTER_A_PAUSE } else { PATIENCE });
+        // Who was let in too early or too late comes again.
+        let may_retry = |due: &Due| after.act == Act::Come && matches!(due, Due::Line(_)) && began.elapsed() < A_MOMENT;
+        for (who, due) in std::mem::take(&mut self.owed) {
+            if let Due::Exit(line) = due {
+                self.expect_exit(line.as_deref(), patience.min(LEAVING))?;
+                continue;
+            }
+            let Some(mut got) = self.next(who, &due, patience) else { continue };
+            while !due.is_met_by(&got) && is_not_yet::<M>(&got) && may_retry(&due) {
+                self.connect(who)?;
+                got = self.next(who, &due, patience).unwrap_or(got);
+            }
+            match (&due, &got) {
+                _ if !due.is_met_by(&got) => {
+                    let is_silence = matches!(got, Reply::Nothing(..));
+                    let (missed, bytes) = due.missed(&got);
+                    let stop = self.differs(format!("after {after}:\nclient {who}: {missed}"), is_silence);
+                    return Err(stop.showing(bytes));
+                }
+                (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
+                (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
+                _ => {}
+            }
+        }
+        self.expect_nothing_else(after)
+    }
+
+    /// What this client gets next, of that which has to come.
+    fn next(&mut self, who: usize, due: &Due, patience: Duration) -> Option<Reply> {
+        let client = self.clients.get_mut(&who)?;
+        loop {
+            let got = match due {
+                Due::Bytes(bytes) => client.bytes(bytes.len(), patience),
+                _ => client.line(patience),
+            };
+            if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
+                return Some(got);
+            }
+        }
+    }
+
+    fn expect_nothing_else(&mut self, after: &Step) -> Result<(), Stop> {
+        let mut stray = None;
+        for (who, client) in &mut self.clients {
+            while client.state() != State::Open {
+                let got = client.line(Duration::ZERO);
+                if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
+                    let got = match &got {
+                        Reply::Nothing(part, _) => Payload::new(part).to_string(),
+                        got => Trial::describe(got),
+                    };
+                    stray = Some(format!("after {after}:\nclient {who}: expected nothing, got {got}"));
+                    break;
+                }
+            }
+        }
+        stray.map_or(Ok(()), |text| Err(self.differs(text, false)))
+    }
+
+    fn expect_exit(&mut self, last: Option<&str>, patience: Duration) -> Result<(), Stop> {
+        let Some(process) = self.server.process() else { return Ok(()) };
+        let Some(status) = process.exits_within(patience) else {
+            return Err(self.differs("all clients had gone after the signal: the process still runs".into(), true));
+        };
+        process.last_output();
+        let printed = process.printed();
+        let text = if !status.success() {
+            format!("the process ended with {status}, and not with status 0")
+        } else if !printed.lines().any(|line| line.starts_with("listening on ")) {
+            format!(
+                "standard output should have had a line \"listening on ADDR\", and has {}",
+                Payload::new(printed.as_bytes())
+            )
+        } else {
+            match (last, printed.lines().last().unwrap_or_default()) {
+                (Some(last), got) if last != got => {
+                    let bytes = Difference::between(last.as_bytes(), got.as_bytes());
+                    let stop =
+                        self.differs("the last line on standard output is another than was expected".into(), false);
+                    return Err(stop.showing(Some(bytes)));
+                }
+                _ => return Ok(()),
+            }
+        };
+        Err(self.differs(text, false))
+    }
+
+    fn differs(&self, text: String, is_silence: bool) -> Stop {
+        Stop::Differs(Mismatch { text, bytes: None, is_silence, steps: self.steps, obituary: None })
+    }
+}
+
+/// Whether this is the answer for which a client comes again.
+fn is_not_yet<M: Model>(got: &Reply) -> bool {
+    matches!(got, Reply::Line(line) if M::NOT_YET == Some(line))
+}
+
+impl Due {
+    fn is_met_by(&self, got: &Reply) -> bool {
+        match (self, got) {
+            (Due::Line(line) | Due::Bytes(line), Reply::Line(got)) => line == got,
+            (Due::OneOf(lines), Reply::Line(got)) => lines.contains(got),
+            (Due::Begins(start), Reply::Line(got)) => got.starts_with(start),
+            (Due::End, Reply::End(rest)) | (Due::Gone, Reply::End(rest) | Reply::Reset(rest)) => rest.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// What was owed and what came instead, and of two lines the bytes.
+    fn missed(&self, got: &Reply) -> (String, Option<Difference>) {
+        let expected = match self {
+            Due::Line(expected) | Due::Bytes(expected) => Some(expected),
+            Due::OneOf(lines) if lines.len() == 1 => lines.first(),
+            _ => None,
+        };
+        let bytes = match (expected, got) {
+            (Some(expected), Reply::Line(got)) => Some(Difference::between(expected, got)),
+            _ => None,
+        };
+        (format!("expected {self}, got {}", Trial::describe(got)), bytes)
+    }
+}
+
+impl std::fmt::Display for Due {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Due::Line(bytes) | Due::Bytes(bytes) => write!(f, "{}", Payload::new(bytes)),
+            Due::OneOf(lines) => {
+                let lines: Vec<String> = lines.iter().map(|line| format!("\"{}\"", escape(line))).collect();
+                write!(f, "{}", lines.join(" or "))
+            }
+            Due::Begins(start) => write!(f, "\"{}…\"", escape(start)),
+            Due::End | Due::Gone => write!(f, "the end of the connection"),
+            Due::Exit(_) => write!(f, "the end of the process"),
+        }
+    }
+}
