@@ -246,7 +246,9 @@ fn surprises(row: &Row, expected: Option<[Verdict; 6]>) -> Vec<String> {
         .filter(|((_, finding), expected)| {
             // What is skipped where it should not be has a reason that belongs to this system.
             let system = finding.verdict == Skipped && !cfg!(target_os = "linux");
-            !system && finding.verdict != *expected
+            // A figure is no verdict. That it could be had of a server that is about to end is chance.
+            let figure = [finding.verdict, *expected].iter().all(|one| matches!(one, Note | Skipped));
+            !system && !figure && finding.verdict != *expected
         })
         .map(|((step, finding), expected)| {
             let (found, expected) = (finding.verdict.word(), expected.word());
