@@ -229,7 +229,9 @@ fn start_with_few(trial: &Trial<'_>) -> Judged<Running> {
 fn watch(server: &mut Running) -> Judged<Known<Window>> {
     let Some(process) = server.process() else { skipped!("there is no process to watch") };
     let watched = process.watch(Duration::from_secs(2));
-    match process.exited().and_then(|_| server.obituary()) {
+    // One that can't be watched may be about to end, which takes a moment.
+    let moment = if watched.is_ok() { Duration::ZERO } else { Duration::from_millis(500) };
+    match process.exits_within(moment).and_then(|_| server.obituary()) {
         Some(obituary) => falls!("{obituary}"),
         None => Ok(watched),
     }

@@ -276,7 +276,7 @@ impl Arguments {
 /// A request and its answer, as in `USER x\r\n=>331 *\r\n`.
 fn exchange(text: &str) -> Result<Exchange> {
     let (request, answer) = text.split_once("=>").with_context(|| {
-        format!("\"{text}\" has no => between the request and its answer, as in 'HELO x\\r\\n=>250 *\\r\\n'")
+        format!("\"{text}\" has no => between the request and its answer, as in 'USER x\\r\\n=>331 *\\r\\n'")
     })?;
     Ok(Exchange { request: Template::request(request)?, answer: Answer::Bytes(Template::answer(answer)?) })
 }
