@@ -37,7 +37,7 @@ def never_end(client):
 
 
 def stay(client):
-    """Answers right, ignores the signals, and leaves a process behind that has left the group."""
+    """Answers right, goes on after the signal, and leaves a process behind that has left the group."""
     for line in client.makefile("rb"):
         client.sendall(b"echo: " + line)
 
@@ -47,7 +47,7 @@ def main():
     host, _, port = addr.rpartition(":")
     listener = socket.create_server((host, int(port)), backlog=1024)
     if how == "stay":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: None)
         subprocess.Popen(["sleep", "600"], start_new_session=True)
     while True:
         client, _ = listener.accept()
