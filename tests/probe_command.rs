@@ -49,10 +49,10 @@ fn a_target_that_exits_at_once_is_a_sentence_with_its_last_words() {
 #[test]
 fn a_target_that_never_listens_is_given_up() {
     // It listens, but not where it was told to.
-    let elsewhere = ["probe", "--", STEP_5, "serve", "127.0.0.1:0", "--limit", "{port}"];
+    let elsewhere = ["probe", "--start=2", "--", STEP_5, "serve", "127.0.0.1:0", "--limit", "{port}"];
     let (code, out, err) = common::run(PROGRAM, &elsewhere);
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
-    assert!(err.contains("refused for 10 s") || err.contains("could not connect"), "{err}");
+    assert!(err.contains("refused for 2 s") || err.contains("could not connect"), "{err}");
 }
 
 /// What is told of a server that answers nobody: `next-client` falls with `said`, `withheld-answer` may, and everything
@@ -297,6 +297,7 @@ fn after_three_probes_without_an_answer_the_rest_is_skipped() {
 /// Servers that would keep a careless examiner for ever, or leave something behind.
 #[test]
 #[cfg(unix)]
+#[ignore = "it takes more than 10 s; run by `cargo xtask ci --only long`"]
 fn hostile_servers_are_examined_to_an_end_and_ended() {
     if Command::new("python3").arg("--version").output().is_err() {
         println!("skipped: there is no python3");
@@ -319,7 +320,6 @@ fn hostile_servers_are_examined_to_an_end_and_ended() {
     thread::scope(|scope| {
         for (how, probe, expected) in [
             ("flood", "next-client", "falls"),
-            ("eat", "next-client", "falls"),
             ("drip", "next-client", "holds"),
             ("never_end", "next-client", "holds"),
             ("stay", "stops-when-quiet", "falls"),

@@ -14,12 +14,6 @@ def flood(client):
         client.sendall(b"x" * 65536)
 
 
-def eat(client):
-    """Takes everything and answers nothing."""
-    while client.recv(65536):
-        pass
-
-
 def drip(client):
     """Answers right, a byte each tenth of a second."""
     for line in client.makefile("rb"):
