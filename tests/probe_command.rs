@@ -69,8 +69,8 @@ fn only_next_client_is_to_blame(serve: fn(TcpStream) -> io::Result<()>, said: &s
     assert_eq!(out.matches("it answers nobody (").count(), 3, "{out}");
 }
 
-fn takes_and_is_silent(stream: TcpStream) -> io::Result<()> {
-    io::copy(&mut &stream, &mut io::sink()).map(drop)
+fn takes_and_is_silent(mut stream: TcpStream) -> io::Result<()> {
+    io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
 #[test]
