@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
-use tcp_pitfalls::probes;
+use tcp_pitfalls::probes::{self, Needs};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
 const STEP_5: &str = env!("CARGO_BIN_EXE_05_bufread_lines");
@@ -49,31 +49,44 @@ fn a_target_that_exits_at_once_is_a_sentence_with_its_last_words() {
 #[test]
 fn a_target_that_never_listens_is_given_up() {
     // It listens, but not where it was told to.
-    let elsewhere = ["probe", "--", STEP_5, "serve", "127.0.0.1:0", "--limit", "{port}"];
+    let elsewhere = ["probe", "--start=2", "--", STEP_5, "serve", "127.0.0.1:0", "--limit", "{port}"];
     let (code, out, err) = common::run(PROGRAM, &elsewhere);
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
-    assert!(err.contains("refused for 10 s") || err.contains("could not connect"), "{err}");
+    assert!(err.contains("refused for 2 s") || err.contains("could not connect"), "{err}");
+}
+
+/// What is told of a server that answers nobody: `next-client` falls with `said`, `withheld-answer` may, and everything
+/// else is skipped with one sentence. Where neither was asked for, nothing was judged.
+#[track_caller]
+fn only_next_client_is_to_blame(serve: fn(TcpStream) -> io::Result<()>, said: &str) {
+    let options = ["--json", "--only=next-client", "--only=idle-client", "--only=split-message", "--only=not-utf8"];
+    let (code, out, err) = probe_serving(serve, &options);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains(said), "{said}: {out}");
+    for (name, verdict) in verdicts(&out) {
+        assert_eq!(verdict, if name == "next-client" { "falls" } else { "skipped" }, "{name}: {out}");
+    }
+    assert_eq!(out.matches("it answers nobody (").count(), 3, "{out}");
+}
+
+fn takes_and_is_silent(mut stream: TcpStream) -> io::Result<()> {
+    io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
 #[test]
 fn a_target_that_closes_every_connection_falls() {
-    let (code, out, err) = probe_serving(|_stream| Ok(()), &["--json", "--chapter=4"]);
-    assert_eq!(code, Some(1), "{err}");
-    let fallen = verdicts(&out).into_iter().filter(|(_, verdict)| verdict == "falls").count();
-    assert!(fallen >= 3, "{out}");
+    // It may have read what it was asked, or not.
+    only_next_client_is_to_blame(|_stream| Ok(()), "expected \\\"echo: one\\\\n\\\", got ");
 }
 
 #[test]
 fn a_target_that_floods_falls_and_does_not_hang_the_probe() {
-    let options = ["--json", "--only=split-message", "--only=endless-line", "--only=half-close", "--only=every-byte"];
     let flood = |mut stream: TcpStream| {
         loop {
             stream.write_all(&[b'x'; 4096])?;
         }
     };
-    let (code, out, err) = probe_serving(flood, &options);
-    assert_eq!(code, Some(1), "{err}");
-    assert!(verdicts(&out).iter().all(|(_, verdict)| verdict == "falls"), "{out}");
+    only_next_client_is_to_blame(flood, "got a flood of bytes");
 }
 
 #[test]
@@ -87,18 +100,23 @@ fn a_target_of_another_protocol_is_skipped_and_not_accused() {
 }
 
 #[test]
+#[ignore = "it takes more than 10 s; run by `cargo xtask ci --only long`"]
 fn a_target_that_never_answers_falls_after_the_full_limit() {
-    let silence = |stream: TcpStream| io::copy(&mut &stream, &mut io::sink()).map(drop);
-    let (code, out, err) = probe_serving(silence, &["--json", "--only=crlf"]);
-    assert_eq!(code, Some(1), "{err}");
-    assert!(verdicts(&out).iter().all(|(_, verdict)| verdict == "falls"), "{out}");
-    assert!(out.contains("nothing for 10 s"), "{out}");
+    only_next_client_is_to_blame(takes_and_is_silent, "got nothing for 10 s");
+}
+
+#[test]
+fn where_nobody_is_answered_and_nothing_else_was_asked_nothing_is_judged() {
+    let (code, out, err) = probe_serving(|_stream| Ok(()), &["--chapter=4"]);
+    assert_eq!(code, Some(2), "{out}{err}");
+    assert_eq!(out.matches("- skipped").count(), 1, "{out}");
+    assert!(out.contains("it answers nobody (") && out.contains("see next-client and"), "{out}");
 }
 
 #[test]
 #[cfg(unix)]
-fn a_target_that_ignores_sigterm_falls_and_is_ended() {
-    // That a signal is ignored is inherited, and step 5 leaves it at that.
+fn a_target_that_ignores_sigterm_is_not_judged_and_is_ended() {
+    // That a signal is ignored is inherited, and step 5 leaves it at that: whose fault it is can't be told.
     let deaf = ["--", "sh", "-c", "trap '' TERM; exec \"$@\"", "sh", STEP_5, "serve", "{addr}"];
     let output = Command::new(PROGRAM)
         .args(["probe", "--json", "--only=stuck-client", "--grace=1"])
@@ -108,8 +126,8 @@ fn a_target_that_ignores_sigterm_falls_and_is_ended() {
         .unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let code = output.status.code();
-    assert_eq!(code, Some(1), "{err}");
-    assert!(out.contains("still running after 1 s; if your grace time is longer, pass --grace"), "{out}");
+    assert_eq!(code, Some(2), "{err}");
+    assert!(out.contains("its process ignores SIGTERM"), "{out}");
     assert!(no_process_with(MARK), "the server was ended");
 }
 
@@ -144,7 +162,8 @@ fn a_good_server_holds_and_the_json_is_complete() {
     assert_eq!(examined["version"], env!("CARGO_PKG_VERSION"));
     assert!(examined["learned"].as_array().is_some() && examined["seconds"].as_f64().is_some(), "{out}");
     for probe in examined["probes"].as_array().unwrap() {
-        assert_eq!(probe["verdict"], "holds", "{probe}");
+        let is_a_figure = ["slow-reader", "slow-line", "idle-limit"].iter().any(|name| probe["name"] == *name);
+        assert_eq!(probe["verdict"], if is_a_figure { "note" } else { "holds" }, "{probe}");
         assert_eq!(probe["chapter"], 5);
         assert!(probe["seconds"].as_f64().is_some(), "{probe}");
         for field in ["name", "evidence", "remedy"] {
@@ -154,17 +173,17 @@ fn a_good_server_holds_and_the_json_is_complete() {
 }
 
 #[test]
+#[ignore = "it takes more than 10 s; run by `cargo xtask ci --only long`"]
 fn a_running_server_is_examined_by_its_address() {
     let server = common::Server::start(STEP_5, &[]);
     let (code, out, err) = common::run(PROGRAM, &["probe", &server.addr.to_string(), "--json"]);
     assert_eq!(code, Some(0), "{out}{err}");
     for (name, verdict) in verdicts(&out) {
-        let needs_command = probes::find(&name).unwrap().in_need_of_a_command();
-        assert_eq!(
-            verdict == "skipped",
-            needs_command || (name == "prompt-answer" && !cfg!(target_os = "linux")),
-            "{name}"
-        );
+        let probe = probes::find(&name).unwrap();
+        let is_impossible = probe.in_need_of_a_command()
+            || (probe.needs == Needs::Linux && !cfg!(target_os = "linux"))
+            || name == "half-close-while-working";
+        assert_eq!(verdict == "skipped", is_impossible, "{name}");
     }
 }
 
@@ -172,16 +191,19 @@ fn a_running_server_is_examined_by_its_address() {
 fn a_prefix_that_is_claimed_is_not_learned_away() {
     let server = common::Server::start(STEP_5, &[]);
     let addr = server.addr.to_string();
-    let (code, out, err) = common::run(PROGRAM, &["probe", &addr, "--only=crlf", "--prefix=you said "]);
+    let (code, out, err) = common::run(PROGRAM, &["probe", &addr, "--only=next-client", "--prefix=you said "]);
     assert_eq!(code, Some(1), "{out}{err}");
     // Without a claim, what stands there is learned.
-    let (code, out, err) = common::run(PROGRAM, &["probe", &addr, "--only=crlf"]);
+    let (code, out, err) = common::run(PROGRAM, &["probe", &addr, "--only=next-client"]);
     assert_eq!(code, Some(0), "{out}{err}");
 }
 
 /// Step 5 falls when it is told to stop, and step 6 doesn't.
 fn stopping(options: &[&str], step: &str) -> (Option<i32>, String, String) {
-    common::run(PROGRAM, &[&["probe", "--only=clean-exit"], options, &["--", step, "serve", "{addr}"]].concat())
+    common::run(
+        PROGRAM,
+        &[&["probe", "--speaks=lines", "--only=clean-exit"], options, &["--", step, "serve", "{addr}"]].concat(),
+    )
 }
 
 #[test]
@@ -224,26 +246,21 @@ fn what_is_asked_for_is_shown_and_nothing_twice() {
     assert!(out.contains("is started for 127.0.0.1:"), "the timeline is shown: {out}{err}");
     let untrue = out.lines().position(|line| line.contains("Untrue? ")).expect("a fall says how to disagree");
     let how = out.lines().skip(untrue).take(3).collect::<Vec<_>>().join(" ");
-    assert!(how.contains("--only clean-exit") && how.contains("src/probes/ch6_*.rs"), "{how}");
+    assert!(how.contains("--only clean-exit") && how.contains("src/probes/ch6_stopping"), "{how}");
 
     let server = common::Server::start(STEP_5, &[]);
-    let (_, out, err) = common::run(PROGRAM, &["probe", &server.addr.to_string()]);
+    let (_, out, err) = common::run(PROGRAM, &["probe", &server.addr.to_string(), "--chapter=1"]);
     assert_eq!(out.matches("no start command was given").count(), 1, "{out}{err}");
 }
 
 #[test]
 fn the_source_that_a_fall_names_is_there() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/probes");
-    let sources: Vec<(String, String)> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.is_file())
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap()))
-        .collect();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for probe in probes::all() {
-        let of_chapter = |name: &str| name.starts_with(&format!("ch{}_", probe.chapter));
-        let name = format!("\"{}\"", probe.name);
-        assert!(sources.iter().any(|(file, source)| of_chapter(file) && source.contains(&name)), "{name}");
+        let path = root.join(probe.source());
+        let file = if path.is_dir() { path.join("mod.rs") } else { path };
+        let source = std::fs::read_to_string(&file).unwrap();
+        assert!(source.contains(&format!("name: \"{}\"", probe.name)), "{} is not in {file:?}", probe.name);
     }
 }
 
@@ -265,20 +282,22 @@ fn a_dry_run_touches_nothing() {
 }
 
 #[test]
+#[ignore = "it takes more than 10 s; run by `cargo xtask ci --only long`"]
 fn after_three_probes_without_an_answer_the_rest_is_skipped() {
-    let silence = |stream: TcpStream| io::copy(&mut &stream, &mut io::sink()).map(drop);
-    let (code, out, err) = probe_serving(silence, &["--json", "--speaks=lines"]);
+    let (code, out, err) = probe_serving(takes_and_is_silent, &["--json", "--speaks=lines"]);
     assert_eq!(code, Some(1), "{err}");
     let examined: Value = serde_json::from_str(&out).unwrap();
     let probes = examined["probes"].as_array().unwrap();
     let given_up = |probe: &&Value| probe["evidence"].as_str().unwrap().starts_with("nothing was answered to ");
     assert!(probes.iter().filter(given_up).count() > 5, "{out}");
-    assert!(probes.iter().filter(|probe| probe["verdict"] == "falls").count() >= 3, "{out}");
+    let fallen: Vec<&Value> = probes.iter().filter(|probe| probe["verdict"] == "falls").collect();
+    assert!(fallen.len() == 1 && fallen[0]["name"] == "next-client", "{out}");
 }
 
 /// Servers that would keep a careless examiner for ever, or leave something behind.
 #[test]
 #[cfg(unix)]
+#[ignore = "it takes more than 10 s; run by `cargo xtask ci --only long`"]
 fn hostile_servers_are_examined_to_an_end_and_ended() {
     if Command::new("python3").arg("--version").output().is_err() {
         println!("skipped: there is no python3");
@@ -300,11 +319,10 @@ fn hostile_servers_are_examined_to_an_end_and_ended() {
     };
     thread::scope(|scope| {
         for (how, probe, expected) in [
-            ("flood", "idle-client", "falls"),
-            ("eat", "idle-client", "falls"),
+            ("flood", "next-client", "falls"),
             ("drip", "next-client", "holds"),
             ("never_end", "next-client", "holds"),
-            ("stay", "clean-exit", "falls"),
+            ("stay", "stops-when-quiet", "falls"),
         ] {
             scope.spawn(move || {
                 let (verdict, out) = examine(how, probe);
@@ -345,14 +363,10 @@ fn a_probe_that_is_ended_ends_its_servers_and_tells_by_which_signal() {
 #[cfg(unix)]
 fn what_the_prober_lacks_is_status_2_and_no_verdict() {
     let probe = "ulimit -n 60; exec \"$@\"";
-    let arguments = ["probe", "--json", "--only=crowd", "--only=next-client", "--", STEP_6, "serve", "{addr}"];
+    let arguments = ["probe", "--json", "--only=crowd", "--", STEP_6, "serve", "{addr}"];
     let output = Command::new("sh").args(["-c", probe, "sh", PROGRAM]).args(arguments).output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(
-        verdicts(&out).into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>(),
-        ["holds", "skipped"],
-        "{out}"
-    );
+    assert_eq!(verdicts(&out), [("crowd".to_owned(), "skipped".to_owned())], "{out}");
     assert_eq!(output.status.code(), Some(2), "{out}");
     assert!(out.contains("\"own_lack\": true") && out.contains("raise the limit"), "{out}");
 }

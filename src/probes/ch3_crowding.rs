@@ -72,6 +72,12 @@ pub(super) const PROBES: &[Probe] = &[
 ];
 
 fn idle_client(trial: &Trial<'_>) -> Judged {
+    let judged = is_served_beside(trial);
+    let simpler = "it doesn't serve a client that is alone, either; see next-client";
+    trial.unless_simpler(judged, simpler, |trial, server| trial.in_turn(server, &["hello"]))
+}
+
+fn is_served_beside(trial: &Trial<'_>) -> Judged {
     trial.twice(|patience| {
         let mut server = trial.start()?;
         let mut silent = reach(&mut server, "client 1")?;

@@ -357,7 +357,8 @@ fn withheld_answer(trial: &Trial<'_>) -> Judged {
                 return Ok(Silence::No("the answer came while the client kept its side open".into()));
             }
             Reply::Nothing(rest, _) if rest.is_empty() => {}
-            other => falls!("sent {sent} and got {}", Trial::describe(&other)),
+            // Nothing is withheld where something else comes.
+            other => skipped!("sent {sent} and got {}: see next-client", Trial::describe(&other)),
         }
         if patience >= trial.terms.limit {
             falls!("sent {sent} and got nothing for {} s", patience.as_secs_f32());

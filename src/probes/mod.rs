@@ -86,6 +86,12 @@ impl Probe {
         matches!(self.needs, Needs::Command | Needs::CommandOnLinux | Needs::Signals)
     }
 
+    /// Where its source is in the repository: a file, or a folder.
+    pub fn source(&self) -> String {
+        let file = ALL.iter().find(|(_, probes)| probes.iter().any(|probe| probe.name == self.name));
+        format!("src/probes/{}", file.map_or("", |(file, _)| file))
+    }
+
     /// Why this probe can't be run on this target here.
     pub(crate) fn impossible(&self, target: &Target) -> Option<&'static str> {
         let linux = cfg!(target_os = "linux");
@@ -104,22 +110,22 @@ impl Probe {
     }
 }
 
-/// Every probe, in the order of the chapters.
-static ALL: &[&[Probe]] = &[
-    ch1_start_up::PROBES,
-    ch2_accepting::PROBES,
-    ch3_crowding::PROBES,
-    ch4_messages::PROBES,
-    any_bytes::PROBES,
-    ch5_lines::PROBES,
-    deaf_client::PROBES,
-    deadlines::PROBES,
-    ch6_stopping::PROBES,
+/// Every probe, in the order of the chapters, with the file or folder of src/probes that has its source.
+static ALL: &[(&str, &[Probe])] = &[
+    ("ch1_start_up.rs", ch1_start_up::PROBES),
+    ("ch2_accepting.rs", ch2_accepting::PROBES),
+    ("ch3_crowding.rs", ch3_crowding::PROBES),
+    ("ch4_messages.rs", ch4_messages::PROBES),
+    ("any_bytes.rs", any_bytes::PROBES),
+    ("ch5_lines.rs", ch5_lines::PROBES),
+    ("deaf_client.rs", deaf_client::PROBES),
+    ("deadlines.rs", deadlines::PROBES),
+    ("ch6_stopping", ch6_stopping::PROBES),
 ];
 
 /// All probes, one after the other.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
-    ALL.iter().copied().flatten()
+    ALL.iter().flat_map(|(_, probes)| *probes)
 }
 
 /// The probe with this name.

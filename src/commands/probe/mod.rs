@@ -13,7 +13,9 @@ use indicatif::ProgressBar;
 use tcp_pitfalls::dialogue::{self, Learned};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::process;
-use tcp_pitfalls::probes::{self, Finding, Probe, Verdict};
+use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
 use tcp_pitfalls::show::screen::{BOLD, eprintln, failure};
 
 pub(crate) use self::arguments::{Arguments, expanded};
@@ -38,12 +40,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let learned = dialogue::learn(&target, claim, answer_is_known);
     spinner.finish_and_clear();
     let Learned { dialogue, says, silence, otherwise } = learned?;
+    let is_silent = silence.is_some();
     let learned = tell::learned(says, silence, otherwise.as_deref());
     let terms = arguments.terms(dialogue);
 
     let mut teller = Teller::new(arguments, &probes, &learned);
-    let of_another_protocol = otherwise.map(|sample| Finding::skipped(format!("it speaks another protocol: {sample}")));
-    let is_hopeless = |probe: &Probe| of_another_protocol.is_some() && probe.needs_echo;
+    let hopeless = match otherwise {
+        Some(sample) => Some(format!("it speaks another protocol: {sample}")),
+        None if is_silent => unserved(&target, &terms),
+        None => None,
+    }
+    .map(Finding::skipped);
+    let is_hopeless =
+        |probe: &Probe| hopeless.is_some() && probe.needs_echo && !(is_silent && OF_SILENCE.contains(&probe.name));
     let apply = probes.iter().filter(|probe| !is_hopeless(probe));
     let jobs: Vec<Job<'_>> = apply.map(|&probe| Job { probe, target: &target, terms: &terms }).collect();
     teller.begin(jobs.iter().map(|job| job.probe));
@@ -51,8 +60,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut done = jobs.iter().zip(done);
     let judged: Vec<Judged> = probes
         .iter()
-        .filter_map(|&probe| match &of_another_protocol {
-            Some(finding) if probe.needs_echo => Some(Judged::skipped(probe, finding.clone())),
+        .filter_map(|&probe| match &hopeless {
+            Some(finding) if is_hopeless(probe) => Some(Judged::skipped(probe, finding.clone())),
             _ => done.next().map(|(_, done)| Judged::new(probe, done)),
         })
         .collect();
@@ -71,6 +80,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         },
         None => ExitCode::from(status),
     })
+}
+
+/// The probes that tell what it means if a polite client gets no answer.
+const OF_SILENCE: [&str; 2] = ["next-client", "withheld-answer"];
+
+/// Why nothing but that can be told of a server that hasn't answered. One that is only slow is examined like any other.
+fn unserved(target: &Target, terms: &Terms) -> Option<String> {
+    let finding = probes::find(OF_SILENCE[0])?.run(target, terms, &Recorder::new());
+    (finding.verdict == Verdict::Falls)
+        .then(|| format!("it answers nobody ({}): see {}", finding.evidence, OF_SILENCE.join(" and ")))
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Probe>> {

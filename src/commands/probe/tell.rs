@@ -172,10 +172,10 @@ fn verdict(probe: &Probe, Finding { verdict, evidence }: &Finding) -> String {
 
 /// How to disagree.
 fn refutation(probe: &Probe) -> String {
-    let Probe { name, chapter, .. } = probe;
+    let (name, source) = (probe.name, probe.source());
     format!(
         "{DIM}Untrue? A client that does the same and sees no such thing refutes it. What was done: --only {name} \
-         --verbose. Its source: src/probes/ch{chapter}_*.rs{DIM:#}"
+         --verbose. Its source: {source}{DIM:#}"
     )
 }
 

@@ -108,6 +108,13 @@ const PARTS: &[Part] = &[
         run: |sh| Ok(cmd!(sh, "cargo test --locked --test classroom --test as_the_task_says -- --ignored").run()?),
     },
     Part {
+        name: "long",
+        holds: "what takes more than 10 s of waiting holds as well",
+        needs: &[],
+        linux_only: false,
+        run: |sh| Ok(cmd!(sh, "cargo test --locked --test probe_command --test probes -- --ignored").run()?),
+    },
+    Part {
         name: "soak",
         holds: "step 6 bears hostile clients for thirty seconds",
         needs: &[],
