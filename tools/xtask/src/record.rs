@@ -40,8 +40,7 @@ const COMMANDS: &[(&str, &str)] = &[
 ];
 
 /// Commands whose output has ports and times in it. Their numbers may be others in another run, and so their line breaks.
-const MEASURED: [&str; 3] =
-    ["commands/listen-port-taken.txt", "commands/probe-json.txt", "commands/probe-step-3.txt"];
+const MEASURED: [&str; 3] = ["commands/listen-port-taken.txt", "commands/probe-json.txt", "commands/probe-step-3.txt"];
 
 /// What a run gave.
 struct Recorded {
