@@ -221,7 +221,10 @@ fn place(workshop: &Workshop, page: &str) -> Vec<String> {
     let chapter = file.split('_').next().and_then(|number| number.parse::<u8>().ok());
     let chapter =
         chapter.map_or_else(|| file.replace(".html", "").replace('_', " "), |number| format!("chapter {number}"));
-    let mut lines = vec![format!("In the book: {chapter}, \"{}\"", anchor.replace('-', " "))];
+    let heading = anchor.replace('-', " ");
+    let mut letters = heading.chars();
+    let heading: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let mut lines = vec![format!("In the book: {chapter}, \"{heading}\"")];
     let built = workshop.built_page(file);
     if built.is_file() {
         lines.push(format!("{}#{anchor}", workshop.shown(&built)));

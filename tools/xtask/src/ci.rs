@@ -112,7 +112,7 @@ const PARTS: &[Part] = &[
         holds: "what takes more than 10 s of waiting holds as well",
         needs: &[],
         linux_only: false,
-        run: |sh| Ok(cmd!(sh, "cargo test --locked --test probe_command --test probes -- --ignored").run()?),
+        run: |sh| Ok(cmd!(sh, "cargo test --locked --test go --test probe_command --test probes -- --ignored").run()?),
     },
     Part {
         name: "soak",
