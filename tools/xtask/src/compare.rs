@@ -79,7 +79,12 @@ fn lines(side: &str, run: &Run) -> Result<String> {
         }
         lines.extend(act.into_iter().map(|act| format!("{who}: {act}")));
     }
-    lines.push(to_string(finding)?);
+    let mut finding = finding.clone();
+    if in_pieces {
+        // Where the bytes differ is as much chance as the pieces are.
+        finding.evidence.difference = None;
+    }
+    lines.push(to_string(&finding)?);
     let mut text = lines.join("\n") + "\n";
     for chance in chance {
         if let Chance::Either { of, .. } = chance {
