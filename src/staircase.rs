@@ -31,12 +31,15 @@ pub const HEADLINES: [&str; 6] =
     ["every-interface", "next-client", "idle-client", "split-message", "endless-line", "finishes-line"];
 
 /// The steps beyond the article, which go on from the last of the six.
-pub const BEYOND: &[&str] = &["07_thread_pool"];
+pub const BEYOND: &[&str] = &["07_thread_pool", "08_deadlines"];
 
 /// What the three probes of deadlines say of the last of the six steps and of those beyond, with a deadline claimed. By
 /// every other probe, all of them are judged as step 6 is.
-pub const DEADLINES: &[(&str, &[Verdict])] =
-    &[("slow-reader", &[Falls, Falls]), ("slow-line", &[Falls, Falls]), ("idle-limit", &[Falls, Falls])];
+pub const DEADLINES: &[(&str, &[Verdict])] = &[
+    ("slow-reader", &[Falls, Falls, Holds]),
+    ("slow-line", &[Falls, Falls, Holds]),
+    ("idle-limit", &[Falls, Falls, Holds]),
+];
 
 /// How many cells are examined at the same time.
 const AT_ONCE: usize = 16;
@@ -256,8 +259,8 @@ pub const LEGEND: &str = "Each row is a probe: a hostile but fair client that lo
                           *: every earlier step falls.";
 
 /// The same of the table of the steps beyond.
-pub const LEGEND_BEYOND: &str = "Each row is a probe, told that no client may be slow for longer than 2 s. Each column is \
-                                 the server of a step: 6 graceful, 7 thread pool. F: it falls. A dot: it holds.";
+pub const LEGEND_BEYOND: &str = "Each row is a probe, told that no client may be slow for longer than 4 s. Each column is \
+                                 the server of a step: 6 graceful, 7 pool, 8 deadlines. F: it falls. A dot: it holds.";
 
 /// How many cells a table of so many steps has.
 pub fn cells(steps: usize) -> usize {
@@ -267,14 +270,17 @@ pub fn cells(steps: usize) -> usize {
 /// How long a server of the table may take to stop.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// How long a server beyond the six may let a client be slow.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// How long a server beyond the six may let a client be slow. Longer than any client of another probe is.
+const DEADLINE: Duration = Duration::from_secs(4);
 
 /// A step's server as a command: `tcp-pitfalls step N {addr}`.
 fn step_server(program: &Path, step: usize) -> Target {
     let mut command = vec![program.to_string_lossy().into_owned(), "step".into(), step.to_string(), "{addr}".into()];
     if step >= STEPS.len() {
         command.push(format!("--grace={}", GRACE.as_secs()));
+    }
+    if step > STEPS.len() + 1 {
+        command.extend(["line", "idle", "write"].map(|what| format!("--{what}-time={}", DEADLINE.as_secs())));
     }
     Target::Command(command.into())
 }

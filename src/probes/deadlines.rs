@@ -50,7 +50,7 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Trial<'_> {
     /// For how long to be slow.
     fn window(&self) -> Duration {
-        self.terms.deadline.map_or(WINDOW, |deadline| deadline + LATE)
+        self.terms.deadline.map_or(WINDOW, |deadline| deadline + LATE.min(self.terms.limit))
     }
 
     /// What to say of a client that was `slow` and was let go after so long, or still wasn't.
@@ -137,9 +137,8 @@ fn idle_limit(trial: &Trial<'_>) -> Judged {
     // Where each connection ends after an answer, only a client that never says anything is left to be timed. A server
     // that ends with its first client lets go of that one at once, for another reason.
     if asked.is_none() {
-        let served =
-            trial.connect(&mut server, "the next client").and_then(|mut client| trial.ask(&mut client, "next"));
-        if served.is_err() {
+        let next = trial.connect(&mut server, "the next client").and_then(|mut client| trial.ask(&mut client, "next"));
+        if next.is_err() {
             skipped!("it doesn't serve the next client; see next-client");
         }
     }
@@ -186,6 +185,10 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             Ok(count) => sent += count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // It has let the client go before this could fill the connection.
+            Err(_) if trial.terms.deadline.is_some_and(|deadline| began.elapsed() >= deadline) => {
+                return trial.judge_deadline("a client that reads nothing", Some(began.elapsed()));
+            }
             Err(_) => skipped!("it ended the connection while requests were still coming; see pipelined-lines"),
         }
         if sent > MOST || began.elapsed() > FILLING {
