@@ -96,7 +96,8 @@ impl GoServers {
         let grace = [&*format!("-grace={}s", GRACE.as_secs())];
         let server = |step| self.server(step, if step == STEPS.len() { &grace } else { &[] });
         let targets: Vec<Target> = (1..=STEPS.len()).map(server).collect();
-        staircase::examine(1, STEPS.to_vec(), &targets, &staircase::terms(), expected, done)
+        let terms = staircase::terms();
+        staircase::examine(1, STEPS.to_vec(), |_| (&targets, &terms), expected, done)
     }
 }
 
