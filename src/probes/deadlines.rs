@@ -137,9 +137,8 @@ fn idle_limit(trial: &Trial<'_>) -> Judged {
     // Where each connection ends after an answer, only a client that never says anything is left to be timed. A server
     // that ends with its first client lets go of that one at once, for another reason.
     if asked.is_none() {
-        let served =
-            trial.connect(&mut server, "the next client").and_then(|mut client| trial.ask(&mut client, "next"));
-        if served.is_err() {
+        let next = trial.connect(&mut server, "the next client").and_then(|mut client| trial.ask(&mut client, "next"));
+        if next.is_err() {
             skipped!("it doesn't serve the next client; see next-client");
         }
     }
