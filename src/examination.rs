@@ -12,7 +12,7 @@ use crate::lab::process;
 use crate::lab::recording::{Action, Recorder, Recording};
 use crate::lab::server::Target;
 use crate::lab::{lack, lock};
-use crate::probes::{Finding, Needs, Probe, Terms, Verdict};
+use crate::probes::{Evidence, Finding, Needs, Probe, Terms, Verdict};
 
 /// How long a probe may take as a whole, besides what was allowed to the server: its grace time and its deadline.
 pub const WHOLE: Duration = Duration::from_secs(60);
@@ -52,12 +52,22 @@ impl Job<'_> {
         WHOLE + grace + self.terms.deadline.unwrap_or_default()
     }
 
-    fn run(&self) -> Done {
+    /// Runs it for as long as it may take, and at most until then.
+    fn run(&self, until: Option<Instant>) -> Done {
         let recorder = Recorder::new();
         let began = Instant::now();
+        let left = until.map(|until| until.saturating_duration_since(began));
+        if left == Some(Duration::ZERO) {
+            return Done {
+                finding: no_time("there was no time left for it".into()),
+                recording: Recording::default(),
+                took: Duration::ZERO,
+            };
+        }
+        let limit = self.limit().min(left.unwrap_or(Duration::MAX));
         let (finding, ended) = thread::scope(|scope| {
             let (over, is_over) = mpsc::channel::<()>();
-            let (leash, limit) = (recorder.leash(), self.limit());
+            let leash = recorder.leash();
             // Without this thread, the probe has only its own limits.
             let watchdog = thread::Builder::new().name("watchdog".into()).spawn_scoped(scope, move || {
                 let ends = is_over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
@@ -72,9 +82,18 @@ impl Job<'_> {
         });
         let recording = recorder.recording();
         // What it says then is of a server that was ended from here.
-        let finding = if ended { Finding::skipped(unfinished(&recording, self.limit())) } else { finding };
+        let finding = match ended {
+            true if limit < self.limit() => no_time(unfinished(&recording, limit)),
+            true => Finding::skipped(unfinished(&recording, limit)),
+            false => finding,
+        };
         Done { finding, recording, took: began.elapsed() }
     }
+}
+
+/// What was not examined, or not to its end, for want of time. It is worth another try.
+fn no_time(why: String) -> Finding {
+    Finding::skipped(Evidence { own_lack: true, ..why.into() })
 }
 
 /// How a probe stood when its time was over.
@@ -92,17 +111,22 @@ fn unfinished(recording: &Recording, limit: Duration) -> String {
 /// The findings come in the order of the jobs.
 pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Finding> {
     let each = |index: usize| {
-        let finding = jobs[index].run().finding;
+        let finding = jobs[index].run(None).finding;
         done();
         finding
     };
     in_order(jobs, at_once, each, Finding::skipped)
 }
 
-/// Does the same, and keeps what was written down of each.
-pub fn run_recorded(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<(Finding, Recording)> {
+/// Does the same, and keeps what was written down of each. All of them end there at the latest.
+pub fn run_recorded(
+    jobs: &[Job<'_>],
+    at_once: usize,
+    until: Instant,
+    done: impl Fn() + Sync,
+) -> Vec<(Finding, Recording)> {
     let each = |index: usize| {
-        let Done { finding, recording, .. } = jobs[index].run();
+        let Done { finding, recording, .. } = jobs[index].run(Some(until));
         done();
         (finding, recording)
     };
@@ -129,7 +153,7 @@ pub fn run_watched(
         let done = match lost {
             Some(why) => Done { finding: Finding::skipped(why), recording: Recording::default(), took: Duration::ZERO },
             None => {
-                let done = job.run();
+                let done = job.run(None);
                 lock(&hope).consider(job, threads, &done);
                 done
             }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::kit::{expect_end, expect_line, in_time, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
-use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, skipped, unreachable};
 
@@ -150,7 +149,7 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
     in_time(trial, "a customer said a letter now and then, and to tell it that it is too slow", 3 * SECOND, || {
         let mut window = trial.start()?;
         let called = Instant::now();
-        let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(unreachable)?;
+        let mut dripping = window.connect_with("customer 1", &trial.recorder.aside(), None).map_err(unreachable)?;
         trial
             .recorder
             .note("customer 1", "says a letter now and then, and near the end of its time one each millisecond");

@@ -12,7 +12,7 @@ use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, prob
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::lack;
-use crate::lab::recording::{Recorder, escape, with_thousands};
+use crate::lab::recording::{escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, require_no_wrapper, skipped, unreachable};
@@ -353,7 +353,7 @@ fn vanished_members(trial: &Trial<'_>) -> Judged {
 fn crowded_room(trial: &Trial<'_>) -> Judged {
     const GUESTS: usize = 20;
     const MEMBERS: usize = 40;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let mut server = trial.start()?;
     let mut connect = |name: &str| server.connect_with(name, &quiet, None).map_err(unreachable);
     let mut guests = Vec::new();
@@ -402,7 +402,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
     let mut alice = member(trial, &mut server, "alice")?;
     require_no_wrapper(&server)?;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let mut crowd = Vec::new();
     // The kernel connects those who are not accepted as well, as many as its queue holds.
     while crowd.len() < CLIENTS {

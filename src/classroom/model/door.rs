@@ -7,7 +7,7 @@ use super::Dice;
 use crate::classroom::kit::{expect_end, expect_line};
 use crate::lab::client::Client;
 use crate::lab::port;
-use crate::lab::recording::{Recorder, escape};
+use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
@@ -99,7 +99,7 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
             }
         };
         count = number + 1;
-        let recorder = Recorder::new();
+        let recorder = trial.recorder.aside();
         let quietly = Trial::new(trial.target, &terms, &recorder);
         let Err(_) = one(&quietly, &spelling, &mut dice, has_ipv6) else { continue };
         // Once more, for the student to see; and if it was only this machine that was slow, it is not shown.
@@ -114,7 +114,7 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
 /// Starts one door. `PORT` stands for one that nobody holds.
 fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Judged<()> {
     let elsewhere = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv4Addr::new(127, 0, 0, 2).into(), Ipv6Addr::LOCALHOST.into()];
-    let is_closed = |addr| Client::connect(addr, "caller", &Recorder::new(), PATIENCE).is_err();
+    let is_closed = |addr| Client::connect(addr, "caller", &trial.recorder.aside(), PATIENCE).is_err();
     let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
     let reserved = wait_until(PATIENCE, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
     let spelling = spelling.replace("PORT", &reserved.number.to_string());

@@ -59,7 +59,7 @@ pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
 fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judged<usize> {
     const WHICH: &str = "in a conversation with a pause";
-    let recorder = Recorder::new();
+    let recorder = trial.recorder.aside();
     let mut player = Player::<M>::new(trial, &recorder, PATIENCE)?;
     match player.play(steps) {
         // One difference is enough to be shown, and those of the others are quicker to show.
@@ -91,7 +91,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
         };
         let mut playing = match player.take() {
             Some(player) => player,
-            None => Player::<M>::new(trial, &Recorder::new(), PATIENCE)?,
+            None => Player::<M>::new(trial, &trial.recorder.aside(), PATIENCE)?,
         };
         match playing.play(&steps) {
             // The server is kept, so that what a conversation leaves behind shows in the next.
@@ -120,7 +120,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
 /// same server.
 fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
     let fails = |steps: &[Step]| {
-        let difference = difference_of::<M>(trial, &Recorder::new(), steps, HASTE);
+        let difference = difference_of::<M>(trial, &trial.recorder.aside(), steps, HASTE);
         difference.is_some_and(|difference| difference.is_silence == first.is_silence)
     };
     let until = Instant::now() + SHRINKING;
@@ -135,7 +135,7 @@ fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: 
 fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Option<Otherwise> {
     let seed = trial.terms.seed.unwrap_or(1);
     for steps in conversations {
-        let recorder = Recorder::new();
+        let recorder = trial.recorder.aside();
         let Some(difference) = difference_of::<M>(trial, &recorder, steps, PATIENCE) else { continue };
         trial.recorder.adopt(&recorder);
         let (from, to) = (first.steps, steps.len());
