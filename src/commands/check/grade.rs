@@ -17,7 +17,7 @@ use tcp_pitfalls::show::screen;
 /// How many checks run side by side. Most of them wait most of the time.
 const AT_ONCE: usize = 8;
 
-/// How long all checks of one exercise may take together, whatever the server does. A right one needs half of it.
+/// How long all checks of one exercise may take together, once one has fallen. A right server needs half of it.
 const TOGETHER: Duration = Duration::from_secs(14);
 
 /// The server of one exercise.
@@ -122,7 +122,7 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
     let terms = classroom::terms(seed.unwrap_or_else(random));
     let bar = screen::progress(servers.iter().map(|server| server.exercise.checks.len()).sum(), "checking");
     let graded = |Server { exercise, launch, target }: Server| {
-        let until = Instant::now() + TOGETHER;
+        let enough = Instant::now() + TOGETHER;
         // A server that never listens is said to do so once, and not by each check after 10 s.
         let target = match target.and_then(|target| reach(&target).map(|()| target)) {
             Ok(target) => target,
@@ -131,7 +131,7 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
         // The last check takes the longest, so it comes first.
         let checks = exercise.checks.iter().rev();
         let jobs = checks.clone().map(|check| Job { probe: &check.probe, target: &target, terms: &terms });
-        let found = examination::run_recorded(&jobs.collect::<Vec<_>>(), AT_ONCE, until, || bar.inc(1));
+        let found = examination::run_recorded(&jobs.collect::<Vec<_>>(), AT_ONCE, enough, || bar.inc(1));
         let checked = checks.zip(found).map(|(check, (finding, recording))| Checked { check, finding, recording });
         let mut checks: Vec<Checked> = checked.collect();
         checks.reverse();
