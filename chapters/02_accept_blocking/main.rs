@@ -28,7 +28,7 @@ fn demonstration() -> Demonstration {
             Scene::probe("next-client", ("step 1, which has no loop", own_server(&["--pitfall=next-client"])), step()),
             Scene::probe(
                 "reset-before-accept",
-                ("`?` and `peer_addr().unwrap()` in the loop", own_server(&["--pitfall=reset-before-accept"])),
+                ("`peer_addr().unwrap()` in the loop", own_server(&["--pitfall=reset-before-accept"])),
                 step(),
             ),
             Scene::play(

@@ -21,7 +21,7 @@ pub enum Pitfall {
     /// step 5: the signal ends the process wherever it is
     FinishesLine,
     /// a flag that a thread blocked in accept never sees
-    RefusesAfterStop,
+    StopsWhenQuiet,
     /// a wait without a limit, for clients that have no reason to leave
     StuckClient,
     /// clones of all connections in a list: what a handler has finished stays open
