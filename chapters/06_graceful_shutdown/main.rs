@@ -27,7 +27,7 @@ fn demonstration() -> Demonstration {
     let terms = || Terms { grace: Duration::from_secs(2), ..Terms::default() };
     let pitfall = |caption, option| (caption, own_server(&[option]));
     Demonstration {
-        title: "Chapter 6: stopping",
+        title: "Chapter 6: graceful shutdown",
         scenes: vec![
             Scene::probe_with(
                 "finishes-line",
