@@ -44,7 +44,10 @@ fn demonstration() -> Demonstration {
             Scene::probe_with(
                 "refuses-after-stop",
                 terms(),
-                pitfall("the same flag: a client wakes the loop, and nobody waits for the others", "--pitfall=stops-when-quiet"),
+                pitfall(
+                    "the same flag: a client wakes the loop, and nobody waits for the others",
+                    "--pitfall=stops-when-quiet",
+                ),
                 step(),
             ),
             Scene::probe_with(
@@ -56,7 +59,10 @@ fn demonstration() -> Demonstration {
             Scene::probe_with(
                 "half-close",
                 terms(),
-                pitfall("clones of all connections, kept for the stop: long before it, none of them ends", "--pitfall=half-close"),
+                pitfall(
+                    "clones of all connections, kept for the stop: long before it, none of them ends",
+                    "--pitfall=half-close",
+                ),
                 ("the server of this step", step().1),
             ),
             Scene::play(

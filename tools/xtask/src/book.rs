@@ -50,7 +50,8 @@ impl Book {
         }
         let book = self.load()?;
         let listed: Vec<PathBuf> = book.iter().filter_map(listed_path).map(|path| source.join(path)).collect();
-        let is_unlisted = |page: &&Page| !UNLISTED.iter().any(|name| page.path.ends_with(name)) && !listed.contains(&page.path);
+        let is_unlisted =
+            |page: &&Page| !UNLISTED.iter().any(|name| page.path.ends_with(name)) && !listed.contains(&page.path);
         for page in pages.iter().filter(is_unlisted) {
             let what = "this page is not in SUMMARY.md, so the book doesn't show it: list it there, or remove it";
             faults.push(Fault::in_file(&page.name, what));
