@@ -31,7 +31,7 @@ pub const HEADLINES: [&str; 6] =
     ["every-interface", "next-client", "idle-client", "split-message", "endless-line", "finishes-line"];
 
 /// How many cells are examined at the same time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 24;
 
 /// What each probe says of the six steps, where it isn't skipped.
 ///
