@@ -196,7 +196,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     let crowd = fill(&mut server, CLIENTS)?;
     let count = crowd.len();
     trial.recorder.number_by_chance(count, "clients connect until the server gives up");
-    trial.recorder.note("clients", format!("{count} are connected, and silent"));
+    trial.recorder.note("clients", format!("{count} have connected, and say nothing"));
     let full = watch(&mut server).about(&format!("with {FEW} descriptors and {count} clients"))?;
     if let Ok(window) = &full {
         for time in [window.running, window.waiting] {
