@@ -42,7 +42,7 @@ pub const DEADLINES: &[(&str, &[Verdict])] = &[
 ];
 
 /// How many cells are examined at the same time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 24;
 
 /// What each probe says of the six steps, where it isn't skipped.
 ///

@@ -19,6 +19,17 @@ const SCHEMES = ['light', 'dark'];
 // Nobody's system asks for these: readers choose them. The colours are all that differs.
 const CHOSEN_THEMES = ['rust', 'coal', 'ayu'];
 const SEARCHED = 'half-close';
+// What people type who are in trouble, and the page that has to be among the first three that are found.
+const SYMPTOMS = {
+  'hang': 'symptoms.html',
+  'Connection reset by peer': 'symptoms.html',
+  'deadlock': 'symptoms.html',
+  'CLOSE_WAIT': 'troubleshooting.html',
+  'Ctrl-C': 'symptoms.html',
+  'port already in use': 'symptoms.html',
+  'two messages': '04_partial_read_write.html',
+  'slow': 'symptoms.html',
+};
 const LIMIT = 10_000; // milliseconds for what must come
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -52,6 +63,12 @@ async function main() {
   const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
   try {
     const pages = await listPages(browser, origin);
+    const context = await newContext(browser, { width: WIDTHS[0] });
+    for (const [words, page] of Object.entries(SYMPTOMS)) {
+      await look(context, origin, pages[0], `search for "${words}"`, tab => searchFor(tab, words, page));
+    }
+    await look(context, origin, pages[1], 'skip link', skip);
+    await context.close();
     // One look after another: a tab in the background doesn't scroll.
     for (const width of WIDTHS) {
       for (const colorScheme of SCHEMES) {
@@ -292,6 +309,28 @@ async function search(tab) {
     return;
   }
   await checkAccessibility(tab);
+}
+
+/** These words lead to that page, by one of the first three places that are found. */
+async function searchFor(tab, words, page) {
+  await tab.keyboard.press('/');
+  await tab.locator('#mdbook-searchbar').fill(words);
+  await tab.locator('#mdbook-searchbar').dispatchEvent('keyup');
+  await tab.locator('#mdbook-searchresults a').first().waitFor();
+  const found = await tab.locator('#mdbook-searchresults a').evaluateAll(all => all.slice(0, 3).map(a => a.href));
+  const places = found.map(link => link.replace(/^.*\//, '').replace(/\?highlight=[^#]*/, ''));
+  if (!places.some(place => place.startsWith(page))) {
+    fault(tab.where, `none of the first three places is on ${page}: ${places.join(', ')}`);
+  }
+}
+
+/** The first thing that Tab reaches leads to the text. */
+async function skip(tab) {
+  await tab.keyboard.press('Tab');
+  await tab.keyboard.press('Enter');
+  if (!await tab.evaluate(() => document.activeElement === document.querySelector('main'))) {
+    fault(tab.where, 'it doesn\'t lead to the text');
+  }
 }
 
 async function toggleSidebar(tab) {

@@ -67,3 +67,105 @@
         details.addEventListener('toggle', update);
     }
 })();
+
+// The first thing that Tab reaches leads past the table of contents and the menu.
+(function skipLink() {
+    const text = document.querySelector('main');
+    if (!text) {
+        return;
+    }
+    text.tabIndex = -1;
+    const link = document.createElement('a');
+    link.className = 'skip-link';
+    link.href = '#mdbook-content';
+    link.textContent = 'Skip to the text';
+    link.addEventListener('click', event => {
+        // Not the address: on the page for what isn't there it would lead elsewhere.
+        event.preventDefault();
+        text.focus();
+        text.scrollIntoView();
+    });
+    document.body.prepend(link);
+})();
+
+// Commands, and names such as half-close, are broken at their spaces and not at their hyphens.
+(function unbrokenNames() {
+    const NAME = /^\S+-\S+$/;
+    for (const element of document.querySelectorAll('main :not(pre) > code, main a, nav .chapter-item a')) {
+        for (const node of Array.from(element.childNodes).filter(child => child.nodeType === Node.TEXT_NODE)) {
+            const words = node.data.split(/(\s+)/);
+            if (element.closest('svg') || !words.some(word => NAME.test(word) && word.length <= 30)) {
+                continue;
+            }
+            node.replaceWith(...words.map(word => {
+                if (!NAME.test(word) || word.length > 30) {
+                    return word;
+                }
+                const whole = document.createElement('span');
+                whole.className = 'unbroken';
+                whole.textContent = word;
+                return whole;
+            }));
+        }
+    }
+})();
+
+// An excerpt begins at the margin, wherever its code stands in the file. What is copied is the same.
+(function withoutIndentation() {
+    for (const code of document.querySelectorAll('main pre > code')) {
+        const lines = code.textContent.split('\n').filter(line => line.trim());
+        const indent = Math.min(...lines.map(line => line.search(/\S/)));
+        if (!(indent > 0) || code.matches('.language-text')) {
+            continue;
+        }
+        const texts = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+        // How much of this line's indentation is still to go.
+        let left = indent;
+        while (texts.nextNode()) {
+            let kept = '';
+            for (const character of texts.currentNode.data) {
+                if (character === '\n') {
+                    left = indent;
+                } else if (left > 0) {
+                    left -= 1;
+                    continue;
+                }
+                kept += character;
+            }
+            texts.currentNode.data = kept;
+        }
+    }
+})();
+
+// On paper, answers don't stand below their questions: they are collected at the end.
+(function answersAtTheEnd() {
+    if (!/print\.html$/.test(location.pathname)) {
+        return;
+    }
+    const answers = Array.from(document.querySelectorAll('main details')).filter(
+        details => /^(Answer|The answer|What happened)/.test(details.querySelector('summary')?.textContent ?? ''));
+    const appendix = document.createElement('section');
+    appendix.innerHTML = '<h1>Answers</h1>';
+    let page;
+    for (const [index, details] of answers.entries()) {
+        const name = `answer-${index + 1}`;
+        let before = details;
+        do {
+            before = before.previousElementSibling ?? before.parentElement;
+        } while (before.localName !== 'h1' && before.localName !== 'main');
+        if (before !== page) {
+            page = before;
+            appendix.append(Object.assign(document.createElement('h2'), { textContent: page.textContent }));
+        }
+        const answer = document.createElement('div');
+        answer.id = name;
+        answer.innerHTML = `<p><strong>${index + 1}.</strong></p>`;
+        answer.append(...Array.from(details.childNodes).filter(node => node.localName !== 'summary'));
+        appendix.append(answer);
+        const link = Object.assign(document.createElement('a'), { href: `#${name}`, textContent: `Answer ${index + 1}` });
+        const place = document.createElement('p');
+        place.append(link, ' is at the end.');
+        details.replaceWith(place);
+    }
+    document.querySelector('main').append(appendix);
+})();

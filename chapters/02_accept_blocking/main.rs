@@ -23,12 +23,12 @@ fn main() -> ExitCode {
 fn demonstration() -> Demonstration {
     let step = || ("the server of this step", own_server(&[]));
     Demonstration {
-        title: "Chapter 2: the accept loop",
+        title: "Chapter 2: accept, and block",
         scenes: vec![
             Scene::probe("next-client", ("step 1, which has no loop", own_server(&["--pitfall=next-client"])), step()),
             Scene::probe(
                 "reset-before-accept",
-                ("`?` and `peer_addr().unwrap()` in the loop", own_server(&["--pitfall=reset-before-accept"])),
+                ("`peer_addr().unwrap()` in the loop", own_server(&["--pitfall=reset-before-accept"])),
                 step(),
             ),
             Scene::play(

@@ -120,6 +120,7 @@ impl Server {
                 Err(error) => backoff.pause(&error),
             }
         };
+        // ANCHOR: card
         while !self.stop.wait(&listener)?.stop {
             accept_one();
             self.connections.wait_for_room();
@@ -134,6 +135,7 @@ impl Server {
         drop(listener);
         self.connections.wait_until(deadline);
         let stopped = self.connections.cut();
+        // ANCHOR_END: card
         self.connections.wait_until(Instant::now() + Duration::from_secs(1));
         Ok(stopped)
     }
