@@ -282,19 +282,22 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A step's server as a command: `tcp-pitfalls step N {addr}`.
 fn step_server(program: &Path, step: usize) -> Target {
-    let mut command = vec![program.to_string_lossy().into_owned(), "step".into(), step.to_string(), "{addr}".into()];
-    if step >= STEPS.len() {
-        command.push(format!("--grace={}", GRACE.as_secs()));
-    }
-    Target::Command(command.into())
+    step_server_with(program, step, &[])
 }
 
 /// The same with a short deadline, where the step has one.
 fn strict_server(program: &Path, step: usize) -> Target {
-    let Target::Command(command) = step_server(program, step) else { unreachable!("it is a command") };
     let times = ["line", "idle", "write"].map(|what| format!("--{what}-time={}", DEADLINE.as_secs()));
-    let times = times.into_iter().filter(|_| step > STEPS.len() + 1);
-    Target::Command(command.iter().cloned().chain(times).collect::<Vec<_>>().into())
+    step_server_with(program, step, if step > STEPS.len() + 1 { &times } else { &[] })
+}
+
+fn step_server_with(program: &Path, step: usize, options: &[String]) -> Target {
+    let mut command = vec![program.to_string_lossy().into_owned(), "step".into(), step.to_string(), "{addr}".into()];
+    if step >= STEPS.len() {
+        command.push(format!("--grace={}", GRACE.as_secs()));
+    }
+    command.extend_from_slice(options);
+    Target::Command(command.into())
 }
 
 fn surprises(steps: &[&str], row: &Row, expected: Option<Vec<Verdict>>) -> Vec<String> {
