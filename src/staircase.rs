@@ -30,15 +30,19 @@ pub const STEPS: [&str; 6] = [
 pub const HEADLINES: [&str; 6] =
     ["every-interface", "next-client", "idle-client", "split-message", "endless-line", "finishes-line"];
 
-/// The steps beyond the article, which go on from the last of the six.
-pub const BEYOND: &[&str] = &["07_thread_pool", "08_deadlines"];
+/// The steps beyond the article, which go on from the last of the six. The last needs the feature `async`.
+pub const BEYOND: &[&str] = if cfg!(feature = "async") {
+    &["07_thread_pool", "08_deadlines", "09_async"]
+} else {
+    &["07_thread_pool", "08_deadlines"]
+};
 
 /// What the three probes of deadlines say of the last of the six steps and of those beyond, with a deadline claimed. By
 /// every other probe, all of them are judged as step 6 is.
-pub const DEADLINES: &[(&str, &[Verdict])] = &[
-    ("slow-reader", &[Falls, Falls, Holds]),
-    ("slow-line", &[Falls, Falls, Holds]),
-    ("idle-limit", &[Falls, Falls, Holds]),
+pub const DEADLINES: [(&str, [Verdict; 4]); 3] = [
+    ("slow-reader", [Falls, Falls, Holds, Holds]),
+    ("slow-line", [Falls, Falls, Holds, Holds]),
+    ("idle-limit", [Falls, Falls, Holds, Holds]),
 ];
 
 /// How many cells are examined at the same time.
@@ -161,8 +165,10 @@ fn expected(probe: &str) -> Option<Vec<Verdict>> {
 
 /// What a probe says of step 6 and of those beyond it.
 fn expected_beyond(probe: &str) -> Option<Vec<Verdict>> {
-    let of_deadlines = DEADLINES.iter().find_map(|(name, verdicts)| (*name == probe).then_some(verdicts.to_vec()));
-    of_deadlines.or_else(|| Some(vec![*expected(probe)?.last()?; 1 + BEYOND.len()]))
+    let steps = 1 + BEYOND.len();
+    let of_deadlines =
+        DEADLINES.iter().find_map(|(name, verdicts)| (*name == probe).then(|| verdicts[..steps].to_vec()));
+    of_deadlines.or_else(|| Some(vec![*expected(probe)?.last()?; steps]))
 }
 
 /// What is agreed with the servers of a table. All are started with this grace time, so that the last doesn't keep the
@@ -267,7 +273,7 @@ pub const LEGEND: &str = "Each row is a probe: a hostile but fair client that lo
 
 /// The same of the table of the steps beyond.
 pub const LEGEND_BEYOND: &str = "Each row is a probe; those of deadlines are told that no client may be slow for 2 s. Each column is \
-                                 the server of a step: 6 graceful, 7 pool, 8 deadlines. F: it falls. A dot: it holds.";
+                                 the server of a step: 6 graceful, 7 pool, 8 deadlines, and with --features async 9 async. F: it falls. A dot: it holds.";
 
 /// How many cells a table of so many steps has.
 pub fn cells(steps: usize) -> usize {
