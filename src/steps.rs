@@ -64,7 +64,7 @@ pub enum Step {
     #[command(name = "6")]
     Six(Serve<chapter_06::server::Options, chapter_06::pitfall::Pitfall>),
     #[command(name = "7")]
-    Seven(Serve<chapter_06::server::Options, chapter_07::pitfall::Pitfall>),
+    Seven(Serve<chapter_07::server::Options, chapter_07::pitfall::Pitfall>),
 }
 
 impl Step {
