@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::chapter_01::announce::log;
-use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06, chapter_07};
+use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06, chapter_07, chapter_08};
 
 /// What `serve` takes: an address, whether to run a pitfall instead of the step, and the step's own options.
 #[derive(Args, Clone, Debug)]
@@ -65,6 +65,8 @@ pub enum Step {
     Six(Serve<chapter_06::server::Options, chapter_06::pitfall::Pitfall>),
     #[command(name = "7")]
     Seven(Serve<chapter_07::server::Options, chapter_07::pitfall::Pitfall>),
+    #[command(name = "8")]
+    Eight(Serve<chapter_08::server::Options, chapter_08::pitfall::Pitfall>),
 }
 
 impl Step {
@@ -98,6 +100,10 @@ impl Step {
             Step::Seven(serve) => match serve.pitfall()? {
                 None => chapter_07::server::run(&serve.addr, &serve.options),
                 Some(pitfall) => chapter_07::pitfall::run(&serve.addr, pitfall, &serve.options),
+            },
+            Step::Eight(serve) => match serve.pitfall()? {
+                None => chapter_08::server::run(&serve.addr, &serve.options),
+                Some(pitfall) => chapter_08::pitfall::run(&serve.addr, pitfall, &serve.options),
             },
         }
     }

@@ -47,6 +47,7 @@ fn program(command: &str) -> Option<(&'static str, Vec<&str>)> {
         Some("05_bufread_lines") => env!("CARGO_BIN_EXE_05_bufread_lines"),
         Some("06_graceful_shutdown") => env!("CARGO_BIN_EXE_06_graceful_shutdown"),
         Some("07_thread_pool") => env!("CARGO_BIN_EXE_07_thread_pool"),
+        Some("08_deadlines") => env!("CARGO_BIN_EXE_08_deadlines"),
         Some(other) => panic!("the README names a binary that there isn't: {other}"),
     };
     Some((program, own.split_whitespace().collect()))

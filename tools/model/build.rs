@@ -108,20 +108,17 @@ const MISTAKES: &[Mistake] = &[
         "what_had_arrived_is_not_asked",
         &[("Some(ioctl_fionread(self.stream)?)", "Some(0 * ioctl_fionread(self.stream)?)")],
     ),
-    (
-        "what_had_arrived_is_asked_at_every_read",
-        &[(
-            "if self.stop.wait(self.stream)?.stop && self.arrived.is_none() {",
-            "if self.stop.wait(self.stream)?.stop {",
-        )],
-    ),
+    ("what_had_arrived_is_asked_at_every_read", &[("if ready.stop && self.arrived.is_none() {", "if ready.stop {")]),
     (
         "the_end_is_given_in_mid_line",
         &[("if self.arrived == Some(0) && self.between_lines {", "if self.arrived == Some(0) {")],
     ),
     (
         "the_stop_is_looked_for_between_lines_only",
-        &[("if self.stop.wait(self.stream)?.stop &&", "if self.between_lines && self.stop.wait(self.stream)?.stop &&")],
+        &[(
+            "let ready = self.stop.wait(self.stream)?;",
+            "let ready = if self.between_lines { self.stop.wait(self.stream)? } else { Ready { input: true, stop: false } };",
+        )],
     ),
     (
         "what_stands_behind_the_last_line_is_given_out",
