@@ -1,4 +1,5 @@
-//! Draws the recorded scenes for the pages to include: each run as a transcript and as a figure, in `book/drawn`.
+//! Draws what was recorded for the pages to include, in `book/drawn`: each scene as a transcript and as a figure, and the
+//! survey as tables.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +9,7 @@ use tcp_pitfalls::show::scene::Scene;
 use walkdir::WalkDir;
 
 use crate::record::folder;
+use crate::survey;
 
 /// Draws all scenes anew.
 pub fn all(root: &Path) -> Result<()> {
@@ -24,6 +26,7 @@ pub fn all(root: &Path) -> Result<()> {
             scene(&drawn, entry.path())?;
         }
     }
+    fs::write(drawn.join("survey.md"), survey::tables(root)?).context("could not draw the survey")?;
     Ok(())
 }
 
