@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use super::kit::{judge_line, probe};
-use super::model::{Act, Parcels, beginning, come, parcel, pieces, plays, say, step, talk};
+use super::model::{Act, Parcels, beginning, come, hasty, parcel, pieces, plays, say, step, talk};
 use super::{Check, Exercise, model};
 use crate::lab::lack;
 use crate::lab::recording::with_thousands;
@@ -197,8 +197,8 @@ fn refusal_arrives(trial: &Trial<'_>) -> Judged {
 
 fn cut_off_parcel(trial: &Trial<'_>) -> Judged {
     let whole = || say(1, parcel(b"whole"));
-    let mut steps = vec![come(1), whole(), say(1, &parcel(b"0123456789")[..8]), step(1, Act::End)];
-    steps.extend([come(1), whole(), say(1, &header(10)[..2]), step(1, Act::End)]);
+    let mut steps = vec![come(1), whole(), hasty(say(1, &parcel(b"0123456789")[..8])), step(1, Act::End)];
+    steps.extend([come(1), whole(), hasty(say(1, &header(10)[..2])), step(1, Act::End)]);
     plays::<Parcels>(trial, &steps, "half a parcel and half a header were answered with how much of them had come")
 }
 

@@ -529,11 +529,12 @@ fn let_it_read(server: &Running, client: &Client) {
 
 /// How far what has come is what was expected.
 pub(in crate::classroom) fn beginning(expected: &[u8], got: &[u8]) -> Match {
-    let same = expected.iter().zip(got).take_while(|(one, other)| one == other).count();
-    match same {
-        _ if same == expected.len() => Match::Whole(same),
-        _ if same == got.len() => Match::Partial,
-        _ => Match::Wrong(same),
+    if got.starts_with(expected) {
+        Match::Whole(expected.len())
+    } else if expected.starts_with(got) {
+        Match::Partial
+    } else {
+        Match::Wrong(Difference::between(expected, got).at)
     }
 }
 

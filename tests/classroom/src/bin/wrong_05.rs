@@ -153,6 +153,7 @@ fn carry_out(command: &[u8], answers: &mut Vec<u8>, mistake: &str) -> bool {
         _ => {}
     }
     if let Some(text) = command.strip_prefix(b"UPPER ") {
+        let text = if mistake == "four-commands" { text.trim_ascii_start() } else { text };
         if mistake == "any-bytes" {
             // Text is made of what is none.
             answers.extend_from_slice(String::from_utf8_lossy(text).to_ascii_uppercase().as_bytes());
@@ -167,8 +168,6 @@ fn carry_out(command: &[u8], answers: &mut Vec<u8>, mistake: &str) -> bool {
         return true;
     } else {
         answers.extend_from_slice(b"error: say UPPER text, LEN text, or QUIT\n");
-        // One wrong word, and the client is out.
-        return mistake == "four-commands";
     }
     false
 }
