@@ -24,7 +24,14 @@ fn main() -> Result<()> {
             let _ = serve(&stream, &mistake);
             continue;
         }
-        thread::spawn(move || serve(&stream, &mistake));
+        thread::spawn(move || {
+            let served = serve(&stream, &mistake);
+            if mistake == "keeps-descriptors" {
+                let _ = stream.shutdown(Shutdown::Both);
+                std::mem::forget(stream);
+            }
+            served
+        });
     }
 }
 
@@ -48,6 +55,7 @@ fn serve(mut stream: &TcpStream, mistake: &str) -> io::Result<()> {
             "joined-commands" => !reader.buffer().is_empty() && !too_long,
             // Each answer with a write of its own.
             "one-write" => false,
+            "errors-alone" => !answers.ends_with(b"or QUIT\n") && reader.buffer().contains(&b'\n'),
             _ => reader.buffer().contains(&b'\n'),
         };
         if !another_waits {
@@ -119,6 +127,10 @@ fn carry_out(command: &[u8], answers: &mut Vec<u8>, mistake: &str) -> bool {
         }
         "needs-no-blank" if command == b"LEN" => {
             answers.extend_from_slice(b"0\n");
+            return false;
+        }
+        "tab-is-a-blank" if command.starts_with(b"UPPER\t") => {
+            answers.extend(command[6..].iter().map(u8::to_ascii_uppercase).chain([b'\n']));
             return false;
         }
         "any-case" if upper.starts_with(b"LEN ") && !command.starts_with(b"LEN ") => {
