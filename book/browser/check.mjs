@@ -68,6 +68,7 @@ async function main() {
       await look(context, origin, pages[0], `search for "${words}"`, tab => searchFor(tab, words, page));
     }
     await look(context, origin, pages[1], 'skip link', skip);
+    await look(context, origin, pages[0], 'staircase', walkStaircase);
     await context.close();
     // One look after another: a tab in the background doesn't scroll.
     for (const width of WIDTHS) {
@@ -330,6 +331,30 @@ async function skip(tab) {
   await tab.keyboard.press('Enter');
   if (!await tab.evaluate(() => document.activeElement === document.querySelector('main'))) {
     fault(tab.where, 'it doesn\'t lead to the text');
+  }
+}
+
+/** The arrows lead from cell to cell, each cell tells its evidence, and Enter leads to the pitfall. */
+async function walkStaircase(tab) {
+  const address = tab.url();
+  await tab.locator('.stairs td').first().focus();
+  const told = new Set();
+  for (const key of ['ArrowRight', 'ArrowDown', 'ArrowLeft', 'ArrowUp']) {
+    await tab.keyboard.press(key);
+    told.add(await tab.locator('.evidence').textContent());
+  }
+  if (told.size !== 4) {
+    fault(tab.where, `four cells told ${told.size} things: ${[...told].join(' | ')}`);
+  }
+  if (tab.url() !== address) {
+    fault(tab.where, 'an arrow turns the page');
+    return;
+  }
+  await tab.keyboard.press('Enter');
+  try {
+    await tab.waitForURL(url => url.hash !== '');
+  } catch {
+    fault(tab.where, 'Enter leads nowhere');
   }
 }
 

@@ -137,6 +137,48 @@
     }
 })();
 
+// The staircase tells the evidence of the cell that is pointed at, or that has the focus. One Tab leads into a table, the
+// arrows lead from cell to cell.
+(function staircase() {
+    for (const stairs of document.querySelectorAll('.stairs:not(.here)')) {
+        const evidence = document.createElement('p');
+        evidence.className = 'evidence';
+        evidence.setAttribute('role', 'status');
+        evidence.textContent = 'Point at a cell: what happened there is told here.';
+        stairs.after(evidence);
+        for (const table of stairs.querySelectorAll('table')) {
+            const rows = Array.from(table.tBodies[0].rows, row => Array.from(row.querySelectorAll('td')));
+            for (const [down, row] of rows.entries()) {
+                for (const [across, cell] of row.entries()) {
+                    cell.dataset.evidence = cell.title;
+                    cell.setAttribute('aria-label', cell.title);
+                    cell.removeAttribute('title');
+                    cell.tabIndex = down + across === 0 ? 0 : -1;
+                    const tell = () => { evidence.textContent = cell.dataset.evidence; };
+                    cell.addEventListener('mouseenter', tell);
+                    cell.addEventListener('focus', () => {
+                        tell();
+                        table.querySelector('td[tabindex="0"]').tabIndex = -1;
+                        cell.tabIndex = 0;
+                    });
+                    cell.addEventListener('click', () => cell.focus());
+                    cell.addEventListener('keydown', event => {
+                        const [y, x] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [];
+                        if (event.key === 'Enter') {
+                            cell.closest('tr').querySelector('a').click();
+                        } else if (y !== undefined) {
+                            // Neither is the page turned nor scrolled.
+                            event.stopPropagation();
+                            event.preventDefault();
+                            rows[down + y]?.[across + x]?.focus();
+                        }
+                    });
+                }
+            }
+        }
+    }
+})();
+
 // On paper, answers don't stand below their questions: they are collected at the end.
 (function answersAtTheEnd() {
     if (!/print\.html$/.test(location.pathname)) {
