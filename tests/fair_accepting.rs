@@ -213,6 +213,7 @@ fn a_moment_without_clients_is_not_the_end() {
 fn only_who_is_busier_without_descriptors_spins() {
     judge_python("spins", "out-of-descriptors", Falls);
     judge_python("works-all-the-time", "out-of-descriptors", Holds);
+    judge_python("tries-in-bursts", "out-of-descriptors", Holds);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::kit::{expect_end, expect_line, in_time, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
-use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, skipped, unreachable};
 
@@ -59,8 +58,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 2,
                 Needs::Command,
                 "dripping-client",
-                "The first customer says letters without end, ever faster; it must be told that it is too slow, in time, and \
-                 the second be served",
+                "The first customer says letters without end, late and ever faster; it must be told that it is too slow, in \
+                 time, and the second be served",
                 dripping_client,
             ),
             why: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \
@@ -150,10 +149,11 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
     in_time(trial, "a customer said a letter now and then, and to tell it that it is too slow", 3 * SECOND, || {
         let mut window = trial.start()?;
         let called = Instant::now();
-        let mut dripping = window.connect_with("customer 1", &Recorder::new(), None).map_err(unreachable)?;
-        trial
-            .recorder
-            .note("customer 1", "says a letter now and then, and near the end of its time one each millisecond");
+        let mut dripping = window.connect_with("customer 1", &trial.recorder.aside(), None).map_err(unreachable)?;
+        trial.recorder.note(
+            "customer 1",
+            "says a letter after 1.5 s, then more, and near the end of its time one each millisecond",
+        );
         let mut next = arrive(&mut window, "customer 2")?;
         next.send(b"Grace\n");
         drip(&mut dripping);
@@ -174,14 +174,19 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Says letters until something comes back, and no more than a name may have. Around the end of the customer's time they
-/// come so fast that a window which gives each read what is left of it meets a time of nothing.
+/// Says letters until something comes back, and no more than a name may have. The first is late, since the customer's time
+/// doesn't begin with it. Around the end of that time they come so fast that a window which gives each read what is left
+/// of it meets a time of nothing.
 fn drip(customer: &mut Client) {
     const LONGEST_NAME: usize = 1000;
+    const LATE: Duration = Duration::from_millis(1500);
     const HURRY: Duration = Duration::from_millis(1800);
     let began = Instant::now();
+    if customer.comes_within(LATE) {
+        return;
+    }
     for _ in 0..LONGEST_NAME {
-        let pause = if began.elapsed() < HURRY { 200 } else { 1 };
+        let pause = if began.elapsed() < HURRY { 100 } else { 1 };
         if !customer.send(b"a") || customer.comes_within(Duration::from_millis(pause)) {
             break;
         }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, differing, expect_end, expect_line, judge_line, probe};
+use super::kit::{ask, expect_end, expect_line, judge_line, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::Payload;
@@ -89,7 +89,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                     5,
                     Needs::Address,
                     "one-write",
-                    "Sends 32 commands in one packet, again and again; their answers must come in one piece",
+                    "Sends 32 commands in one packet, some of them wrong, again and again; their answers must come in one piece",
                     one_write,
                 )
             },
@@ -245,24 +245,29 @@ fn one_write(trial: &Trial<'_>) -> Judged {
     client.note(format!("sends {COMMANDS} commands in one packet, up to {ROUNDS} times"));
     let mut in_pieces = 0;
     for round in 1..=ROUNDS {
+        let is_wrong = |command: usize| command % 8 == 5;
         let text = |command: usize| format!("r{round} c{command}");
+        let verb = |command: usize| if is_wrong(command) { "upper" } else { "UPPER" };
         // Less than one line may have, so that any server has room for them.
-        let commands: String = (0..COMMANDS).map(|command| format!("UPPER {}\n", text(command))).collect();
-        let expected: String = (0..COMMANDS).map(|command| text(command).to_uppercase() + "\n").collect();
+        let commands: String = (0..COMMANDS).map(|command| format!("{} {}\n", verb(command), text(command))).collect();
         let _ = client.stream().write_all(commands.as_bytes());
         let mut got = Vec::new();
         let mut first = 0;
-        while got.len() < expected.len() {
+        while got.iter().filter(|&&byte| byte == b'\n').count() < COMMANDS {
             let piece = read_once(trial, &client).map_err(|other| {
                 let so_far = if got.is_empty() { String::new() } else { format!("{}, then ", Payload::new(&got)) };
                 let missing = Trial::describe(&other);
-                Otherwise::falls(format!("expected {}, got {so_far}{missing}", Payload::new(expected.as_bytes())))
+                Otherwise::falls(format!("expected {COMMANDS} answers, got {so_far}{missing}"))
             })?;
             got.extend_from_slice(&piece);
             first = if first == 0 { piece.len() } else { first };
         }
-        if got != expected.as_bytes() {
-            return Err(differing(expected.as_bytes(), &got));
+        for (command, line) in got.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            if is_wrong(command) {
+                judge_error(&Reply::Line(line.to_vec()))?;
+            } else {
+                judge_line((text(command).to_uppercase() + "\n").as_bytes(), &Reply::Line(line.to_vec()))?;
+            }
         }
         if first == got.len() {
             continue;

@@ -12,7 +12,7 @@ use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, prob
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::lack;
-use crate::lab::recording::{Recorder, escape, with_thousands};
+use crate::lab::recording::{escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, require_no_wrapper, skipped, unreachable};
@@ -353,7 +353,7 @@ fn vanished_members(trial: &Trial<'_>) -> Judged {
 fn crowded_room(trial: &Trial<'_>) -> Judged {
     const GUESTS: usize = 20;
     const MEMBERS: usize = 40;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let mut server = trial.start()?;
     let mut connect = |name: &str| server.connect_with(name, &quiet, None).map_err(unreachable);
     let mut guests = Vec::new();
@@ -402,7 +402,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
     let mut alice = member(trial, &mut server, "alice")?;
     require_no_wrapper(&server)?;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let mut crowd = Vec::new();
     // The kernel connects those who are not accepted as well, as many as its queue holds.
     while crowd.len() < CLIENTS {
@@ -525,22 +525,25 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
     let _sam = not_reading(trial, &mut server)?;
     let mut tom = member(trial, &mut server, "tom")?;
     tom.note(format!("says line after line, {BATCH} at once, and asks who is there"));
+    let mut heard = false;
     for said in (BATCH..=LINES).step_by(BATCH) {
         say_batch(&tom, said);
-        let here = sam_is_here(trial, &mut tom);
+        let here = sam_is_here(trial, &mut tom, &mut heard);
         if !here.about(&format!("after {} lines", with_thousands(said)))? {
             tom.note(format!("finds sam gone after {} lines", with_thousands(said)));
+            expect_news_of_sam(trial, &mut tom, heard)?;
             return Ok(format!("after {} lines the member who did not read was out", with_thousands(said)).into());
         }
     }
     // Its threads may need a while to leave, on a machine that is busy with others.
-    let gone = wait_until(trial.terms.limit, || match sam_is_here(trial, &mut tom) {
+    let gone = wait_until(trial.terms.limit, || match sam_is_here(trial, &mut tom, &mut heard) {
         Ok(true) => None,
         gone => Some(gone),
     });
     let said = with_thousands(LINES);
     if let Some(gone) = gone {
-        return gone.map(|_| format!("soon after {said} lines the member who did not read was out").into());
+        gone.and_then(|_| expect_news_of_sam(trial, &mut tom, heard))?;
+        return Ok(format!("soon after {said} lines the member who did not read was out").into());
     }
     tom.note(format!("still finds sam there after {said} lines"));
     falls!(
@@ -550,8 +553,17 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
     )
 }
 
-/// What tom is told when it asks who is there. All that was said before is read first.
-fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Judged<bool> {
+/// Whoever is put out has left, and the others hear of it.
+fn expect_news_of_sam(trial: &Trial<'_>, tom: &mut Client, heard: bool) -> Judged<()> {
+    if heard {
+        Ok(())
+    } else {
+        expect_line(trial, tom, "* sam left").about("sam, who did not read, was put out, and tom")
+    }
+}
+
+/// What tom is told when it asks who is there. All that was said before is read first, and whether it said that sam left.
+fn sam_is_here(trial: &Trial<'_>, tom: &mut Client, heard: &mut bool) -> Judged<bool> {
     let _ = tom.stream().write_all(b"who\n");
     for _ in 0..FLOOD {
         match tom.quiet_line(trial.terms.limit) {
@@ -560,7 +572,7 @@ fn sam_is_here(trial: &Trial<'_>, tom: &mut Client) -> Judged<bool> {
             Reply::Line(line) if line.starts_with(b"here: ") => {
                 return Err(differing(b"here: sam, tom\n", &line));
             }
-            Reply::Line(_) => {}
+            Reply::Line(line) => *heard |= line == b"* sam left\n",
             other => {
                 let other = Trial::describe(&other);
                 tom.note(format!("asks who is there and gets {other}"));

@@ -165,6 +165,9 @@ impl Target {
         let Target::Command(launch) = self else {
             bail!("the server can't be started anew, since there is no command for it");
         };
+        if recorder.leash().is_pulled() {
+            bail!("the time for this is over");
+        }
         let (host, port) = (addr.ip().to_string(), addr.port().to_string());
         let arguments: Vec<String> = launch
             .command
@@ -282,7 +285,8 @@ impl Running {
             return format!(". Its process runs and listens nowhere. Check the command{longer}");
         }
         let here = |listener: &&SocketAddr| {
-            listener.port() == self.addr.port() && (listener.ip().is_unspecified() || listener.ip() == self.addr.ip())
+            let all = listener.ip().is_unspecified() && listener.is_ipv4() == self.addr.is_ipv4();
+            listener.port() == self.addr.port() && (all || listener.ip() == self.addr.ip())
         };
         if listeners.iter().any(|listener| here(&listener)) {
             return ", though its process runs and listens there".into();

@@ -367,10 +367,16 @@ pub(crate) fn refuses_within(
     recorder: &Recorder,
     mut abort: impl FnMut() -> bool,
 ) -> bool {
+    const LONGEST_PAUSE: Duration = Duration::from_millis(500);
     let addr = server.addr();
+    let mut pause = Duration::from_millis(5);
     let refused = wait_until(limit, || match Client::connect(addr, "new client", recorder, Duration::from_secs(2)) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(true),
-        _ => abort().then_some(false),
+        _ => {
+            // A server may first accept whoever comes, until nobody does for a moment. It is left such a moment.
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            wait_until(pause.min(limit), || abort().then_some(false))
+        }
     });
     refused == Some(true)
 }

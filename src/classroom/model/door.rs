@@ -1,6 +1,8 @@
 //! The door with a sign. What is said to it is how its address is spelled; of its clients it only knows where they are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Dice;
@@ -15,9 +17,11 @@ use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
 /// How long doors are started, and how many with random addresses.
 const PLAYING: Duration = Duration::from_secs(3);
 const RANDOM: usize = 60;
+const SIDE_BY_SIDE: usize = 4;
 
-/// How long anything that is owed may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long anything that is owed may take, and how long when it is tried again.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const LAST_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Where a door stands, or what must be said if it can't.
 enum Door {
@@ -50,9 +54,9 @@ fn door(spelling: &str) -> Door {
 /// Starts doors with every kind of address in the task's tables, and then with random ones while there is time.
 pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     trial.spelled_by_hand()?;
-    let terms = Terms { limit: PATIENCE, ..trial.terms.clone() };
-    let seed = terms.seed.unwrap_or(1);
-    let began = Instant::now();
+    let terms = |limit| Terms { limit, ..trial.terms.clone() };
+    let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE));
+    let seed = trial.terms.seed.unwrap_or(1);
     let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let mut hosts = vec!["127.0.0.1", ""];
     hosts.extend(has_ipv6.then_some("[::1]"));
@@ -71,6 +75,11 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         ":http",
         "[::1]:x",
         "127.0.0.1:80a",
+        // What some languages take for a number.
+        "127.0.0.1:+80",
+        "[::1]:8_0",
+        ":-1",
+        ":\u{ff18}0",
     ];
     let bad = bad.into_iter().chain([
         "127.0.0.1:65536",
@@ -83,40 +92,74 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         ":::PORT",
     ]);
     let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
-    let mut count = 0;
-    for number in 0.. {
+    let until = Instant::now() + PLAYING;
+    let play = |number: usize| {
         let mut dice = Dice::new(seed, number as u64);
         let spelling = match table.get(number) {
             Some(spelling) => spelling.clone(),
-            None if began.elapsed() > PLAYING || number > table.len() + RANDOM => break,
+            None if Instant::now() > until || number > table.len() + RANDOM => return Ok(false),
             None if dice.once_in(3) => dice.pick(&good.clone().collect::<Vec<_>>()),
             None => {
                 let host =
                     dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
-                let port =
-                    dice.pick(&["", "http", "8o8o", "x", "80:", "65536", "65537", "70000", "99999999999999999999"]);
+                let port = dice.pick(&[
+                    "",
+                    "http",
+                    "8o8o",
+                    "x",
+                    "80:",
+                    " 80",
+                    "0x50",
+                    "65536",
+                    "65537",
+                    "70000",
+                    "99999999999999999999",
+                ]);
                 format!("{host}{port}")
             }
         };
-        count = number + 1;
-        let recorder = Recorder::new();
-        let quietly = Trial::new(trial.target, &terms, &recorder);
-        let Err(_) = one(&quietly, &spelling, &mut dice, has_ipv6) else { continue };
+        let recorder = trial.recorder.aside();
+        let quietly = Trial::new(trial.target, &hasty, &recorder);
+        let Err(_) = one(&quietly, &spelling, &mut dice, has_ipv6) else { return Ok(true) };
         // Once more, for the student to see; and if it was only this machine that was slow, it is not shown.
-        let again = Trial::new(trial.target, &terms, trial.recorder);
-        let Err(second) = one(&again, &spelling, &mut Dice::new(seed, number as u64), has_ipv6) else { continue };
-        return Err(second.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")));
+        let recorder = trial.recorder.aside();
+        let again = Trial::new(trial.target, &patient, &recorder);
+        let second = one(&again, &spelling, &mut Dice::new(seed, number as u64), has_ipv6);
+        second.map(|()| true).map_err(|second| {
+            (number, recorder, second.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")))
+        })
+    };
+    // Side by side, since most of the time a program starts.
+    let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || -> Result<(), (usize, Recorder, Otherwise)> {
+        while !over.load(SeqCst) {
+            let played = play(next.fetch_add(1, SeqCst));
+            over.fetch_or(!matches!(played, Ok(true)), SeqCst);
+            played?;
+        }
+        Ok(())
+    };
+    let results: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..SIDE_BY_SIDE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
+    });
+    if let Some((_, recorder, first)) = results.into_iter().filter_map(Result::err).min_by_key(|(number, ..)| *number) {
+        trial.recorder.adopt(&recorder);
+        return Err(first);
     }
-    taken(&Trial::new(trial.target, &terms, trial.recorder), has_ipv6)?;
+    let count = next.load(SeqCst);
+    let trial = Trial::new(trial.target, &patient, trial.recorder);
+    taken(&trial, has_ipv6)?;
+    taken_by_itself(&trial)?;
     Ok(format!("{count} doors stood where their addresses say, or told what is wrong with them").into())
 }
 
 /// Starts one door. `PORT` stands for one that nobody holds.
 fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Judged<()> {
     let elsewhere = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv4Addr::new(127, 0, 0, 2).into(), Ipv6Addr::LOCALHOST.into()];
-    let is_closed = |addr| Client::connect(addr, "caller", &Recorder::new(), PATIENCE).is_err();
+    let is_closed = |addr| Client::connect(addr, "caller", &trial.recorder.aside(), PATIENCE).is_err();
     let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
-    let reserved = wait_until(PATIENCE, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
+    let reserved = wait_until(trial.terms.limit, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
     let spelling = spelling.replace("PORT", &reserved.number.to_string());
     let when = format!("started with \"{spelling}\"");
     let ip = match door(&spelling) {
@@ -128,7 +171,7 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Ju
     };
     let known = SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), reserved.number);
     let mut door = trial.start_at(&spelling, known)?;
-    let port = announced(&mut door).about(&when)?;
+    let port = announced(&mut door, trial.terms.limit).about(&when)?;
     if !spelling.ends_with(":0") && port != reserved.number {
         return Err(Otherwise::falls(format!("{when}, it says that it is listening on port {port}")));
     }
@@ -176,7 +219,7 @@ fn call(trial: &Trial<'_>, door: &mut Running, addr: SocketAddr, dice: &mut Dice
 }
 
 fn call_at(trial: &Trial<'_>, addr: SocketAddr) -> Judged<Client> {
-    Client::connect(addr, "caller", trial.recorder, PATIENCE)
+    Client::connect(addr, "caller", trial.recorder, trial.terms.limit)
         .map_err(|error| Otherwise::falls(format!("a caller at {addr} could not connect: {error}")))
 }
 
@@ -187,8 +230,8 @@ fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
 }
 
 /// The port behind the last colon of what the door says on standard output.
-fn announced(door: &mut Running) -> Judged<u16> {
-    let line = wait_until(PATIENCE, || {
+fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
+    let line = wait_until(limit, || {
         let process = door.process()?;
         let (ended, printed) = (process.exited().is_some(), process.printed());
         let whole =
@@ -196,7 +239,7 @@ fn announced(door: &mut Running) -> Judged<u16> {
         (ended || whole.is_some()).then_some(whole.map(|line| line.trim_end().to_owned()))
     });
     let Some(Some(line)) = line else {
-        let ended = door.obituary().unwrap_or_else(|| format!("it still runs after {} s", PATIENCE.as_secs()));
+        let ended = door.obituary().unwrap_or_else(|| format!("it still runs after {} s", limit.as_secs()));
         return Err(Otherwise::falls(format!("it did not print \"listening on ADDR\" on standard output: {ended}")));
     };
     let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).filter(|&port| port != 0);
@@ -206,8 +249,8 @@ fn announced(door: &mut Running) -> Judged<u16> {
 /// Expects the process to end with a status that isn't 0, to quote the address, and to say one of these words.
 fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
     let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
-    let Some(status) = process.exits_within(PATIENCE) else {
-        return Err(Otherwise::falls(format!("it still runs after {} s", PATIENCE.as_secs())));
+    let Some(status) = process.exits_within(trial.terms.limit) else {
+        return Err(Otherwise::falls(format!("it still runs after {} s", trial.terms.limit.as_secs())));
     };
     let said = process.last_output();
     trial.recorder.note("server", format!("ends with {status}: {}", said.trim()));
@@ -222,6 +265,18 @@ fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) 
         return Ok(());
     };
     Err(Otherwise::falls(format!("{fault}: \"{}\"", escape(said.trim().as_bytes()))))
+}
+
+/// Starts a door twice at the same address: a socket option that lets the second stand there takes callers from the first.
+fn taken_by_itself(trial: &Trial<'_>) -> Judged<()> {
+    let reserved = draw_port()?;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
+    let spelling = addr.to_string();
+    let mut first = trial.start_at(&spelling, addr)?;
+    announced(&mut first, trial.terms.limit)?;
+    let mut second = trial.start_at(&spelling, addr)?;
+    let when = format!("started with \"{spelling}\" a second time, while the first still stands there");
+    refused(trial, &mut second, &reserved.number.to_string(), &["in use", "only one usage"]).about(&when)
 }
 
 /// Starts doors on a port that is held in one of the families.

@@ -123,6 +123,8 @@ enum Act {
     Say(Vec<Vec<u8>>),
     /// The same, and goes on sending for a moment before it reads.
     SayOn(Vec<Vec<u8>>),
+    /// Goes on sending, whatever comes, until it is cut off.
+    Insist,
     /// Ends its sending side.
     End,
     /// Closes its connection.
@@ -214,6 +216,8 @@ struct Present {
     guests: Vec<Guest>,
     /// Whether it has answered anybody. Before that it may be starting, and know of no signal yet.
     is_up: bool,
+    /// How many milliseconds of pauses there were since SIGTERM, if it was sent.
+    closing: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -243,16 +247,33 @@ impl Present {
         }
     }
 
-    /// Those who are idle, and those in the middle of a command. `None` if the server may not know of somebody yet.
-    fn at_the_signal(&self, lines: &mut Lines) -> Option<(Vec<usize>, Vec<usize>)> {
+    /// SIGTERM: gives those who are idle. `None` if the server may not know of somebody yet.
+    fn close(&mut self, lines: &mut Lines) -> Option<Vec<usize>> {
         self.is_up.then_some(())?;
+        self.closing = Some(0);
         let mut known = false;
         for guest in self.guests.iter().rev() {
             // Who was let in later has been answered.
             known |= guest.answered;
             (known && (guest.half_is_read || lines.of(guest.who).is_empty())).then_some(())?;
         }
-        Some(self.guests.iter().map(|guest| guest.who).partition(|&who| lines.of(who).is_empty()))
+        Some(self.guests.iter().map(|guest| guest.who).filter(|&who| lines.of(who).is_empty()).collect())
+    }
+
+    /// All wait for so many milliseconds. Gives what is owed to those whom that cuts off, who are gone then. `None` near the
+    /// end of the three seconds, where nobody knows.
+    fn pause(&mut self, ms: u64) -> Option<Dues> {
+        let Some(since) = &mut self.closing else { return Some(Vec::new()) };
+        *since += ms;
+        match since {
+            0..2000 => Some(Vec::new()),
+            2000..3000 => None,
+            _ => Some(self.guests.drain(..).map(|guest| (guest.who, Due::Gone)).collect()),
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 }
 
@@ -280,6 +301,7 @@ impl fmt::Display for Step {
                 let more = if shown.len() < whole.len() { "…" } else { "" };
                 write!(f, "sends, piece by piece, {shown}{more}")
             }
+            Act::Insist => write!(f, "goes on sending"),
             Act::End => write!(f, "ends its side"),
             Act::Leave => write!(f, "leaves"),
             Act::Reset | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),
