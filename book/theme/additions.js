@@ -293,6 +293,10 @@
     if (!/print\.html$/.test(location.pathname)) {
         return;
     }
+    // The figure stands above it.
+    for (const details of document.querySelectorAll('main figure + details')) {
+        details.remove();
+    }
     const answers = Array.from(document.querySelectorAll('main details')).filter(
         details => /^(Answer|The answer|What happened)/.test(details.querySelector('summary')?.textContent ?? ''));
     const appendix = document.createElement('section');
