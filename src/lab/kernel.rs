@@ -30,7 +30,7 @@ pub fn is_under_way(server: SocketAddr, client: SocketAddr) -> bool {
         let is = |local: &str, remote: &str| socket.local.ends_with(local) && socket.remote.ends_with(remote);
         is(&server, &client) || is(&client, &server)
     };
-    sockets(&client).iter().any(|socket| ends(socket) && socket.unsent + socket.received > 0)
+    sockets(&client).any(|socket| ends(&socket) && socket.unsent + socket.received > 0)
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.
