@@ -139,7 +139,7 @@ pub struct Row {
 /// Runs the whole table and calls `done` after each of its `cells`. `program` is the `tcp-pitfalls` command, which also
 /// starts the steps.
 pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
-    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step)).collect();
+    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step, &[])).collect();
     let terms = terms();
     examine(1, STEPS.to_vec(), |_| (&targets, &terms), expected, done)
 }
@@ -148,9 +148,9 @@ pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
 pub fn run_beyond(program: &Path, done: impl Fn() + Sync) -> Staircase {
     let first = STEPS.len();
     let steps: Vec<&str> = [STEPS[first - 1]].iter().chain(BEYOND).copied().collect();
-    let servers =
-        |server: fn(&Path, usize) -> Target| (first..).take(steps.len()).map(|step| server(program, step)).collect();
-    let (patient, strict): (Vec<Target>, Vec<Target>) = (servers(step_server), servers(strict_server));
+    let numbers = || (first..).take(steps.len());
+    let patient: Vec<Target> = numbers().map(|step| step_server(program, step, &[])).collect();
+    let strict: Vec<Target> = numbers().map(|step| strict_server(program, step)).collect();
     let (terms, with_deadline) = (terms(), Terms { deadline: Some(DEADLINE), ..terms() });
     let of_deadlines = |probe: &Probe| DEADLINES.iter().any(|(name, _)| *name == probe.name);
     // Clients of other probes may be slow on a busy machine, and are given the time that is usual.
@@ -287,23 +287,19 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A step's server as a command: `tcp-pitfalls step N {addr}`.
-fn step_server(program: &Path, step: usize) -> Target {
-    step_server_with(program, step, &[])
-}
-
-/// The same with a short deadline, where the step has one.
-fn strict_server(program: &Path, step: usize) -> Target {
-    let times = ["line", "idle", "write"].map(|what| format!("--{what}-time={}", DEADLINE.as_secs()));
-    step_server_with(program, step, if step > STEPS.len() + 1 { &times } else { &[] })
-}
-
-fn step_server_with(program: &Path, step: usize, options: &[String]) -> Target {
+fn step_server(program: &Path, step: usize, options: &[String]) -> Target {
     let mut command = vec![program.to_string_lossy().into_owned(), "step".into(), step.to_string(), "{addr}".into()];
     if step >= STEPS.len() {
         command.push(format!("--grace={}", GRACE.as_secs()));
     }
     command.extend_from_slice(options);
     Target::Command(command.into())
+}
+
+/// The same with a short deadline, where the step has one.
+fn strict_server(program: &Path, step: usize) -> Target {
+    let times = ["line", "idle", "write"].map(|what| format!("--{what}-time={}", DEADLINE.as_secs()));
+    step_server(program, step, if step > STEPS.len() + 1 { &times } else { &[] })
 }
 
 fn surprises(steps: &[&str], row: &Row, expected: Option<Vec<Verdict>>) -> Vec<String> {

@@ -66,7 +66,7 @@ pub enum Step {
     #[command(name = "6")]
     Six(Serve<chapter_06::server::Options, chapter_06::pitfall::Pitfall>),
     #[command(name = "7")]
-    Seven(Serve<chapter_06::server::Options, chapter_07::pitfall::Pitfall>),
+    Seven(Serve<chapter_07::server::Options, chapter_07::pitfall::Pitfall>),
     #[command(name = "8")]
     Eight(Serve<chapter_08::server::Options, chapter_08::pitfall::Pitfall>),
     #[cfg(feature = "async")]

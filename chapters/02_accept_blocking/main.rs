@@ -53,6 +53,10 @@ fn stuck_behind_silence(recorder: &Recorder) -> Played {
         if let Some(call) = server.id().and_then(kernel::blocked_call) {
             recorder.note("kernel", format!("shows the server blocked in {call}: it reads from client 1"));
         }
+        let unread = asking.stream().local_addr().ok().and_then(|asking| kernel::unread(server.addr(), asking));
+        if let Some(unread) = unread {
+            recorder.note("kernel", format!("keeps {unread} bytes of client 2 that no program has read"));
+        }
         let mut behind = Vec::new();
         for name in ["client 3", "client 4"] {
             behind.push(server.connect(name)?);

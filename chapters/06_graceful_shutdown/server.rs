@@ -29,18 +29,9 @@ pub struct Options {
     pub grace: u64,
 }
 
+// ANCHOR: run
 /// Runs the server of this step until a signal stops it: Ctrl-C everywhere, SIGTERM and SIGHUP on Unix.
 pub fn run(addr: &str, options: &Options) -> Result<()> {
-    run_until_signal(addr, options, Server::serve)
-}
-
-// ANCHOR: run
-/// Has `serve` run a server until a signal stops it.
-pub fn run_until_signal(
-    addr: &str,
-    options: &Options,
-    serve: impl FnOnce(&Server, TcpListener) -> Result<Stopped>,
-) -> Result<()> {
     let listener = listen(addr)?;
     let server = Arc::new(Server::new(options)?);
     let on_signal = Arc::clone(&server);
@@ -52,15 +43,12 @@ pub fn run_until_signal(
     })
     .context("cannot ask to be told about signals")?;
     announce(&listener)?;
-    let Stopped { finished, cut } = serve(&server, listener)?;
+    let Stopped { finished, cut } = server.serve(listener)?;
     let plural = if finished == 1 { "" } else { "s" };
     log(format_args!("stopped: {finished} connection{plural} finished, {cut} cut"));
     Ok(())
 }
 // ANCHOR_END: run
-
-/// All that a thread does for one client.
-pub type Visit = Box<dyn FnOnce() + Send>;
 
 /// A server that any thread can stop.
 pub struct Server {
@@ -69,7 +57,7 @@ pub struct Server {
     /// How its threads learn of the stop.
     stop: Arc<Stop>,
     /// Its options.
-    pub(crate) options: Options,
+    options: Options,
 }
 
 impl Server {
@@ -90,39 +78,12 @@ impl Server {
     // ANCHOR: serve
     /// Serves each client on a thread of its own, until `stop` is called.
     pub fn serve(&self, listener: TcpListener) -> Result<Stopped> {
-        self.accept_until_stop(listener, |stream, peer| {
-            let limit = self.options.lines.limit;
-            let visit = self.visit(stream, peer, move |stream, stop| handle(stream, stop, limit))?;
-            let stack_size = self.options.lines.connections.stack_size;
-            thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size).spawn(visit)?;
-            Ok(())
-        })
-    }
-
-    /// Accepts clients until `stop` is called, and has `start` begin the visit of each.
-    pub fn accept_until_stop(
-        &self,
-        listener: TcpListener,
-        start: impl Fn(TcpStream, SocketAddr) -> io::Result<()>,
-    ) -> Result<Stopped> {
         // When `poll` has seen a client, it may be gone, or another process may have taken it: accept must not wait.
         listener.set_nonblocking(true).context("cannot make accept return at once")?;
         let mut backoff = Backoff::default();
-        let mut accept_one = || {
-            let started = match listener.accept() {
-                Ok((stream, peer)) => start(stream, peer),
-                // Nobody is there after all. Don't ask this of `start`: a system that has no thread to give says the same.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => Err(error),
-            };
-            match started {
-                Ok(()) => backoff.reset(),
-                Err(error) => backoff.pause(&error),
-            }
-        };
         // ANCHOR: card
         while !self.stop.wait(&listener)?.stop {
-            accept_one();
+            self.accept_one(&listener, &mut backoff);
             self.connections.wait_for_room();
         }
         let deadline = Instant::now() + Duration::from_secs(self.options.grace);
@@ -130,7 +91,7 @@ impl Server {
         // So take in as many as the queue can hold, but not everybody who goes on coming.
         let mut queued = 0..BACKLOG;
         while queued.next().is_some() && Instant::now() < deadline && self.stop.wait(&listener)?.input {
-            accept_one();
+            self.accept_one(&listener, &mut backoff);
         }
         drop(listener);
         self.connections.wait_until(deadline);
@@ -140,32 +101,41 @@ impl Server {
         Ok(stopped)
     }
 
-    /// Takes a seat for a client. What is returned calls `handle`, on whichever thread runs it, and gives the seat back.
-    pub fn visit(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        handle: impl FnOnce(&TcpStream, &Stop) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<Visit> {
+    fn accept_one(&self, listener: &TcpListener, backoff: &mut Backoff) {
+        let started = match listener.accept() {
+            Ok((stream, peer)) => self.start(stream, peer),
+            // Nobody is there after all. Don't ask this of `start`: a system that has no thread to give says the same.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(()) => backoff.reset(),
+            Err(error) => backoff.pause(&error),
+        }
+    }
+
+    fn start(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         // On macOS and Windows it has inherited the listener's mode. On Linux it is blocking in any case.
         stream.set_nonblocking(false)?;
         let (stream, seat) = self.connections.enter(stream);
-        let stop = Arc::clone(&self.stop);
-        Ok(Box::new(move || {
-            let served = handle(&stream, &stop);
+        let (stop, limit) = (Arc::clone(&self.stop), self.options.lines.limit);
+        let stack_size = self.options.lines.connections.stack_size;
+        let thread = thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size);
+        thread.spawn(move || {
+            let served = handle(&stream, &stop, limit);
             // As in step 3, the connection is closed before its seat is free. The log comes last: if nobody reads it,
             // writing blocks for ever.
             drop((stream, seat));
             if let Err(error) = served {
                 log(format_args!("{peer}: {error}"));
             }
-        }))
+        })?;
+        Ok(())
     }
     // ANCHOR_END: serve
 }
 
-/// Talks with a client, to its end or until the stop.
-pub fn handle(stream: &TcpStream, stop: &Stop, limit: usize) -> io::Result<()> {
+fn handle(stream: &TcpStream, stop: &Stop, limit: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
     // Step 5's conversation, which now ends with the stop as well.
     let served = echo_lines(UntilStop::new(stream, stop), stream, limit);

@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use crate::chapter_06::server::Visit;
+/// All that a thread does for one client.
+pub type Visit = Box<dyn FnOnce() + Send>;
 
 /// How long a thread without a client waits before it ends. Memory for a crowd that has left is given back soon, and a
 /// busy server has another client for it long before.

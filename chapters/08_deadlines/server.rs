@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,19 +15,17 @@ use super::deadlines::{Limits, ReadInTime, TooSlow, WriteInTime};
 use crate::chapter_01::announce::log;
 use crate::chapter_04::close::close;
 use crate::chapter_05::server::echo_lines;
-use crate::chapter_06::connections::Stopped;
-use crate::chapter_06::server::{self as step_6, Server, run_until_signal};
 use crate::chapter_06::stop::Stop;
-use crate::chapter_07::workers::Workers;
+use crate::chapter_07::server::{self as step_7, run_until_signal};
 
 // ANCHOR: options
 /// The options of this server.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Options {
-    // Step 6's. A doc comment here would become the heading of the help.
+    // Step 7's. A doc comment here would become the heading of the help.
     #[command(flatten)]
-    pub(crate) stop: step_6::Options,
+    pub(crate) stop: step_7::Options,
     /// Give a line this many seconds from its first byte to its end
     // The longest line, 64 KiB, takes 9.4 s through a modem of 56 kbit/s. Nobody who means to end a line is slower.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds())]
@@ -59,8 +57,10 @@ impl Options {
 
 /// Runs the server of this step until a signal stops it.
 pub fn run(addr: &str, options: &Options) -> Result<()> {
+    let (limit, limits) = (options.stop.lines.limit, options.limits());
     let counts = Arc::new(Counts::default());
-    run_until_signal(addr, &options.stop, |server, listener| serve(server, listener, options.limits(), &counts))?;
+    let counted = Arc::clone(&counts);
+    run_until_signal(addr, &options.stop, move |stream, stop| handle(stream, stop, limit, limits, &counted))?;
     log(format_args!("too slow: {counts}"));
     Ok(())
 }
@@ -68,8 +68,11 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
 /// How many clients were too slow, and at what.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// In the middle of a line.
     line: AtomicUsize,
+    /// Between two lines.
     idle: AtomicUsize,
+    /// To take an answer.
     answer: AtomicUsize,
 }
 
@@ -92,18 +95,7 @@ impl fmt::Display for Counts {
     }
 }
 
-// ANCHOR: serve
-/// Serves each client on a thread, as step 7 does, and none for longer than its limits allow.
-pub fn serve(server: &Server, listener: TcpListener, limits: Limits, counts: &Arc<Counts>) -> Result<Stopped> {
-    let lines = &server.options.lines;
-    let workers = Workers::new(lines.connections.stack_size);
-    let limit = lines.limit;
-    server.accept_until_stop(listener, |stream, peer| {
-        let counts = Arc::clone(counts);
-        workers.run(server.visit(stream, peer, move |stream, stop| handle(stream, stop, limit, limits, &counts))?)
-    })
-}
-
+// ANCHOR: handle
 fn handle(stream: &TcpStream, stop: &Stop, limit: usize, limits: Limits, counts: &Counts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = ReadInTime::new(stream, stop, limits);
@@ -124,4 +116,4 @@ fn handle(stream: &TcpStream, stop: &Stop, limit: usize, limits: Limits, counts:
     }
     served
 }
-// ANCHOR_END: serve
+// ANCHOR_END: handle

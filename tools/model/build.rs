@@ -145,9 +145,6 @@ const SERVER: &str = "
     impl Server {
 ";
 
-/// What chapter 7's workers take from chapter 6's server, as far as it concerns them.
-const VISIT: &str = "pub type Visit = alloc::boxed::Box<dyn FnOnce() + Send>;";
-
 /// Time, for chapter 7's workers: a free thread waits no longer once it has run out.
 const TIME: &str = "
     impl Workers {
@@ -167,7 +164,8 @@ fn main() {
         chapter(6, "connections.rs"),
         chapter(6, "stop.rs")
     );
-    let workers = chapter(7, "workers.rs").replace("use crate::chapter_06::server::Visit;", VISIT);
+    // The model is made without the standard library, and so without its prelude.
+    let workers = chapter(7, "workers.rs").replace(" Box<dyn", " alloc::boxed::Box<dyn");
     let chapter_7 = format!("pub mod workers {{\n{workers}\n{TIME}}}\n");
     write("chapter_6.rs", &chapter_6);
     write("chapter_7.rs", &chapter_7);

@@ -1,8 +1,9 @@
 //! Chapter 6's wait group and stop, and chapter 7's workers, for a model checker.
 //!
-//! The chapters' own files are compiled here, unchanged. Only this crate is called `std` and `rustix` here, so what they
-//! take from `std::sync`, `std::net`, `rustix::event` and so on are the models in this crate. Their every step is one at
-//! which loom may let another thread run, and it tries all orders that differ. The scenarios are in `tests/`.
+//! The chapters' own files are compiled here as they are, but for the name of `Box`. Only this crate is called `std` and
+//! `rustix` here, so what they take from `std::sync`, `std::net`, `rustix::event` and so on are the models in this crate.
+//! Their every step is one at which loom may let another thread run, and it tries all orders that differ. The scenarios
+//! are in `tests/`.
 
 #![no_std]
 

@@ -19,6 +19,7 @@ use tcp_pitfalls::staircase::{BEYOND, STEPS};
 
 use crate::compare;
 use crate::fault::Fault;
+use crate::stairs::Staircase;
 
 /// Other commands that pages show, as the reader types them: the file's name, and the command.
 const COMMANDS: &[(&str, &str)] = &[
@@ -67,6 +68,12 @@ pub fn record(root: &Path) -> Result<()> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("written  book/recorded/{name}");
         changed += 1;
+    }
+    // Its evidence is of one run, and takes a run of its own: the check looks at the verdicts alone.
+    let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
+    let staircase = start(root, &programs.join("tcp-pitfalls"), &["--json".into()])?;
+    if Staircase::write(root, &staircase.text)? {
+        println!("written  book/recorded/staircase.json and its picture");
     }
     for name in stale(root, &recorded)? {
         println!("nothing writes this any more, so remove it: book/recorded/{name}");
