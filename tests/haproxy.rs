@@ -109,10 +109,14 @@ impl Server {
         Server { name, port, process }
     }
 
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
+    }
+
     /// Stops it by SIGTERM, and returns its last words.
     fn stop(&mut self) -> String {
-        let id = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
-        kill_process(id, Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         let status = self.process.exits_within(LIMIT).expect("it stops");
         assert!(status.success(), "{status}");
         self.process.last_output()
@@ -180,7 +184,11 @@ impl Haproxy {
     }
 
     fn wait_until_up(&self, server: &Server) {
-        wait_until(LIMIT, || (self.stat(server, "status") == "UP").then_some(())).expect("the check finds it well");
+        self.wait_until(server, "UP");
+    }
+
+    fn wait_until(&self, server: &Server, status: &str) {
+        wait_until(LIMIT, || (self.stat(server, "status") == status).then_some(())).expect("its check says so");
     }
 
     // ANCHOR: replace
@@ -305,4 +313,15 @@ fn by_a_plain_signal_every_line_is_answered_in_the_end() {
         server.process = start(&server.port);
         haproxy.wait_until_up(server);
     });
+}
+
+#[test]
+fn a_halted_server_is_found_by_a_check_that_asks() {
+    let servers = ["s1", "s2"].map(Server::new);
+    let Some(haproxy) = Haproxy::start(&servers) else { return };
+    // Its kernel still connects whoever comes, so a check that only connects would find it well.
+    servers[0].signal(Signal::STOP);
+    haproxy.wait_until(&servers[0], "DOWN");
+    servers[0].signal(Signal::CONT);
+    haproxy.wait_until_up(&servers[0]);
 }
