@@ -139,7 +139,7 @@ pub struct Row {
 /// Runs the whole table and calls `done` after each of its `cells`. `program` is the `tcp-pitfalls` command, which also
 /// starts the steps.
 pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
-    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step, &[])).collect();
+    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step, FAR)).collect();
     let terms = terms();
     examine(1, STEPS.to_vec(), |_| (&targets, &terms), expected, done)
 }
@@ -148,12 +148,12 @@ pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
 pub fn run_beyond(program: &Path, done: impl Fn() + Sync) -> Staircase {
     let first = STEPS.len();
     let steps: Vec<&str> = [STEPS[first - 1]].iter().chain(BEYOND).copied().collect();
-    let numbers = || (first..).take(steps.len());
-    let patient: Vec<Target> = numbers().map(|step| step_server(program, step, &[])).collect();
-    let strict: Vec<Target> = numbers().map(|step| strict_server(program, step)).collect();
+    let servers =
+        |deadline| (first..).take(steps.len()).map(|step| step_server(program, step, deadline)).collect::<Vec<_>>();
+    let (patient, strict) = (servers(FAR), servers(DEADLINE));
     let (terms, with_deadline) = (terms(), Terms { deadline: Some(DEADLINE), ..terms() });
     let of_deadlines = |probe: &Probe| DEADLINES.iter().any(|(name, _)| *name == probe.name);
-    // Clients of other probes may be slow on a busy machine, and are given the time that is usual.
+    // Clients of other probes may be slow on a busy machine.
     let examined = |probe: &Probe| if of_deadlines(probe) { (&*strict, &with_deadline) } else { (&*patient, &terms) };
     examine(first, steps, examined, expected_beyond, done)
 }
@@ -285,21 +285,19 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a server beyond the six may let a client be slow.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// The same where that is not what is examined.
+const FAR: Duration = Duration::from_secs(60);
 
-/// A step's server as a command: `tcp-pitfalls step N {addr}`.
-fn step_server(program: &Path, step: usize, options: &[String]) -> Target {
+/// A step's server as a command: `tcp-pitfalls step N {addr}`, with this deadline where the step has one.
+fn step_server(program: &Path, step: usize, deadline: Duration) -> Target {
     let mut command = vec![program.to_string_lossy().into_owned(), "step".into(), step.to_string(), "{addr}".into()];
     if step >= STEPS.len() {
         command.push(format!("--grace={}", GRACE.as_secs()));
     }
-    command.extend_from_slice(options);
+    if step > STEPS.len() + 1 {
+        command.extend(["line", "idle", "write"].map(|what| format!("--{what}-time={}", deadline.as_secs())));
+    }
     Target::Command(command.into())
-}
-
-/// The same with a short deadline, where the step has one.
-fn strict_server(program: &Path, step: usize) -> Target {
-    let times = ["line", "idle", "write"].map(|what| format!("--{what}-time={}", DEADLINE.as_secs()));
-    step_server(program, step, if step > STEPS.len() + 1 { &times } else { &[] })
 }
 
 fn surprises(steps: &[&str], row: &Row, expected: Option<Vec<Verdict>>) -> Vec<String> {

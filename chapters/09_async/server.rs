@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -138,23 +139,22 @@ impl Server {
     // ANCHOR: start
     fn start(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
         let server = Arc::clone(self);
-        let visit = async move {
-            let served = talk(stream, &server.stop, server.limit, server.limits, &server.counts).await;
-            drop(place);
-            if let Err(error) = served {
-                log(format_args!("{peer}: {error}"));
-            }
-        };
-        let server = Arc::clone(self);
         // The tracker can wait for all its tasks. One that is only spawned would die with the runtime.
         self.tasks.spawn(async move {
-            // To cut a connection is to drop what serves it, wherever that waits.
-            let count = match server.cut.run_until_cancelled(visit).await {
-                None => &server.cut_off,
-                Some(()) if server.stop.is_cancelled() => &server.finished,
-                Some(()) => return,
+            let served = select! {
+                served = talk(stream, &server.stop, server.limit, server.limits, &server.counts) => Some(served),
+                // To cut a connection is to drop what serves it, wherever that waits.
+                () = server.cut.cancelled() => None,
             };
-            count.fetch_add(1, SeqCst);
+            drop(place);
+            if served.is_none() {
+                server.cut_off.fetch_add(1, SeqCst);
+            } else if server.stop.is_cancelled() {
+                server.finished.fetch_add(1, SeqCst);
+            }
+            if let Some(Err(error)) = served {
+                log(format_args!("{peer}: {error}"));
+            }
         });
     }
     // ANCHOR_END: start
