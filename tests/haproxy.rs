@@ -278,7 +278,9 @@ fn under_clients(haproxy: &Haproxy, servers: &mut [Server; 2], replace: impl Fn(
         }
         field.wait();
         field.over.store(true, SeqCst);
-        asking.into_iter().for_each(|client| client.join().unwrap());
+        for client in asking {
+            client.join().unwrap();
+        }
     });
     let answered: usize = field.answered.iter().map(|count| count.load(SeqCst)).sum();
     let repeated = field.repeated.load(SeqCst);
