@@ -422,12 +422,12 @@ fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     const ENOUGH: usize = 10;
     let quiet = Recorder::new();
     // Whether the one in between is served shows in what follows.
-    let served: Judged<()> = (0..ENOUGH).try_for_each(|_| {
+    let all_went_well: Judged<()> = (0..ENOUGH).try_for_each(|_| {
         reset_in_the_middle(trial, server, &quiet, true)?;
         reset_in_the_middle(trial, server, &quiet, false)?;
         trial.served(server, "next").map(Client::leave)
     });
-    let patience = if served.is_ok() { A_MOMENT } else { A_MOMENT * 10 };
+    let patience = if all_went_well.is_ok() { A_MOMENT } else { A_MOMENT * 10 };
     match server.process().and_then(|process| process.exits_within(patience)) {
         Some(_) => skipped!("it ends when a client resets in the middle of a request: see leaves-unread"),
         None => Ok(()),

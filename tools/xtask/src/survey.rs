@@ -223,7 +223,7 @@ fn tell_changes(before: &Surveyed, now: &Surveyed) {
         match before.probes.iter().find(|judged| judged.name == *name) {
             Some(then) if then.verdict == *verdict => {}
             Some(then) => {
-                println!("          {name}: {} in {}, now {verdict}: {evidence}", then.verdict, before.version)
+                println!("          {name}: {} in {}, now {verdict}: {evidence}", then.verdict, before.version);
             }
             None => println!("          {name} is new: {verdict}"),
         }
