@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::lab::process;
 use crate::lab::recording::{Action, Recorder, Recording};
 use crate::lab::server::Target;
 use crate::lab::{lack, lock};
-use crate::probes::{Finding, Needs, Probe, Terms, Verdict};
+use crate::probes::{Evidence, Finding, Needs, Probe, Terms, Verdict};
 
 /// How long a probe may take as a whole, besides what was allowed to the server: its grace time and its deadline.
 pub const WHOLE: Duration = Duration::from_secs(60);
@@ -52,39 +52,51 @@ impl Job<'_> {
         WHOLE + grace + self.terms.deadline.unwrap_or_default()
     }
 
-    fn run(&self) -> Done {
+    /// Runs it for as long as it may take, and only until nobody waits for it any more.
+    fn run(&self, in_vain: &(impl Fn() -> bool + Sync)) -> Done {
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
         let recorder = Recorder::new();
         let began = Instant::now();
+        let limit = self.limit();
         let (finding, ended) = thread::scope(|scope| {
             let (over, is_over) = mpsc::channel::<()>();
-            let (leash, limit) = (recorder.leash(), self.limit());
+            let leash = recorder.leash();
             // Without this thread, the probe has only its own limits.
             let watchdog = thread::Builder::new().name("watchdog".into()).spawn_scoped(scope, move || {
-                let ends = is_over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-                if ends {
-                    leash.pull();
+                while began.elapsed() < limit && !in_vain() {
+                    if is_over.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Disconnected) {
+                        return None;
+                    }
                 }
-                ends
+                leash.pull();
+                Some(began.elapsed())
             });
             let finding = self.probe.run(self.target, self.terms, &recorder);
             drop(over);
-            (finding, watchdog.is_ok_and(|watchdog| watchdog.join().unwrap_or_default()))
+            (finding, watchdog.ok().and_then(|watchdog| watchdog.join().ok().flatten()))
         });
         let recording = recorder.recording();
         // What it says then is of a server that was ended from here.
-        let finding = if ended { Finding::skipped(unfinished(&recording, self.limit())) } else { finding };
+        let finding = match ended {
+            Some(after) => {
+                let why = unfinished(&recording, after);
+                // Worth another try, if it could have taken longer.
+                Finding::skipped(Evidence { own_lack: after < limit, ..why.into() })
+            }
+            None => finding,
+        };
         Done { finding, recording, took: began.elapsed() }
     }
 }
 
 /// How a probe stood when its time was over.
-fn unfinished(recording: &Recording, limit: Duration) -> String {
-    let limit_ns = limit.as_nanos();
+fn unfinished(recording: &Recording, after: Duration) -> String {
+    let limit_ns = after.as_nanos();
     let last = recording.events.iter().rfind(|event| u128::from(event.at_ns) < limit_ns);
     let last = last.map_or(String::new(), |event| {
         format!(". The last that was seen, after {} s: {} {}", event.at_ns / 1_000_000_000, event.who, event.action)
     });
-    format!("it was not over after {} s, and was ended there{last}", limit.as_secs())
+    format!("it was not over after {} s, and was ended there{last}", after.as_secs())
 }
 
 /// Runs all jobs, `at_once` side by side, and those that must be alone at the end. Calls `done` after each.
@@ -92,17 +104,32 @@ fn unfinished(recording: &Recording, limit: Duration) -> String {
 /// The findings come in the order of the jobs.
 pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Finding> {
     let each = |index: usize| {
-        let finding = jobs[index].run().finding;
+        let finding = jobs[index].run(&|| false).finding;
         done();
         finding
     };
     in_order(jobs, at_once, each, Finding::skipped)
 }
 
-/// Does the same, and keeps what was written down of each.
-pub fn run_recorded(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<(Finding, Recording)> {
+/// Does the same, and keeps what was written down of each. When that moment has passed and something has fallen, all else
+/// is ended: a server that hangs would keep everybody waiting. One that is only slow has the time of each probe.
+pub fn run_recorded(
+    jobs: &[Job<'_>],
+    at_once: usize,
+    enough: Instant,
+    done: impl Fn() + Sync,
+) -> Vec<(Finding, Recording)> {
+    let fell = AtomicBool::new(false);
+    let in_vain = || fell.load(SeqCst) && Instant::now() >= enough;
     let each = |index: usize| {
-        let Done { finding, recording, .. } = jobs[index].run();
+        let Done { finding, recording, .. } = if in_vain() {
+            let why = "there was no time left for it, after what fell".to_owned();
+            let finding = Finding::skipped(Evidence { own_lack: true, ..why.into() });
+            Done { finding, recording: Recording::default(), took: Duration::ZERO }
+        } else {
+            jobs[index].run(&in_vain)
+        };
+        fell.fetch_or(finding.verdict == Verdict::Falls, SeqCst);
         done();
         (finding, recording)
     };
@@ -129,7 +156,7 @@ pub fn run_watched(
         let done = match lost {
             Some(why) => Done { finding: Finding::skipped(why), recording: Recording::default(), took: Duration::ZERO },
             None => {
-                let done = job.run();
+                let done = job.run(&|| false);
                 lock(&hope).consider(job, threads, &done);
                 done
             }

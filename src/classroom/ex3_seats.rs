@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::{Action, Payload, Recorder, escape};
+use crate::lab::recording::{Action, Payload, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Silence, Trial, falls, unreachable};
@@ -127,7 +127,7 @@ fn six_and_no_more(trial: &Trial<'_>) -> Judged {
 /// Lets twenty guests come in one moment: the counter is halted while they connect. Where it can't be, nothing is examined.
 fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
     const GUESTS: usize = 20;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let mut counter = trial.start()?;
     let addr = counter.addr();
     let Some(process) = counter.process() else { return Ok(()) };
@@ -346,7 +346,7 @@ fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) ->
     let mut told_busy = 0;
     let seated = wait_until(trial.terms.limit, || {
         // All but the first visit look the same.
-        let quiet = Recorder::new();
+        let quiet = trial.recorder.aside();
         let recorder = if told_busy == 0 { trial.recorder } else { &quiet };
         let mut guest = match counter.connect_with(name, recorder, None) {
             Ok(guest) => guest,

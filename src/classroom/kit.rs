@@ -79,13 +79,11 @@ pub(super) fn in_time<T>(
     attempt: impl Fn() -> Judged<(Duration, T)>,
 ) -> Judged<T> {
     const ATTEMPTS: usize = 4;
-    /// The longest round trip to the control server at which this machine counts as able to judge.
-    const QUICK: Duration = Duration::from_millis(100);
     let mut late = 0;
     for attempts in 1.. {
         let (control, judged) = beside_control_server(&attempt)?;
         let (took, value) = judged?;
-        if took.saturating_sub(control.in_sum) > most && control.slowest < QUICK {
+        if took.saturating_sub(control.in_sum) > most && control.was_quick() {
             late += 1;
         }
         if late == 2 {
@@ -101,13 +99,20 @@ pub(super) fn in_time<T>(
 
 /// How late the answers of the control server were.
 #[derive(Clone, Copy, Default)]
-struct Lateness {
+pub(super) struct Lateness {
     slowest: Duration,
     in_sum: Duration,
 }
 
+impl Lateness {
+    /// Whether this machine was able to judge a time.
+    pub(super) fn was_quick(self) -> bool {
+        self.slowest < Duration::from_millis(100)
+    }
+}
+
 /// Does something while a client asks a control server again and again, and says how late it was.
-fn beside_control_server<T>(something: impl Fn() -> T) -> Judged<(Lateness, T)> {
+pub(super) fn beside_control_server<T>(something: impl Fn() -> T) -> Judged<(Lateness, T)> {
     const PAUSE: Duration = Duration::from_millis(10);
     let failed = |error: io::Error| Otherwise::skipped(format!("there could be no control server: {error}"));
     let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;

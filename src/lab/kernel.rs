@@ -1,5 +1,7 @@
 //! What the kernel knows of a server. Linux only: read from `/proc`; elsewhere everything is `None`.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +11,6 @@ use std::time::Duration;
 /// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
 pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
     sockets(&hex_port(listener.port()))
-        .into_iter()
         .find(|socket| socket.is_on(listener) && socket.state == LISTEN)
         .map(|socket| socket.received)
 }
@@ -18,7 +19,7 @@ pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
 pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<usize> {
     let remote = hex_port(client.port());
     let end = |socket: &Socket| socket.is_on(server) && socket.remote.ends_with(&remote);
-    sockets(&remote).into_iter().find(end).map(|socket| socket.received)
+    sockets(&remote).find(end).map(|socket| socket.received)
 }
 
 /// Whether bytes of this connection are still on their way: not acknowledged by the other end, or not read there. Then
@@ -29,13 +30,13 @@ pub fn is_under_way(server: SocketAddr, client: SocketAddr) -> bool {
         let is = |local: &str, remote: &str| socket.local.ends_with(local) && socket.remote.ends_with(remote);
         is(&server, &client) || is(&client, &server)
     };
-    sockets(&client).iter().any(|socket| ends(socket) && socket.unsent + socket.received > 0)
+    sockets(&client).any(|socket| ends(&socket) && socket.unsent + socket.received > 0)
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.
 pub fn has_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
-    sockets(&hex_port(port)).iter().any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
+    sockets(&hex_port(port)).any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
 }
 
 /// Whether a process holds the listener on this address. `None` where that can't be seen, or nobody listens.
@@ -46,10 +47,8 @@ pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
         return None;
     }
     // After the descriptors: the listener of a server that ends in between is gone from the table.
-    let listeners: Vec<Socket> = sockets(&hex_port(listener.port()))
-        .into_iter()
-        .filter(|socket| socket.is_on(listener) && socket.state == LISTEN)
-        .collect();
+    let listeners: Vec<Socket> =
+        sockets(&hex_port(listener.port())).filter(|socket| socket.is_on(listener) && socket.state == LISTEN).collect();
     let holds = |socket: &Socket| held.contains(&socket.link());
     (!listeners.is_empty()).then(|| listeners.iter().any(holds))
 }
@@ -68,7 +67,7 @@ pub fn is_halted(pid: u32) -> Option<bool> {
 pub fn listening(pids: impl IntoIterator<Item = u32>) -> Option<Vec<SocketAddr>> {
     let held: Vec<Vec<PathBuf>> = pids.into_iter().map(descriptors_of).collect::<Option<_>>()?;
     let held = |socket: &Socket| held.iter().any(|of_one| of_one.contains(&socket.link()));
-    let listeners = sockets(":").into_iter().filter(|socket| socket.state == LISTEN && held(socket));
+    let listeners = sockets(":").filter(|socket| socket.state == LISTEN && held(socket));
     Some(listeners.filter_map(|socket| addr(&socket.local)).collect())
 }
 
@@ -117,11 +116,12 @@ fn hex_port(port: u16) -> String {
     format!(":{port:04X}")
 }
 
-/// The sockets whose line has this, for example a local or remote port.
-fn sockets(having: &str) -> Vec<Socket> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
-    let lines = tables.iter().flat_map(|table| table.lines());
-    lines.filter(|line| line.contains(having)).filter_map(socket).collect()
+/// The sockets whose line has this, for example a local or remote port. Read as far as they are asked for, since the
+/// kernel takes milliseconds to walk through its tables.
+fn sockets(having: &str) -> impl Iterator<Item = Socket> + '_ {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().filter_map(|table| File::open(table).ok());
+    let lines = tables.flat_map(|table| BufReader::new(table).lines().map_while(Result::ok));
+    lines.filter(move |line| line.contains(having)).filter_map(|line| socket(&line))
 }
 
 fn socket(line: &str) -> Option<Socket> {

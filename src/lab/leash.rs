@@ -39,6 +39,11 @@ impl Leash {
         }
     }
 
+    /// Whether it was pulled: then nothing more is worth starting.
+    pub(super) fn is_pulled(&self) -> bool {
+        lock(&self.0).pulled
+    }
+
     /// Ends all of them, and those that come later as soon as they come: whoever waits for one goes on.
     pub fn pull(&self) {
         let mut held = lock(&self.0);

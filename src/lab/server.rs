@@ -165,6 +165,9 @@ impl Target {
         let Target::Command(launch) = self else {
             bail!("the server can't be started anew, since there is no command for it");
         };
+        if recorder.leash().is_pulled() {
+            bail!("the time for this is over");
+        }
         let (host, port) = (addr.ip().to_string(), addr.port().to_string());
         let arguments: Vec<String> = launch
             .command

@@ -196,7 +196,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     let crowd = fill(&mut server, CLIENTS)?;
     let count = crowd.len();
     trial.recorder.number_by_chance(count, "clients connect until the server gives up");
-    trial.recorder.note("clients", format!("{count} are connected, and silent"));
+    trial.recorder.note("clients", format!("{count} have connected, and say nothing"));
     let full = watch(&mut server).about(&format!("with {FEW} descriptors and {count} clients"))?;
     if let Ok(window) = &full {
         for time in [window.running, window.waiting] {
@@ -422,12 +422,12 @@ fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     const ENOUGH: usize = 10;
     let quiet = Recorder::new();
     // Whether the one in between is served shows in what follows.
-    let all_went_well: Judged<()> = (0..ENOUGH).try_for_each(|_| {
+    let all: Judged<()> = (0..ENOUGH).try_for_each(|_| {
         reset_in_the_middle(trial, server, &quiet, true)?;
         reset_in_the_middle(trial, server, &quiet, false)?;
         trial.served(server, "next").map(Client::leave)
     });
-    let patience = if all_went_well.is_ok() { A_MOMENT } else { A_MOMENT * 10 };
+    let patience = if all.is_ok() { A_MOMENT } else { A_MOMENT * 10 };
     match server.process().and_then(|process| process.exits_within(patience)) {
         Some(_) => skipped!("it ends when a client resets in the middle of a request: see leaves-unread"),
         None => Ok(()),

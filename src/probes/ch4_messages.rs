@@ -117,11 +117,13 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
                     "it took so long to send a request one byte at a time that the server may have ended it for that"
                 );
             }
+            let (sent, rest) = bytes.split_at(at);
             falls!(
-                "sent \"{}\" of \"{}\" and got {} before the rest was sent",
-                escape(&bytes[..at]),
+                "sent \"{}\" of \"{}\" and got {} before the rest was sent{}",
+                escape(sent),
                 escape(bytes),
-                Trial::describe(&answer)
+                Trial::describe(&answer),
+                answers_to(rest, &mut client)
             );
         }
         // On a busy machine the server may not have got round to it. Where that can't be seen, it must do.
@@ -132,6 +134,17 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     trial.expect(&mut client, &request)?;
     nothing_more(trial, &mut client)?;
     Ok(format!("{} bytes, one at a time, one answer", bytes.len()).into())
+}
+
+/// Sends the rest as well, a byte at a time, as long as each is answered by a line. Says how many there were in all.
+fn answers_to(rest: &[u8], client: &mut Client) -> String {
+    const MOST: usize = 9;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let is_answered = |byte: &u8| client.send(&[*byte]) && matches!(client.line(PATIENCE), Reply::Line(_));
+    match rest.iter().take(MOST).map(is_answered).take_while(|&answered| answered).count() {
+        0 => String::new(),
+        more => format!("; with the rest of it, {} answers", more + 1),
+    }
 }
 
 /// What comes within this time, though nothing should but the beginning of the right answer.

@@ -50,7 +50,7 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Trial<'_> {
     /// For how long to be slow.
     fn window(&self) -> Duration {
-        self.terms.deadline.map_or(WINDOW, |deadline| deadline + LATE)
+        self.terms.deadline.map_or(WINDOW, |deadline| deadline + LATE.min(self.terms.limit))
     }
 
     /// What to say of a client that was `slow` and was let go after so long, or still wasn't.
@@ -131,13 +131,20 @@ fn idle_limit(trial: &Trial<'_>) -> Judged {
         })?;
         Some(client)
     };
-    // One that ends each connection after an answer leaves only this to be timed.
     if asked.as_mut().is_some_and(|client| client.ends_within(Duration::from_millis(100))) {
         asked = None;
     }
+    // Where each connection ends after an answer, only a client that never says anything is left to be timed. A server
+    // that ends with its first client lets go of that one at once, for another reason.
+    if asked.is_none() {
+        let next = trial.connect(&mut server, "the next client").and_then(|mut client| trial.ask(&mut client, "next"));
+        if next.is_err() {
+            skipped!("it doesn't serve the next client; see next-client");
+        }
+    }
     let answered = asked.is_some();
-    let Ok(mut silent) = trial.connect(&mut server, "client 2") else {
-        skipped!("no second client can connect; see next-client");
+    let Ok(mut silent) = trial.connect(&mut server, "the silent client") else {
+        skipped!("no further client can connect; see next-client");
     };
     let (began, window) = (Instant::now(), trial.window());
     let mut after = [None, None];
@@ -178,6 +185,10 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             Ok(count) => sent += count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // It has let the client go before this could fill the connection.
+            Err(_) if trial.terms.deadline.is_some_and(|deadline| began.elapsed() >= deadline) => {
+                return trial.judge_deadline("a client that reads nothing", Some(began.elapsed()));
+            }
             Err(_) => skipped!("it ended the connection while requests were still coming; see pipelined-lines"),
         }
         if sent > MOST || began.elapsed() > FILLING {

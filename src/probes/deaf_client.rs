@@ -19,7 +19,7 @@ pub(super) const PROBES: &[Probe] = &[Probe {
     ),
     needs: Needs::Address,
     needs_echo: true,
-    runs_alone: true,
+    runs_alone: false,
     examine: deaf_client,
 }];
 

@@ -11,7 +11,7 @@ use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
 use crate::lab::lack::Lack;
 use crate::lab::port::{self, Port};
-use crate::lab::recording::{Action, Payload, Recorder, escape};
+use crate::lab::recording::{AGAIN, Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
 use crate::lab::wait::wait_until;
 
@@ -269,7 +269,7 @@ impl<'a> Trial<'a> {
                 }
             }
             if patience == FIRST {
-                self.recorder.note("probe", "once more from the beginning, with more patience");
+                self.recorder.note("probe", AGAIN);
             }
         }
         Err(broken.unwrap_or_else(|| Otherwise::skipped("it was not examined")))

@@ -51,7 +51,7 @@ impl Model for Counter {
                 vec![]
             }
             Act::Pause(_) => vec![],
-            Act::Say(_) | Act::SayOn(_) | Act::End | Act::Signal => return None,
+            Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::End | Act::Signal => return None,
         })
     }
 
@@ -63,8 +63,18 @@ impl Model for Counter {
             1,
             &["tea\n", "café au lait\n", " two  blanks \n", "t", "ea", "\n", "FIRE\n", "fire!\n", " fire\n"],
         ));
-        steps.extend([say(2, "one\ntwo\nthr"), say(2, "ee\n"), pieces(3, &[b"caf\xc3", b"\xa9 ", b"x", b"\n"])]);
+        // What some languages take for the end of a line, and orders longer than a read may be.
+        steps
+            .extend(talk(1, &["a\u{b}b\u{c}c\n", "a\u{1c}b\u{85}c\u{2028}d\n", &format!("{}\n", "cake ".repeat(500))]));
+        steps.extend([
+            say(1, "tea\n".repeat(100)),
+            say(2, "one\ntwo\nthr"),
+            say(2, "ee\n"),
+            pieces(3, &[b"caf\xc3", b"\xa9 ", b"x", b"\n"]),
+        ]);
         steps.extend((1..=6).rev().map(order));
+        // Who ends its side behind an order is served.
+        steps.extend([hasty(say(2, "last\n")), step(2, Act::End), come(2)]);
         // One too many, who has said nothing, has ordered, has ended its side, or goes on ordering.
         steps.push(come(7));
         steps.extend([hasty(come(7)), say(7, "tea\n"), hasty(come(7)), step(7, Act::End)]);

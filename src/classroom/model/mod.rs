@@ -21,12 +21,13 @@ use std::time::Duration;
 use self::counter::Counter;
 use self::dice::Dice;
 use self::door::doors;
-use self::parcels::Parcels;
+pub(super) use self::parcels::{Parcels, parcel};
 use self::play::conversations;
-use self::room::Room;
-use self::switchboard::Switchboard;
-use self::till::Till;
-use self::window::Window;
+pub(super) use self::play::{beginning, plays};
+pub(super) use self::room::Room;
+pub(super) use self::switchboard::Switchboard;
+pub(super) use self::till::Till;
+pub(super) use self::window::Window;
 use super::Check;
 use crate::lab::recording::{Payload, escape};
 use crate::probes::{Judged, Needs, Probe, Trial};
@@ -65,7 +66,7 @@ pub(super) const fn as_the_task_says(chapter: u8) -> Check {
 pub(super) const CAPSTONE: u8 = 7;
 
 /// What a right server does, as a table of what clients do and what they are owed.
-trait Model: Clone + Default {
+pub(super) trait Model: Clone + Default {
     /// Where the task gives the server a moment to notice who has left: the answer for which a client comes again.
     const NOT_YET: Option<&'static [u8]> = None;
 
@@ -97,15 +98,15 @@ trait Model: Clone + Default {
 }
 
 /// What is owed, to whom, in the order in which each client gets it.
-type Dues = Vec<(usize, Due)>;
+pub(super) type Dues = Vec<(usize, Due)>;
 
 /// Who takes the steps that no client takes.
-const NOBODY: usize = 0;
+pub(super) const NOBODY: usize = 0;
 
 /// One step of a conversation. What it leads to depends on those before it, so any selection of steps is a conversation:
 /// what can't be done, such as leaving twice, is passed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
+pub(super) struct Step {
     /// The client's number.
     who: usize,
     /// What it does.
@@ -116,13 +117,15 @@ struct Step {
 
 /// What can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     /// Connects.
     Come,
     /// Sends bytes, each piece with a write of its own.
     Say(Vec<Vec<u8>>),
     /// The same, and goes on sending for a moment before it reads.
     SayOn(Vec<Vec<u8>>),
+    /// Goes on sending, whatever comes, until it is cut off.
+    Insist,
     /// Ends its sending side.
     End,
     /// Closes its connection.
@@ -137,7 +140,7 @@ enum Act {
 
 /// What a client is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Due {
+pub(super) enum Due {
     /// This line, its `\n` included.
     Line(Vec<u8>),
     /// One of these lines.
@@ -160,30 +163,30 @@ impl Due {
     }
 }
 
-// Steps, as the tables of the models write them.
+// Steps, as the tables of the models and the checks write them.
 
-fn step(who: usize, act: Act) -> Step {
+pub(super) fn step(who: usize, act: Act) -> Step {
     Step { who, act, hasty: false }
 }
 
-fn come(who: usize) -> Step {
+pub(super) fn come(who: usize) -> Step {
     step(who, Act::Come)
 }
 
-fn say(who: usize, bytes: impl AsRef<[u8]>) -> Step {
+pub(super) fn say(who: usize, bytes: impl AsRef<[u8]>) -> Step {
     pieces(who, &[bytes.as_ref()])
 }
 
-fn pieces(who: usize, pieces: &[&[u8]]) -> Step {
+pub(super) fn pieces(who: usize, pieces: &[&[u8]]) -> Step {
     step(who, Act::Say(pieces.iter().map(|piece| piece.to_vec()).collect()))
 }
 
 /// Sends each of these and awaits the answer before the next.
-fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
+pub(super) fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
     lines.iter().map(|line| say(who, line)).collect()
 }
 
-fn hasty(step: Step) -> Step {
+pub(super) fn hasty(step: Step) -> Step {
     Step { hasty: true, ..step }
 }
 
@@ -214,6 +217,8 @@ struct Present {
     guests: Vec<Guest>,
     /// Whether it has answered anybody. Before that it may be starting, and know of no signal yet.
     is_up: bool,
+    /// How many milliseconds of pauses there were since SIGTERM, if it was sent.
+    closing: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -243,16 +248,33 @@ impl Present {
         }
     }
 
-    /// Those who are idle, and those in the middle of a command. `None` if the server may not know of somebody yet.
-    fn at_the_signal(&self, lines: &mut Lines) -> Option<(Vec<usize>, Vec<usize>)> {
+    /// SIGTERM: gives those who are idle. `None` if the server may not know of somebody yet.
+    fn close(&mut self, lines: &mut Lines) -> Option<Vec<usize>> {
         self.is_up.then_some(())?;
+        self.closing = Some(0);
         let mut known = false;
         for guest in self.guests.iter().rev() {
             // Who was let in later has been answered.
             known |= guest.answered;
             (known && (guest.half_is_read || lines.of(guest.who).is_empty())).then_some(())?;
         }
-        Some(self.guests.iter().map(|guest| guest.who).partition(|&who| lines.of(who).is_empty()))
+        Some(self.guests.iter().map(|guest| guest.who).filter(|&who| lines.of(who).is_empty()).collect())
+    }
+
+    /// All wait for so many milliseconds. Gives what is owed to those whom that cuts off, who are gone then. `None` near the
+    /// end of the three seconds, where nobody knows.
+    fn pause(&mut self, ms: u64) -> Option<Dues> {
+        let Some(since) = &mut self.closing else { return Some(Vec::new()) };
+        *since += ms;
+        match since {
+            0..2000 => Some(Vec::new()),
+            2000..3000 => None,
+            _ => Some(self.guests.drain(..).map(|guest| (guest.who, Due::Gone)).collect()),
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 }
 
@@ -280,6 +302,7 @@ impl fmt::Display for Step {
                 let more = if shown.len() < whole.len() { "…" } else { "" };
                 write!(f, "sends, piece by piece, {shown}{more}")
             }
+            Act::Insist => write!(f, "goes on sending"),
             Act::End => write!(f, "ends its side"),
             Act::Leave => write!(f, "leaves"),
             Act::Reset | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),

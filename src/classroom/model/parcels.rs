@@ -8,7 +8,7 @@ use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say,
 const LARGEST: usize = 1024 * 1024;
 
 #[derive(Clone, Default)]
-pub(super) struct Parcels {
+pub(in crate::classroom) struct Parcels {
     /// What has come of each client's next parcel.
     pending: BTreeMap<usize, Vec<u8>>,
 }
@@ -48,7 +48,7 @@ impl Model for Parcels {
                 }
             },
             Act::Leave | Act::Reset | Act::Pause(_) => {}
-            Act::Signal => return None,
+            Act::Insist | Act::Signal => return None,
         }
         Some(dues)
     }
@@ -74,6 +74,7 @@ impl Model for Parcels {
         largest[7] = b'b';
         steps.push(whole(&largest));
         // Joined and cut.
+        steps.push(say(1, parcel(b"ab").repeat(200)));
         let two = [parcel(b"one"), parcel(b""), parcel(b"three")].concat();
         steps.extend([
             say(1, &two),
@@ -106,7 +107,8 @@ impl Model for Parcels {
         let begin = [come(1), say(1, &whole[..2]), come(2), say(2, &whole[..6]), come(3), say(3, &whole), come(4)];
         let end =
             [step(NOBODY, Act::Pause(3200)), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
-        vec![begin.into_iter().chain(end).collect()]
+        let insists = vec![come(1), hasty(say(1, [0xff; 4])), step(1, Act::Insist)];
+        vec![begin.into_iter().chain(end).collect(), insists]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {
@@ -123,7 +125,7 @@ impl Model for Parcels {
     }
 }
 
-fn parcel(contents: &[u8]) -> Vec<u8> {
+pub(in crate::classroom) fn parcel(contents: &[u8]) -> Vec<u8> {
     let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), contents].concat()
 }

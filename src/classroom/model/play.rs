@@ -8,22 +8,33 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
-use crate::lab::client::{Client, Reply, State};
+use crate::classroom::kit::beside_control_server;
+use crate::lab::client::{Client, Match, Reply, State};
+use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
+
+/// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
+const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(128) } else { None };
+
+/// How often a conversation of the table is played for which this machine was too slow.
+const ATTEMPTS: usize = 4;
 
 /// How long random conversations go on.
 const PLAYING: Duration = Duration::from_secs(3);
 
-/// How long what is owed may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long what is owed may take until something seems to be wrong.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long it may take when that is played again, and the student is shown what stays away.
+const LAST_PATIENCE: Duration = Duration::from_secs(6);
 
 /// How long the process may take to end when the last client has gone. The task says "not later than that".
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// How long what is owed may take after a pause that was longer than the time that the task gives.
+/// How long what is owed may take after a pause, with which the time is over that the task gives.
 const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
 
 /// How long "a moment later" is at most, and a little more.
@@ -32,8 +43,14 @@ const A_MOMENT: Duration = Duration::from_millis(1200);
 /// How long a client goes on sending that doesn't look at its answer.
 const GOING_ON: Duration = Duration::from_millis(400);
 
+/// How long a client goes on that insists: three seconds, which the task gives the server, and a little more.
+const INSISTING: Duration = Duration::from_millis(3500);
+
 /// Between two pieces, so that a server meets them with two reads. If they meet on the way, a faulty server may pass.
 const GAP: Duration = Duration::from_millis(4);
+
+/// How long the server may take to read the first of them, where that can be seen.
+const READING: Duration = Duration::from_millis(200);
 
 /// While a conversation is made shorter: what takes longer than this is taken for missing, until it is played at last.
 const HASTE: Duration = Duration::from_millis(400);
@@ -56,10 +73,25 @@ pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
     Ok(format!("{count} conversations went as the task says, the random ones with seed {seed}").into())
 }
 
+/// Plays one conversation, which is all of a check, and shows the first difference.
+pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], evidence: &str) -> Judged {
+    for _ in 0..ATTEMPTS {
+        let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
+        match player.play(steps) {
+            Ok(()) => return Ok(evidence.into()),
+            Err(Stop::Differs(first)) => return Err(first.falls("")).with_obituary(&mut player.server),
+            Err(Stop::Void) => {
+                trial.recorder.note("check", "was held up by this machine; once more from the beginning");
+            }
+        }
+    }
+    Err(Otherwise::skipped("this machine is too busy to speak in time"))
+}
+
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
 fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judged<usize> {
     const WHICH: &str = "in a conversation with a pause";
-    let recorder = Recorder::new();
+    let recorder = trial.recorder.aside();
     let mut player = Player::<M>::new(trial, &recorder, PATIENCE)?;
     match player.play(steps) {
         // One difference is enough to be shown, and those of the others are quicker to show.
@@ -78,8 +110,8 @@ fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judg
 fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
     let until = Instant::now() + PLAYING;
     let tables = M::table();
-    let mut player = None;
-    for number in 0.. {
+    let (mut player, mut number, mut attempt) = (None, 0, 1);
+    loop {
         let random = number >= tables.len();
         // A server that is right, but slow, may not come to the end of the table.
         if Instant::now() >= if random { until } else { until + PLAYING } {
@@ -91,9 +123,13 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
         };
         let mut playing = match player.take() {
             Some(player) => player,
-            None => Player::<M>::new(trial, &Recorder::new(), PATIENCE)?,
+            None => Player::<M>::new(trial, &trial.recorder.aside(), PATIENCE)?,
         };
         match playing.play(&steps) {
+            Err(Stop::Void) if !random && attempt < ATTEMPTS => {
+                attempt += 1;
+                continue;
+            }
             // The server is kept, so that what a conversation leaves behind shows in the next.
             Ok(()) if !playing.stopped => player = Some(playing),
             Ok(()) | Err(Stop::Void) => {}
@@ -112,15 +148,15 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
                 }
             }
         }
+        (number, attempt) = (number + 1, 1);
     }
-    Ok(0)
 }
 
 /// The shortest conversation found that ends with a difference as this one does: it, or all that was played before with the
 /// same server.
 fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
     let fails = |steps: &[Step]| {
-        let difference = difference_of::<M>(trial, &Recorder::new(), steps, HASTE);
+        let difference = difference_of::<M>(trial, &trial.recorder.aside(), steps, HASTE);
         difference.is_some_and(|difference| difference.is_silence == first.is_silence)
     };
     let until = Instant::now() + SHRINKING;
@@ -135,8 +171,13 @@ fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: 
 fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Option<Otherwise> {
     let seed = trial.terms.seed.unwrap_or(1);
     for steps in conversations {
-        let recorder = Recorder::new();
-        let Some(difference) = difference_of::<M>(trial, &recorder, steps, PATIENCE) else { continue };
+        let recorder = trial.recorder.aside();
+        let play = || difference_of::<M>(trial, &recorder, steps, LAST_PATIENCE);
+        let Ok((control, Some(difference))) = beside_control_server(play) else { continue };
+        if difference.is_late && !control.was_quick() {
+            // This machine may be at fault.
+            continue;
+        }
         trial.recorder.adopt(&recorder);
         let (from, to) = (first.steps, steps.len());
         let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
@@ -156,8 +197,8 @@ fn difference_of<M: Model>(
     let mut player = Player::<M>::new(trial, recorder, patience).ok()?;
     match player.play(steps) {
         Err(Stop::Differs(mut difference)) => {
-            if patience == PATIENCE {
-                difference.obituary = player.server.obituary();
+            if patience == LAST_PATIENCE {
+                difference.obituary = player.server.obituary().or_else(|| player.shortage());
             }
             Some(difference)
         }
@@ -191,6 +232,8 @@ struct Mismatch {
     bytes: Option<Difference>,
     /// Whether something did not come in time, which may be this machine's fault.
     is_silence: bool,
+    /// Whether less time was given for it than for other things.
+    is_late: bool,
     /// How many steps had been taken.
     steps: usize,
     /// How the process has ended, if it has.
@@ -199,9 +242,13 @@ struct Mismatch {
 
 impl Mismatch {
     fn finding(self, which: &str, cut: &str, seed: u64) -> Otherwise {
-        let obituary = self.obituary.map_or(String::new(), |obituary| format!("\n{obituary}"));
-        let text = format!("{which}{cut}, {}{obituary}\nplay it again with --seed {seed}", self.text);
-        let falls = Otherwise::falls(text);
+        let obituary = self.obituary.as_ref().map_or(String::new(), |obituary| format!("\n{obituary}"));
+        let falls = self.falls(&format!("{which}{cut}, "));
+        falls.reword(|sentence| format!("{sentence}{obituary}\nplay it again with --seed {seed}"))
+    }
+
+    fn falls(self, which: &str) -> Otherwise {
+        let falls = Otherwise::falls(format!("{which}{}", self.text));
         match self.bytes {
             Some(bytes) => falls.showing(bytes),
             None => falls,
@@ -227,7 +274,7 @@ struct Player<M> {
 
 impl<M: Model> Player<M> {
     fn new(trial: &Trial<'_>, recorder: &Recorder, patience: Duration) -> Judged<Self> {
-        let server = trial.target.start(recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
+        let server = trial.target.start(recorder, DESCRIPTORS).map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
         Ok(Player {
             model: M::default(),
             server,
@@ -241,13 +288,23 @@ impl<M: Model> Player<M> {
         })
     }
 
+    /// Whether the server has kept what those had who are gone.
+    fn shortage(&self) -> Option<String> {
+        let open = kernel::descriptors(self.server.id()?)?;
+        let clients = self.clients.len();
+        let short = DESCRIPTORS.is_some_and(|most| open + 4 >= most);
+        short.then(|| {
+            format!("its process has {open} descriptors open, and {clients} clients: it keeps those of the gone")
+        })
+    }
+
     fn play(&mut self, steps: &[Step]) -> Result<(), Stop> {
         self.steps = 0;
         for (index, step) in steps.iter().enumerate() {
             self.steps += 1;
             self.played.push(step.clone());
             let next = steps.get(index + 1).filter(|next| next.who == step.who);
-            let speaks = next.is_some_and(|next| matches!(next.act, Act::Say(_) | Act::SayOn(_) | Act::End));
+            let speaks = next.is_some_and(|next| next.act.speaks());
             let began = Instant::now();
             if let Some(dues) = self.allowed(step) {
                 self.owed.extend(dues);
@@ -271,8 +328,7 @@ impl<M: Model> Player<M> {
             _ => here,
         };
         if self.owed.iter().any(|(who, due)| *who == step.who && matches!(due, Due::End | Due::Gone)) {
-            let speaks = matches!(step.act, Act::Say(_) | Act::SayOn(_) | Act::End);
-            return (speaks && M::LINGERS).then(Vec::new);
+            return (step.act.speaks() && M::LINGERS).then(Vec::new);
         }
         let mut model = self.model.clone();
         let dues = possible.then(|| model.step(step.who, &step.act)).flatten()?;
@@ -287,6 +343,7 @@ impl<M: Model> Player<M> {
         match &step.act {
             Act::Come => drop(self.connect(step.who)?),
             Act::Say(pieces) | Act::SayOn(pieces) => self.speak(step, pieces)?,
+            Act::Insist => self.insist(step.who)?,
             Act::End => self.clients.get_mut(&step.who).into_iter().for_each(Client::half_close),
             Act::Leave => self.clients.remove(&step.who).into_iter().for_each(Client::leave),
             Act::Reset => self.clients.remove(&step.who).into_iter().for_each(Client::reset),
@@ -318,7 +375,7 @@ impl<M: Model> Player<M> {
         let Some(client) = self.clients.get_mut(&step.who) else { return Ok(()) };
         for (index, piece) in pieces.iter().enumerate() {
             if index > 0 {
-                wait_until(GAP, || None::<()>);
+                let_it_read(&self.server, client);
             }
             client.send(piece);
         }
@@ -335,10 +392,29 @@ impl<M: Model> Player<M> {
         Ok(())
     }
 
+    /// A client that doesn't look at what it is told has to be cut off, and is owed nothing more.
+    fn insist(&mut self, who: usize) -> Result<(), Stop> {
+        let Some(client) = self.clients.get(&who) else { return Ok(()) };
+        client.note("goes on sending, and reads nothing");
+        let cut_off = wait_until(INSISTING, || client.stream().write_all(b"more").is_err().then_some(()));
+        if cut_off.is_none() {
+            let text = format!("client {who} went on sending for {} s, and was not cut off", INSISTING.as_secs_f32());
+            return Err(self.differs(text, true));
+        }
+        client.note("is cut off");
+        self.owed.retain(|(whose, _)| *whose != who);
+        self.clients.remove(&who);
+        Ok(())
+    }
+
     /// Awaits all that is owed, and looks whether anything else has come.
     fn settle(&mut self, after: &Step, began: Instant) -> Result<(), Stop> {
-        let long = matches!(after.act, Act::Pause(3000..));
-        let patience = self.patience.min(if long { AFTER_A_PAUSE } else { PATIENCE });
+        let patience = self.patience.min(match after.act {
+            Act::Pause(1300..) => AFTER_A_PAUSE,
+            // Shorter than the three seconds after which a closing server ends in any case.
+            Act::End | Act::Signal => LEAVING,
+            _ => self.patience,
+        });
         // Who was let in too early or too late comes again.
         let may_retry = |due: &Due| after.act == Act::Come && matches!(due, Due::Line(_)) && began.elapsed() < A_MOMENT;
         for (who, due) in std::mem::take(&mut self.owed) {
@@ -355,8 +431,9 @@ impl<M: Model> Player<M> {
                 _ if !due.is_met_by(&got) => {
                     let is_silence = matches!(got, Reply::Nothing(..));
                     let (missed, bytes) = due.missed(&got);
-                    let stop = self.differs(format!("after {after}:\nclient {who}: {missed}"), is_silence);
-                    return Err(stop.showing(bytes));
+                    let mut differs = self.mismatch(format!("after {after}:\nclient {who}: {missed}"), is_silence);
+                    differs.is_late = is_silence && patience < self.patience;
+                    return Err(Stop::Differs(differs).showing(bytes));
                 }
                 (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
                 (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
@@ -371,7 +448,7 @@ impl<M: Model> Player<M> {
         let client = self.clients.get_mut(&who)?;
         loop {
             let got = match due {
-                Due::Bytes(bytes) => client.bytes(bytes.len(), patience),
+                Due::Bytes(bytes) => client.answer(patience, |got| beginning(bytes, got)),
                 _ => client.line(patience),
             };
             if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
@@ -401,7 +478,8 @@ impl<M: Model> Player<M> {
     fn expect_exit(&mut self, last: Option<&str>, patience: Duration) -> Result<(), Stop> {
         let Some(process) = self.server.process() else { return Ok(()) };
         let Some(status) = process.exits_within(patience) else {
-            return Err(self.differs("all clients had gone after the signal: the process still runs".into(), true));
+            let text = "all clients had gone after the signal: the process still runs";
+            return Err(Stop::Differs(Mismatch { is_late: true, ..self.mismatch(text.into(), true) }));
         };
         process.last_output();
         let printed = process.printed();
@@ -414,6 +492,10 @@ impl<M: Model> Player<M> {
             )
         } else {
             match (last, printed.lines().last().unwrap_or_default()) {
+                (Some(_), _) if printed.lines().filter(|line| line.starts_with("tally:")).count() > 1 => {
+                    let text = "standard output has more than one tally".into();
+                    return Err(self.differs(text, false));
+                }
                 (Some(last), got) if last != got => {
                     let bytes = Difference::between(last.as_bytes(), got.as_bytes());
                     let stop =
@@ -427,13 +509,45 @@ impl<M: Model> Player<M> {
     }
 
     fn differs(&self, text: String, is_silence: bool) -> Stop {
-        Stop::Differs(Mismatch { text, bytes: None, is_silence, steps: self.steps, obituary: None })
+        Stop::Differs(self.mismatch(text, is_silence))
+    }
+
+    fn mismatch(&self, text: String, is_silence: bool) -> Mismatch {
+        Mismatch { text, bytes: None, is_silence, is_late: false, steps: self.steps, obituary: None }
+    }
+}
+
+/// Gives the server time to read what was sent, so that the next bytes come with another read. If it needs longer, they
+/// may come together, and a faulty server pass.
+fn let_it_read(server: &Running, client: &Client) {
+    let own = client.stream().local_addr().ok();
+    let unread = || own.and_then(|own| kernel::unread(server.addr(), own));
+    // Where that can't be seen, it is a short wait.
+    let patience = if unread().is_some() { READING } else { GAP };
+    wait_until(patience, || (unread() == Some(0)).then_some(()));
+}
+
+/// How far what has come is what was expected.
+pub(in crate::classroom) fn beginning(expected: &[u8], got: &[u8]) -> Match {
+    if got.starts_with(expected) {
+        Match::Whole(expected.len())
+    } else if expected.starts_with(got) {
+        Match::Partial
+    } else {
+        Match::Wrong(Difference::between(expected, got).at)
     }
 }
 
 /// Whether this is the answer for which a client comes again.
 fn is_not_yet<M: Model>(got: &Reply) -> bool {
     matches!(got, Reply::Line(line) if M::NOT_YET == Some(line))
+}
+
+impl Act {
+    /// Whether it says something, or that nothing more will come.
+    fn speaks(&self) -> bool {
+        matches!(self, Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::End)
+    }
 }
 
 impl Due {

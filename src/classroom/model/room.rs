@@ -8,66 +8,37 @@ use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pie
 const LONGEST: usize = 1024;
 
 #[derive(Clone, Default)]
-pub(super) struct Room {
+pub(in crate::classroom) struct Room {
     lines: Lines,
     present: Present,
     members: BTreeMap<Vec<u8>, usize>,
-    closing: bool,
 }
 
 impl Model for Room {
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues> {
         let mut dues = Vec::new();
         match act {
-            Act::Come if self.closing => return None,
+            Act::Come if self.present.is_closing() => return None,
             Act::Come => {
                 self.lines.of(who).clear();
                 self.present.come(who);
             }
-            Act::Say(pieces) | Act::SayOn(pieces) => {
-                self.present.says(who, pieces);
-                let lines = self.lines.take(who, pieces);
-                let rest = self.lines.of(who).len();
-                for (index, line) in lines.iter().enumerate() {
-                    if !self.carry_out(who, without_return(line), &mut dues)? {
-                        // Whoever has sent more behind `leave` may be reset.
-                        let nothing_behind = rest == 0 && index + 1 == lines.len() || line.len() > LONGEST;
-                        return nothing_behind.then_some(dues);
-                    }
-                }
-                // If the last of them is `\r`, nobody knows.
-                (rest != LONGEST + 1).then_some(())?;
-                if rest > LONGEST {
-                    self.too_long(who, &mut dues);
-                    return Some(dues);
-                }
-                matches!(act, Act::Say(_)).then_some(())?;
-                match &lines[..] {
-                    [line] if self.closing && rest == 0 && line.starts_with(b"say ") => {
-                        self.forget(who);
-                        dues.extend([(who, Due::line("bye")), (who, Due::Gone)]);
-                    }
-                    [_, ..] if self.closing => return None,
-                    _ => {}
-                }
+            Act::Say(pieces) => self.hears(who, pieces, &mut dues)?,
+            Act::SayOn(pieces) => {
+                self.hears(who, pieces, &mut dues)?;
+                dues.contains(&(who, Due::Gone)).then_some(())?;
             }
             Act::Leave | Act::Reset => self.leaves(who, &mut dues),
             Act::Signal => {
-                let (idle, _) = self.present.at_the_signal(&mut self.lines)?;
-                self.closing = true;
-                for who in idle {
+                for who in self.present.close(&mut self.lines)? {
                     self.forget(who);
                     dues.extend([(who, Due::line("bye")), (who, Due::Gone)]);
                 }
             }
-            Act::Pause(3000..) if self.closing => {
-                dues.extend(self.present.guests.drain(..).map(|guest| (guest.who, Due::Gone)));
-            }
-            Act::Pause(2000..) if self.closing => return None,
-            Act::Pause(_) => return Some(dues),
-            Act::End => return None,
+            Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
+            Act::End | Act::Insist => return None,
         }
-        if self.closing {
+        if self.present.is_closing() {
             // Whether the others hear of it is left open.
             dues.retain(|(_, due)| !matches!(due, Due::Line(line) if self.may_come(line)));
             if self.present.guests.is_empty() {
@@ -78,7 +49,7 @@ impl Model for Room {
     }
 
     fn may_come(&self, line: &[u8]) -> bool {
-        self.closing && line.starts_with(b"* ") && line.ends_with(b" left\n")
+        self.present.is_closing() && line.starts_with(b"* ") && line.ends_with(b" left\n")
     }
 
     fn table() -> Vec<Vec<Step>> {
@@ -115,9 +86,11 @@ impl Model for Room {
         steps.extend([say(1, "say x\r"), say(1, "\n"), pieces(1, &[b"say caf\xc3", b"\xa9\n"])]);
         // A third, in the order of bytes, and at the limit of a name.
         steps.extend([come(2), say(2, "join Abcdefghijklmno9\n"), say(2, "who\n"), say(1, "say hi\n"), come(3)]);
+        steps.extend([come(4), say(4, "join Abcdefghijklmno8\n"), say(4, "say hi\n")]);
         steps.extend(talks(3, &["join bob\n", "join Bob\n", "say hi\n", "who\n"]));
         let gone = || (1..=8).flat_map(|who| [say(who, "who\n"), step(who, Act::Leave)]);
         steps.extend(gone());
+        steps.extend([come(1), say(1, "join bob\nleave\nwho\nsay late\nsay la"), say(9, "who\n")]);
         // Every way to leave, after which the name is free; in the midst of a line as well.
         let witness = || vec![come(9), say(9, "join Witness\n"), come(1), say(1, "join bob\n")];
         let mut leaving = witness();
@@ -149,9 +122,9 @@ impl Model for Room {
         too_long.extend(gone());
         let signal = || step(NOBODY, Act::Signal);
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
-        let closing = [come(3)].into_iter().chain([1, 2, 4].into_iter().flat_map(member));
-        let closing =
-            closing.chain([say(2, "who\nsay h"), say(4, "who\nsa"), signal(), say(2, "i\n"), say(4, "y bye\n")]);
+        let closing = [come(3)].into_iter().chain([1, 2, 4, 5].into_iter().flat_map(member));
+        let halves = [say(2, "who\nsay h"), say(4, "who\nsa"), say(5, "who\nlea"), signal()];
+        let closing = closing.chain(halves).chain([say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n")]);
         vec![steps, leaving, too_long, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
     }
 
@@ -164,7 +137,7 @@ impl Model for Room {
             three()
                 .chain([come(4), pause(3200), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
                 .collect(),
-            three().chain([signal(), pause(1800), say(1, "b\n"), pause(3200)]).collect(),
+            three().chain([signal(), pause(1900), say(1, "b\n"), say(2, "o"), pause(1300)]).collect(),
         ]
     }
 
@@ -198,6 +171,33 @@ impl Model for Room {
 }
 
 impl Room {
+    fn hears(&mut self, who: usize, pieces: &[Vec<u8>], dues: &mut Dues) -> Option<()> {
+        self.present.says(who, pieces);
+        let lines = self.lines.take(who, pieces);
+        let rest = self.lines.of(who).len();
+        for (index, line) in lines.iter().enumerate() {
+            if !self.carry_out(who, without_return(line), dues)? {
+                // Whoever has sent more behind `leave` may be reset, and nobody hears any of it.
+                let nothing_behind = rest == 0 && index + 1 == lines.len();
+                for (_, due) in dues.iter_mut().filter(|(_, due)| *due == Due::End && !nothing_behind) {
+                    *due = Due::Gone;
+                }
+                return Some(());
+            }
+        }
+        // If the last of them is `\r`, nobody knows.
+        (rest != LONGEST + 1).then_some(())?;
+        if rest > LONGEST {
+            self.too_long(who, dues);
+        } else if self.present.is_closing() && !lines.is_empty() {
+            // What comes behind the command in progress need not be carried out.
+            (lines.len() == 1 && rest == 0 && lines[0].starts_with(b"say ")).then_some(())?;
+            self.forget(who);
+            dues.extend([(who, Due::line("bye")), (who, Due::Gone)]);
+        }
+        Some(())
+    }
+
     /// Carries out a line. False if it was the client's last, and `None` if the task leaves open what comes of it.
     fn carry_out(&mut self, who: usize, line: &[u8], dues: &mut Dues) -> Option<bool> {
         if line.len() > LONGEST {

@@ -10,7 +10,7 @@ const LONGEST: usize = 1024;
 const ERROR: Due = Due::Begins(b"error: ");
 
 #[derive(Clone, Default)]
-pub(super) struct Switchboard {
+pub(in crate::classroom) struct Switchboard {
     lines: Lines,
     /// In the midst of a line that was too long, and is thrown away.
     skipping: BTreeSet<usize>,
@@ -53,7 +53,7 @@ impl Model for Switchboard {
                 self.skipping.remove(&who);
             }
             Act::Leave | Act::Reset | Act::Pause(_) => {}
-            Act::Signal => return None,
+            Act::Insist | Act::Signal => return None,
         }
         Some(dues)
     }
@@ -67,8 +67,22 @@ impl Model for Switchboard {
                 steps.extend(talk(1, &[format!("UPPER {text}{end}"), format!("LEN {text}{end}")]));
             }
             for wrong in [
-                "", " ", "UPPER", "LEN", "upper a", "Len a", "LENGTH a", "UPPERa", " LEN a", "QUIT ", " QUIT", "quit",
+                "",
+                " ",
+                "UPPER",
+                "LEN",
+                "upper a",
+                "Len a",
+                "LENGTH a",
+                "UPPERa",
+                " LEN a",
+                "QUIT ",
+                " QUIT",
+                "quit",
                 "LEN\ta",
+                "UPPER\ta",
+                "UPPER\u{a0}a",
+                "QUIT\t",
             ] {
                 steps.push(say(1, format!("{wrong}{end}")));
             }
@@ -133,7 +147,7 @@ impl Model for Switchboard {
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {
         const VERBS: &[&str] =
-            &["UPPER ", "LEN ", "UPPER ", "LEN ", "UPPER  ", "LEN", "upper ", " LEN ", "", "QUIT", "QUIT "];
+            &["UPPER ", "LEN ", "UPPER ", "LEN ", "UPPER  ", "LEN", "UPPER\t", "upper ", " LEN ", "", "QUIT", "QUIT "];
         let clients = 1 + dice.below(3);
         dice.conversation(clients, |dice| {
             let verb = dice.pick(VERBS).as_bytes();

@@ -6,10 +6,9 @@ use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pie
 const LONGEST: usize = 64;
 
 #[derive(Clone, Default)]
-pub(super) struct Till {
+pub(in crate::classroom) struct Till {
     lines: Lines,
     present: Present,
-    closing: bool,
     sales: u64,
     sum: u64,
 }
@@ -18,7 +17,7 @@ impl Model for Till {
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues> {
         let mut dues = Vec::new();
         match act {
-            Act::Come if self.closing => return None,
+            Act::Come if self.present.is_closing() => return None,
             Act::Come => {
                 self.lines.of(who).clear();
                 self.present.come(who);
@@ -33,9 +32,9 @@ impl Model for Till {
                 let idle = self.lines.of(who).is_empty();
                 (self.lines.of(who).len() < LONGEST).then_some(())?;
                 match &commands[..] {
-                    [_] if self.closing && idle => dues.extend(self.parts(who)),
+                    [_] if self.present.is_closing() && idle => dues.extend(self.parts(who)),
                     // What comes behind the command in progress need not be carried out.
-                    [_, ..] if self.closing => return None,
+                    [_, ..] if self.present.is_closing() => return None,
                     _ => {}
                 }
             }
@@ -45,18 +44,13 @@ impl Model for Till {
             }
             Act::Leave | Act::Reset => self.present.go(who),
             Act::Signal => {
-                let (idle, _) = self.present.at_the_signal(&mut self.lines)?;
-                self.closing = true;
+                let idle = self.present.close(&mut self.lines)?;
                 dues.extend(idle.into_iter().flat_map(|who| self.parts(who)));
             }
-            Act::Pause(3000..) if self.closing => {
-                dues.extend(self.present.guests.drain(..).map(|guest| (guest.who, Due::Gone)));
-            }
-            Act::Pause(2000..) if self.closing => return None,
-            Act::Pause(_) => return Some(dues),
-            Act::SayOn(_) => return None,
+            Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
+            Act::SayOn(_) | Act::Insist => return None,
         }
-        if self.closing && self.present.guests.is_empty() {
+        if self.present.is_closing() && self.present.guests.is_empty() {
             dues.push((NOBODY, Due::Exit(Some(format!("tally: sales {}, sum {}", self.sales, self.sum)))));
         }
         Some(dues)
@@ -80,6 +74,7 @@ impl Model for Till {
         let errors = talk(1, &["sell five\n", "sell 5kg\n", "sell5\n", " sell 5\n", "sell\t5\n", "\r\n", "resell 5\n"]);
         let odd: [&[u8]; 3] = [b"caf\xe9\n", b"\xff\xfe\0\n", "söll 5\n".as_bytes()];
         let mut rows = [vec![come(1)], sells, errors, talk(1, &odd)].concat();
+        rows.push(say(1, "sell 1\n".repeat(200)));
         rows.extend([say(1, "sell 1\nsell 2\nno\nsell 3"), say(1, "0\n"), pieces(1, &[b"se", b"ll ", b"7", b"\n"])]);
         rows.extend([
             come(2),
@@ -130,7 +125,8 @@ impl Model for Till {
         vec![
             then(&[pause(3200), say(1, "0\n"), step(NOBODY, Act::Signal), say(2, "0\n")]),
             then(&[step(NOBODY, Act::Signal), pause(1800), say(1, "0\n"), say(2, "0\n")]),
-            then(&[step(NOBODY, Act::Signal), say(1, "0\n"), pause(3200)]),
+            // A word now and then is no more time.
+            then(&[step(NOBODY, Act::Signal), say(1, "0\n"), pause(1900), say(2, "0"), pause(1300)]),
         ]
     }
 

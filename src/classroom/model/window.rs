@@ -9,7 +9,7 @@ use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say,
 const LONGEST: usize = 1000;
 
 #[derive(Clone, Default)]
-pub(super) struct Window {
+pub(in crate::classroom) struct Window {
     queue: VecDeque<Customer>,
     /// How many numbers are spent for sure.
     spent: u32,
@@ -48,7 +48,10 @@ impl Model for Window {
                 customer.said.extend(pieces.concat());
                 let end = customer.said.iter().position(|&byte| byte == b'\n').unwrap_or(customer.said.len());
                 let nothing_behind = end + 1 >= customer.said.len();
-                let fits = end <= LONGEST && customer.name().is_none_or(|name| !name.is_empty());
+                let fits = match customer.name() {
+                    Some(name) => (1..=LONGEST).contains(&name.len()),
+                    None => end <= LONGEST,
+                };
                 (nothing_behind && fits).then_some(())?;
             }
             (Act::End, Some(customer)) if !customer.ended => customer.ended = true,
@@ -60,7 +63,17 @@ impl Model for Window {
                 self.queue.iter().all(|next| next.name().is_some() || next.gone || next.ended).then_some(())?;
                 dues.extend([(slow.who, Due::line("too slow")), (slow.who, Due::Gone)]);
             }
-            (Act::Say(_) | Act::SayOn(_) | Act::End | Act::Leave | Act::Reset | Act::Pause(_) | Act::Signal, _) => {
+            (
+                Act::Say(_)
+                | Act::SayOn(_)
+                | Act::Insist
+                | Act::End
+                | Act::Leave
+                | Act::Reset
+                | Act::Pause(_)
+                | Act::Signal,
+                _,
+            ) => {
                 return None;
             }
         }
@@ -86,7 +99,8 @@ impl Model for Window {
     fn table() -> Vec<Vec<Step>> {
         let mut steps = Vec::new();
         let longest = [vec![b'x'; LONGEST], b"\n".to_vec()].concat();
-        let names: [&[u8]; 14] = [
+        let longest_with_return = [&longest[..LONGEST], b"\r\n"].concat();
+        let names: [&[u8]; 15] = [
             b"Ada\n",
             b"Grace Hopper\r\n",
             b"Zo\xc3\xab\n",
@@ -101,11 +115,13 @@ impl Model for Window {
             b"\xc2\xa0nbsp\xc2\xa0\r\n",
             b"%s\\n\"\n",
             &longest,
+            &longest_with_return,
         ];
         for name in names {
             steps.extend([come(1), say(1, name)]);
         }
         // A name in pieces, also in the midst of its end and of a character; and bytes by themselves.
+        steps.extend([come(1), pieces(1, &[&longest[..999], &longest[999..LONGEST], b"\n"])]);
         steps.extend([come(1), pieces(1, &[b"Gr", b"ace \xc3", b"\xab\r", b"\n"]), come(1)]);
         steps.extend(talk(1, &["A", " ", "b", "\r", "\n"]));
         // In the order in which they came, whoever speaks first.

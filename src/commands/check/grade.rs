@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -15,6 +16,9 @@ use tcp_pitfalls::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
 const AT_ONCE: usize = 8;
+
+/// How long all checks of one exercise may take together, once one has fallen. A right server needs half of it.
+const TOGETHER: Duration = Duration::from_secs(14);
 
 /// The server of one exercise.
 pub(super) struct Server {
@@ -76,7 +80,12 @@ impl Graded {
 
     /// Whether there is nothing left to mend. What this system can't examine is not held against the student.
     pub(super) fn is_done(&self) -> bool {
-        self.problem.is_none() && self.falls() == 0 && self.holds() > 0
+        self.problem.is_none() && self.falls() == 0 && self.holds() > 0 && !self.is_unfinished()
+    }
+
+    /// Whether something was not examined that can be the next time, such as for want of time.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.checks.iter().any(|checked| checked.finding.evidence.own_lack)
     }
 
     pub(super) fn points(&self) -> u32 {
@@ -104,38 +113,33 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
     exercise.checks.iter().map(|check| check.points).sum()
 }
 
-/// Runs every check of each exercise on its server, or says in each why there is none.
+/// Runs every check of each exercise on its server, one exercise after the other, or says in each why there is none.
 ///
 /// Without a seed, the random conversations are others each time.
 pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
     // Few digits, to be typed.
     let random = || RandomState::new().build_hasher().finish() % 10_000;
     let terms = classroom::terms(seed.unwrap_or_else(random));
-    // A server that never listens is said to do so once, and not by each check after 10 s.
-    let reached = servers.into_iter().map(|server| {
-        let target = server.target.and_then(|target| reach(&target).map(|()| target));
-        Server { target, ..server }
-    });
-    let reached: Vec<Server> = reached.collect();
-    let mut jobs = Vec::new();
-    for Server { exercise, target, .. } in &reached {
-        if let Ok(target) = target {
-            jobs.extend(exercise.checks.iter().map(|check| Job { probe: &check.probe, target, terms: &terms }));
-        }
-    }
-    let bar = screen::progress(jobs.len(), "checking");
-    let mut found = examination::run_recorded(&jobs, AT_ONCE, || bar.inc(1)).into_iter();
-    bar.finish_and_clear();
-    drop(jobs);
-    let graded = |Server { exercise, launch, target }| {
-        if let Err(problem) = target {
-            return Graded::hopeless(exercise, launch, format!("{problem:#}"));
-        }
-        let checked = exercise.checks.iter().zip(&mut found);
-        let checks = checked.map(|(check, (finding, recording))| Checked { check, finding, recording }).collect();
+    let bar = screen::progress(servers.iter().map(|server| server.exercise.checks.len()).sum(), "checking");
+    let graded = |Server { exercise, launch, target }: Server| {
+        let enough = Instant::now() + TOGETHER;
+        // A server that never listens is said to do so once, and not by each check after 10 s.
+        let target = match target.and_then(|target| reach(&target).map(|()| target)) {
+            Ok(target) => target,
+            Err(problem) => return Graded::hopeless(exercise, launch, format!("{problem:#}")),
+        };
+        // The last check takes the longest, so it comes first.
+        let checks = exercise.checks.iter().rev();
+        let jobs = checks.clone().map(|check| Job { probe: &check.probe, target: &target, terms: &terms });
+        let found = examination::run_recorded(&jobs.collect::<Vec<_>>(), AT_ONCE, enough, || bar.inc(1));
+        let checked = checks.zip(found).map(|(check, (finding, recording))| Checked { check, finding, recording });
+        let mut checks: Vec<Checked> = checked.collect();
+        checks.reverse();
         Graded { exercise, launch, problem: None, checks }
     };
-    reached.into_iter().map(graded).collect()
+    let graded = servers.into_iter().map(graded).collect();
+    bar.finish_and_clear();
+    graded
 }
 
 /// Starts the server, and connects once.

@@ -34,7 +34,8 @@ use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM, eprint, eprintln, print, pr
 /// Without a name, it shows all exercises, how far you are with each, and the next one to do. With one, it builds the
 /// exercise, starts it, and says of each check whether your server holds, and if not, what happened.
 ///
-/// Status 0 if no check falls, 1 if any does or the exercise does not compile, 2 if nothing could be examined.
+/// Status 0 if no check falls, 1 if any does, was cut short, or the exercise does not compile, 2 if nothing could be
+/// examined.
 #[derive(Args)]
 #[command(
     override_usage = "tcp-pitfalls check [OPTIONS] [EXERCISE]\n       tcp-pitfalls check [OPTIONS] EXERCISE -- COMMAND … {addr} …"
@@ -185,7 +186,7 @@ fn finish(arguments: &CheckArguments, graded: &[Graded]) -> Result<ExitCode> {
             None => {}
         }
     }
-    Ok(if graded.iter().any(|graded| graded.problem.is_some() || graded.falls() > 0) {
+    Ok(if graded.iter().any(|graded| graded.problem.is_some() || graded.falls() > 0 || graded.is_unfinished()) {
         ExitCode::FAILURE
     } else if graded.iter().all(|graded| graded.holds() == 0) {
         // Nothing was found out, which must not pass for a success.

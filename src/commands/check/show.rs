@@ -115,7 +115,12 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
         let _ = writeln!(text, "\n{holds} held, {falls} fell, {skipped} skipped: {score}.");
     }
     if graded.problem.is_none() && falls == 0 {
-        let _ = writeln!(text, "\nThis system can't run any of the checks. They can be run on Linux.");
+        let why = if graded.is_unfinished() {
+            "Nothing fell, but not all was examined. Check again when this machine has less to do."
+        } else {
+            "This system can't run any of the checks. They can be run on Linux."
+        };
+        let _ = writeln!(text, "\n{why}");
         return text;
     }
     if graded.problem.is_none() {

@@ -174,8 +174,12 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>) -> Judged<(ExitStatus, Duration)
     let after = asked.elapsed();
     let Some(status) = exit else {
         is_heard(&mut server)?;
-        trial.recorder.note("server", format!("still runs {} s after the signal", grace.as_secs()));
-        falls!("still running after {} s; if your grace time is longer, pass --grace", grace.as_secs())
+        let after = after.as_secs();
+        trial.recorder.note("server", format!("still runs {after} s after the signal"));
+        falls!(
+            "still running {after} s after the signal, a second more than its {} s; if your grace time is longer, pass --grace",
+            grace.as_secs()
+        )
     };
     trial.recorder.note("server", format!("ends with {status}"));
     if !stuck.client.ends_within(Duration::from_secs(1)) {
