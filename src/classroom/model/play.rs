@@ -14,7 +14,7 @@ use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Evidence, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
 const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
@@ -88,7 +88,8 @@ pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], e
             }
         }
     }
-    Err(Otherwise::skipped("this machine is too busy to speak in time"))
+    let why = "this machine is too busy to speak in time".to_owned();
+    Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }))
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
@@ -340,9 +341,7 @@ impl<M: Model> Player<M> {
     }
 
     fn take(&mut self, step: &Step) -> Result<(), Stop> {
-        if self.clients.is_empty() {
-            self.since = Instant::now();
-        }
+        let first = self.clients.is_empty();
         match &step.act {
             Act::Come => drop(self.connect(step.who)?),
             Act::Say(pieces) | Act::SayOn(pieces) => self.speak(step, pieces)?,
@@ -360,6 +359,10 @@ impl<M: Model> Player<M> {
                 self.stopped = true;
                 let _ = self.server.process().is_some_and(|process| process.ask_to_stop());
             }
+        }
+        // A server may need longer than that to start.
+        if first {
+            self.since = Instant::now();
         }
         match M::HURRY {
             Some(limit) if self.since.elapsed() > limit => Err(Stop::Void),
