@@ -58,6 +58,22 @@ pub mod chapter_06 {
     pub mod stop;
 }
 
+/// Beyond the article: threads that stay when their client has left, and why a pool of a fixed size starves.
+#[path = "../chapters/07_thread_pool"]
+pub mod chapter_07 {
+    pub mod pitfall;
+    pub mod server;
+    pub mod workers;
+}
+
+/// Beyond the article: how long a client may take, for a line, between lines, and for its answers.
+#[path = "../chapters/08_deadlines"]
+pub mod chapter_08 {
+    pub mod deadlines;
+    pub mod pitfall;
+    pub mod server;
+}
+
 // The instruments stand in floors, the lowest first. None uses what stands further down in this list.
 pub mod lab;
 

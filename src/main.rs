@@ -5,6 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use commands::staircase::Servers;
 use commands::{bench, check, explain, list, probe, staircase};
 use tcp_pitfalls::show::screen::{failure, report};
 use tcp_pitfalls::steps::Step;
@@ -15,6 +16,7 @@ use tcp_pitfalls::steps::Step;
 /// it is as the course says.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 struct Arguments {
     /// Print the staircase as JSON, evidence included
     #[arg(long)]
@@ -25,6 +27,9 @@ struct Arguments {
     /// Examine the Go servers of the chapters instead; needs `go`
     #[arg(long)]
     go: bool,
+    /// Examine the steps beyond the six instead, beside step 6
+    #[arg(long, conflicts_with = "go")]
+    beyond: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -51,7 +56,14 @@ fn main() -> ExitCode {
         Err(error) => return unable(error),
     };
     match arguments.command {
-        None => staircase::run(arguments.go, arguments.json, arguments.all).unwrap_or_else(|error| failure(&error, 1)),
+        None => {
+            let servers = match arguments {
+                Arguments { go: true, .. } => Servers::Go,
+                Arguments { beyond: true, .. } => Servers::Beyond,
+                _ => Servers::Six,
+            };
+            staircase::run(servers, arguments.json, arguments.all).unwrap_or_else(|error| failure(&error, 1))
+        }
         Some(Command::Probe(arguments)) => probe::run(&arguments).unwrap_or_else(unable),
         Some(Command::List) => {
             list::run();

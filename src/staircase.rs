@@ -30,6 +30,17 @@ pub const STEPS: [&str; 6] = [
 pub const HEADLINES: [&str; 6] =
     ["every-interface", "next-client", "idle-client", "split-message", "endless-line", "finishes-line"];
 
+/// The steps beyond the article, which go on from the last of the six.
+pub const BEYOND: &[&str] = &["07_thread_pool", "08_deadlines"];
+
+/// What the three probes of deadlines say of the last of the six steps and of those beyond, with a deadline claimed. By
+/// every other probe, all of them are judged as step 6 is.
+pub const DEADLINES: &[(&str, &[Verdict])] = &[
+    ("slow-reader", &[Falls, Falls, Holds]),
+    ("slow-line", &[Falls, Falls, Holds]),
+    ("idle-limit", &[Falls, Falls, Holds]),
+];
+
 /// How many cells are examined at the same time.
 const AT_ONCE: usize = 24;
 
@@ -98,7 +109,10 @@ pub const EXPECTED: &[(&str, [Verdict; 6])] = &[
 #[derive(Debug, Serialize)]
 pub struct Staircase {
     /// The servers, from the first step to the last.
-    pub steps: [&'static str; 6],
+    pub steps: Vec<&'static str>,
+    /// The number of the first.
+    #[serde(skip)]
+    pub first: usize,
     /// A row for each probe.
     pub probes: Vec<Row>,
     /// What is not as the course says. Empty if the staircase stands.
@@ -121,46 +135,76 @@ pub struct Row {
 /// Runs the whole table and calls `done` after each of its `cells`. `program` is the `tcp-pitfalls` command, which also
 /// starts the steps.
 pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
-    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step)).collect();
-    examine(&targets, expected, done)
+    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step, &[])).collect();
+    let terms = terms();
+    examine(1, STEPS.to_vec(), |_| (&targets, &terms), expected, done)
+}
+
+/// Runs the table of step 6 and the steps beyond it in the same way.
+pub fn run_beyond(program: &Path, done: impl Fn() + Sync) -> Staircase {
+    let first = STEPS.len();
+    let steps: Vec<&str> = [STEPS[first - 1]].iter().chain(BEYOND).copied().collect();
+    let numbers = || (first..).take(steps.len());
+    let patient: Vec<Target> = numbers().map(|step| step_server(program, step, &[])).collect();
+    let strict: Vec<Target> = numbers().map(|step| strict_server(program, step)).collect();
+    let (terms, with_deadline) = (terms(), Terms { deadline: Some(DEADLINE), ..terms() });
+    let of_deadlines = |probe: &Probe| DEADLINES.iter().any(|(name, _)| *name == probe.name);
+    // Clients of other probes may be slow on a busy machine, and are given the time that is usual.
+    let examined = |probe: &Probe| if of_deadlines(probe) { (&*strict, &with_deadline) } else { (&*patient, &terms) };
+    examine(first, steps, examined, expected_beyond, done)
 }
 
 /// What a probe says of the six steps, where it isn't skipped.
-fn expected(probe: &str) -> Option<[Verdict; 6]> {
-    EXPECTED.iter().find_map(|(name, verdicts)| (*name == probe).then_some(*verdicts))
+fn expected(probe: &str) -> Option<Vec<Verdict>> {
+    EXPECTED.iter().find_map(|(name, verdicts)| (*name == probe).then_some(verdicts.to_vec()))
+}
+
+/// What a probe says of step 6 and of those beyond it.
+fn expected_beyond(probe: &str) -> Option<Vec<Verdict>> {
+    let of_deadlines = DEADLINES.iter().find_map(|(name, verdicts)| (*name == probe).then_some(verdicts.to_vec()));
+    of_deadlines.or_else(|| Some(vec![*expected(probe)?.last()?; 1 + BEYOND.len()]))
+}
+
+/// What is agreed with the servers of a table. All are started with this grace time, so that the last doesn't keep the
+/// reader waiting.
+pub(crate) fn terms() -> Terms {
+    Terms { grace: GRACE, ..Terms::default() }
 }
 
 /// Runs every probe on a server for each step, and compares what they say with what the course expects.
-pub(crate) fn examine(
-    targets: &[Target],
-    expected: impl Fn(&str) -> Option<[Verdict; 6]>,
+pub(crate) fn examine<'a>(
+    first: usize,
+    steps: Vec<&'static str>,
+    examined: impl Fn(&Probe) -> (&'a [Target], &'a Terms),
+    expected: impl Fn(&str) -> Option<Vec<Verdict>>,
     done: impl Fn() + Sync,
 ) -> Staircase {
-    // All servers are started with this grace time, so that the last doesn't keep the reader waiting.
-    let terms = Terms { grace: GRACE, ..Terms::default() };
     let probes: Vec<&'static Probe> = probes::all().collect();
     let jobs: Vec<Job<'_>> = probes
         .iter()
-        .flat_map(|&probe| targets.iter().map(move |target| (probe, target)))
-        .map(|(probe, target)| Job { probe, target, terms: &terms })
+        .flat_map(|&probe| {
+            let (targets, terms) = examined(probe);
+            targets.iter().map(move |target| Job { probe, target, terms })
+        })
         .collect();
     let findings = examination::run(&jobs, AT_ONCE, done);
     let rows: Vec<Row> = probes
         .iter()
-        .zip(findings.chunks(STEPS.len()))
+        .zip(findings.chunks(steps.len()))
         .map(|(probe, findings)| Row {
             name: probe.name,
             chapter: probe.chapter,
-            headline: HEADLINES.contains(&probe.name),
+            // Those are of the six: beyond them, each step holds.
+            headline: first == 1 && HEADLINES.contains(&probe.name),
             findings: findings.to_vec(),
         })
         .collect();
-    let surprises = rows.iter().flat_map(|row| surprises(row, expected(row.name))).collect();
-    Staircase { steps: STEPS, probes: rows, surprises }
+    let surprises = rows.iter().flat_map(|row| surprises(&steps, row, expected(row.name))).collect();
+    Staircase { steps, first, probes: rows, surprises }
 }
 
 impl Row {
-    /// Whether the probe tells the steps apart. A headline probe stays in any case.
+    /// Whether the probe tells the steps apart. A headline probe of the six stays in any case.
     pub fn differs(&self) -> bool {
         self.headline || self.findings.iter().any(|finding| finding.verdict != self.findings[0].verdict)
     }
@@ -172,7 +216,8 @@ impl Staircase {
     pub fn table(&self, all: bool) -> String {
         let rows: Vec<&Row> = self.probes.iter().filter(|row| all || row.differs()).collect();
         let (left, right) = rows.split_at(rows.len().div_ceil(2));
-        let head = format!("{:25}{BOLD}1 2 3 4 5 6{BOLD:#}", "");
+        let numbers: Vec<String> = (self.first..).take(self.steps.len()).map(|step| step.to_string()).collect();
+        let head = format!("{:25}{BOLD}{}{BOLD:#}", "", numbers.join(" "));
         let mut right = half(right).into_iter();
         let mut table = format!("{head}    {head}\n");
         for row in half(left) {
@@ -220,28 +265,42 @@ pub const LEGEND: &str = "Each row is a probe: a hostile but fair client that lo
                           (d: it differs). A dot: it holds, as it must from the probe's own chapter on. A dash: skipped. \
                           *: every earlier step falls.";
 
-/// How many cells the table has.
-pub fn cells() -> usize {
-    probes::all().count() * STEPS.len()
+/// The same of the table of the steps beyond.
+pub const LEGEND_BEYOND: &str = "Each row is a probe; those of deadlines are told that no client may be slow for 2 s. Each column is \
+                                 the server of a step: 6 graceful, 7 pool, 8 deadlines. F: it falls. A dot: it holds.";
+
+/// How many cells a table of so many steps has.
+pub fn cells(steps: usize) -> usize {
+    probes::all().count() * steps
 }
 
 /// How long a server of the table may take to stop.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a server beyond the six may let a client be slow.
+const DEADLINE: Duration = Duration::from_secs(2);
+
 /// A step's server as a command: `tcp-pitfalls step N {addr}`.
-fn step_server(program: &Path, step: usize) -> Target {
+fn step_server(program: &Path, step: usize, options: &[String]) -> Target {
     let mut command = vec![program.to_string_lossy().into_owned(), "step".into(), step.to_string(), "{addr}".into()];
-    if step == STEPS.len() {
+    if step >= STEPS.len() {
         command.push(format!("--grace={}", GRACE.as_secs()));
     }
+    command.extend_from_slice(options);
     Target::Command(command.into())
 }
 
-fn surprises(row: &Row, expected: Option<[Verdict; 6]>) -> Vec<String> {
+/// The same with a short deadline, where the step has one.
+fn strict_server(program: &Path, step: usize) -> Target {
+    let times = ["line", "idle", "write"].map(|what| format!("--{what}-time={}", DEADLINE.as_secs()));
+    step_server(program, step, if step > STEPS.len() + 1 { &times } else { &[] })
+}
+
+fn surprises(steps: &[&str], row: &Row, expected: Option<Vec<Verdict>>) -> Vec<String> {
     let Some(expected) = expected else {
         return vec![format!("{}: the course does not say what this probe finds", row.name)];
     };
-    let cells = STEPS.iter().zip(&row.findings).zip(expected);
+    let cells = steps.iter().zip(&row.findings).zip(expected);
     cells
         .filter(|((_, finding), expected)| {
             // What is skipped where it should not be has a reason that belongs to this system.

@@ -1,10 +1,10 @@
-//! The six steps as commands: `tcp-pitfalls step 3 ADDR` and `03_thread_per_conn serve ADDR` start the same server.
+//! The steps as commands: `tcp-pitfalls step 3 ADDR` and `03_thread_per_conn serve ADDR` start the same server.
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::chapter_01::announce::log;
-use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06};
+use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06, chapter_07, chapter_08};
 
 /// What `serve` takes: an address, whether to run a pitfall instead of the step, and the step's own options.
 #[derive(Args, Clone, Debug)]
@@ -47,7 +47,7 @@ impl<O: Args, P: ValueEnum + Send + Sync> Serve<O, P> {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct NoOptions {}
 
-/// One of the six steps.
+/// One of the steps.
 #[derive(Clone, Debug, Subcommand)]
 #[expect(missing_docs, reason = "the chapters say what each step is")]
 pub enum Step {
@@ -63,6 +63,10 @@ pub enum Step {
     Five(Serve<chapter_05::server::Options, chapter_05::pitfall::Pitfall>),
     #[command(name = "6")]
     Six(Serve<chapter_06::server::Options, chapter_06::pitfall::Pitfall>),
+    #[command(name = "7")]
+    Seven(Serve<chapter_07::server::Options, chapter_07::pitfall::Pitfall>),
+    #[command(name = "8")]
+    Eight(Serve<chapter_08::server::Options, chapter_08::pitfall::Pitfall>),
 }
 
 impl Step {
@@ -92,6 +96,14 @@ impl Step {
             Step::Six(serve) => match serve.pitfall()? {
                 None => chapter_06::server::run(&serve.addr, &serve.options),
                 Some(pitfall) => chapter_06::pitfall::run(&serve.addr, pitfall, &serve.options.lines),
+            },
+            Step::Seven(serve) => match serve.pitfall()? {
+                None => chapter_07::server::run(&serve.addr, &serve.options),
+                Some(pitfall) => chapter_07::pitfall::run(&serve.addr, pitfall, &serve.options),
+            },
+            Step::Eight(serve) => match serve.pitfall()? {
+                None => chapter_08::server::run(&serve.addr, &serve.options),
+                Some(pitfall) => chapter_08::pitfall::run(&serve.addr, pitfall, &serve.options),
             },
         }
     }

@@ -72,6 +72,20 @@ fn each_falls_on_its_pitfall() {
 }
 
 #[test]
+#[ignore = "builds the Go servers, and waits for deadlines"]
+fn the_one_with_deadlines_keeps_them() {
+    if can_be_built() {
+        let servers = GoServers::build().expect("they compile");
+        let names =
+            ["slow-reader", "slow-line", "idle-limit", "crowd", "split-message", "pipelined-lines", "half-close"];
+        let flags = ["-line=2s", "-idle=2s", "-write=2s"];
+        let targets = names.map(|name| (name, servers.with_deadlines(&flags)));
+        let terms = Terms { deadline: Some(Duration::from_secs(2)), ..Terms::default() };
+        common::expect(Verdict::Holds, &targets, &terms);
+    }
+}
+
+#[test]
 fn what_go_does_better_is_what_rust_falls_into() {
     for (probe, step, _) in DIFFERENT {
         let (_, rust) = EXPECTED.iter().copied().find(|(name, _)| *name == probe).expect("there is such a probe");

@@ -8,7 +8,7 @@ use std::thread;
 
 use tcp_pitfalls::probes::{self, Finding, Verdict};
 use tcp_pitfalls::show::screen;
-use tcp_pitfalls::staircase::{EXPECTED, HEADLINES, LEGEND, Row, STEPS, Staircase};
+use tcp_pitfalls::staircase::{BEYOND, EXPECTED, HEADLINES, LEGEND, Row, STEPS, Staircase};
 
 const README: &str = include_str!("../README.md");
 const ALIASES: &str = include_str!("../.cargo/config.toml");
@@ -46,6 +46,8 @@ fn program(command: &str) -> Option<(&'static str, Vec<&str>)> {
         Some("04_partial_read_write") => env!("CARGO_BIN_EXE_04_partial_read_write"),
         Some("05_bufread_lines") => env!("CARGO_BIN_EXE_05_bufread_lines"),
         Some("06_graceful_shutdown") => env!("CARGO_BIN_EXE_06_graceful_shutdown"),
+        Some("07_thread_pool") => env!("CARGO_BIN_EXE_07_thread_pool"),
+        Some("08_deadlines") => env!("CARGO_BIN_EXE_08_deadlines"),
         Some(other) => panic!("the README names a binary that there isn't: {other}"),
     };
     Some((program, own.split_whitespace().collect()))
@@ -75,7 +77,10 @@ fn run(command: &str) {
     let (program, arguments) = program(command).unwrap_or_else(|| panic!("no test knows how to run: {command}"));
     // The reader's own server is not here, nor is the reader's progress this test's to change, and `tests/staircase.rs`
     // runs the staircase. But there has to be such a command.
-    if command == "cargo run" || command.contains("my_server.py") || arguments.first() == Some(&"check") {
+    if ["cargo run", "cargo run -- --beyond"].contains(&command)
+        || command.contains("my_server.py")
+        || arguments.first() == Some(&"check")
+    {
         is_understood(program, &arguments);
         return;
     }
@@ -129,7 +134,12 @@ fn its_table_is_what_the_staircase_test_expects() {
         headline: HEADLINES.contains(name),
         findings: verdicts.iter().map(finding).collect(),
     };
-    let staircase = Staircase { steps: STEPS, probes: EXPECTED.iter().map(row).collect(), surprises: Vec::new() };
+    let staircase = Staircase {
+        steps: STEPS.to_vec(),
+        first: 1,
+        probes: EXPECTED.iter().map(row).collect(),
+        surprises: Vec::new(),
+    };
     let table = anstream::adapter::strip_str(&staircase.table(false)).to_string();
     assert_eq!(blocks("text").join("\n") + "\n", table, "copy this into the README:\n{table}");
     assert!(table.lines().count() + screen::wrap(LEGEND, 80).len() <= 24 - 3, "with what stands between and below");
@@ -141,7 +151,7 @@ fn its_table_is_what_the_staircase_test_expects() {
 
 #[test]
 fn every_chapter_has_its_command() {
-    for step in STEPS {
+    for step in STEPS.iter().chain(BEYOND) {
         assert!(commands().contains(&format!("cargo run --bin {step}").as_str()), "{step}");
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use serde_json::Value;
 use tcp_pitfalls::probes::{self, Verdict};
-use tcp_pitfalls::staircase::{EXPECTED, HEADLINES, STEPS};
+use tcp_pitfalls::staircase::{BEYOND, DEADLINES, EXPECTED, HEADLINES, STEPS};
 
 #[test]
 fn it_stands_as_the_course_says() {
@@ -24,6 +24,19 @@ fn it_stands_as_the_course_says() {
                 println!("{} skipped: {}", row["name"], finding["evidence"]);
             }
         }
+    }
+}
+
+#[test]
+#[ignore = "starts hundreds of servers, for half a minute"]
+fn the_steps_beyond_hold_what_step_6_holds_and_what_they_promise() {
+    let (code, out, err) = common::run(env!("CARGO_BIN_EXE_tcp-pitfalls"), &["--beyond", "--json"]);
+    let staircase: Value = serde_json::from_str(&out).expect("the output is JSON");
+    assert_eq!(staircase["surprises"], serde_json::json!([]), "{err}");
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(staircase["probes"].as_array().map(Vec::len), Some(EXPECTED.len()));
+    for (name, verdicts) in DEADLINES {
+        assert_eq!(verdicts.len(), 1 + BEYOND.len(), "{name}");
     }
 }
 

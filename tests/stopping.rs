@@ -76,6 +76,15 @@ fn a_server_without_a_fault_holds_with_last_words_or_without() {
 }
 
 #[test]
+fn a_server_may_first_accept_whoever_comes_until_nobody_does() {
+    if !python() {
+        return;
+    }
+    let names = ["refuses-after-stop", "finishes-line", "stuck-client"];
+    common::expect(Verdict::Holds, &names.map(|name| (name, server("accepts-until-it-is-quiet"))), &terms(true));
+}
+
+#[test]
 fn eight_slow_requests_are_given_the_time_they_take() {
     if !python() {
         return;

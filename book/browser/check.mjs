@@ -19,6 +19,17 @@ const SCHEMES = ['light', 'dark'];
 // Nobody's system asks for these: readers choose them. The colours are all that differs.
 const CHOSEN_THEMES = ['rust', 'coal', 'ayu'];
 const SEARCHED = 'half-close';
+// What people type who are in trouble, and the page that has to be among the first three that are found.
+const SYMPTOMS = {
+  'hang': 'symptoms.html',
+  'Connection reset by peer': 'symptoms.html',
+  'deadlock': 'symptoms.html',
+  'CLOSE_WAIT': 'troubleshooting.html',
+  'Ctrl-C': 'symptoms.html',
+  'port already in use': 'symptoms.html',
+  'two messages': '04_partial_read_write.html',
+  'slow': 'symptoms.html',
+};
 const LIMIT = 10_000; // milliseconds for what must come
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -52,6 +63,16 @@ async function main() {
   const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
   try {
     const pages = await listPages(browser, origin);
+    const context = await newContext(browser, { width: WIDTHS[0] });
+    for (const [words, page] of Object.entries(SYMPTOMS)) {
+      await look(context, origin, pages[0], `search for "${words}"`, tab => searchFor(tab, words, page));
+    }
+    await look(context, origin, pages[1], 'skip link', skip);
+    await look(context, origin, pages[0], 'staircase', walkStaircase);
+    for (const page of pages) {
+      await look(context, origin, page, `${page}, players`, playFigures);
+    }
+    await context.close();
     // One look after another: a tab in the background doesn't scroll.
     for (const width of WIDTHS) {
       for (const colorScheme of SCHEMES) {
@@ -292,6 +313,89 @@ async function search(tab) {
     return;
   }
   await checkAccessibility(tab);
+}
+
+/** These words lead to that page, by one of the first three places that are found. */
+async function searchFor(tab, words, page) {
+  await tab.keyboard.press('/');
+  await tab.locator('#mdbook-searchbar').fill(words);
+  await tab.locator('#mdbook-searchbar').dispatchEvent('keyup');
+  await tab.locator('#mdbook-searchresults a').first().waitFor();
+  const found = await tab.locator('#mdbook-searchresults a').evaluateAll(all => all.slice(0, 3).map(a => a.href));
+  const places = found.map(link => link.replace(/^.*\//, '').replace(/\?highlight=[^#]*/, ''));
+  if (!places.some(place => place.startsWith(page))) {
+    fault(tab.where, `none of the first three places is on ${page}: ${places.join(', ')}`);
+  }
+}
+
+/** The first thing that Tab reaches leads to the text. */
+async function skip(tab) {
+  await tab.keyboard.press('Tab');
+  await tab.keyboard.press('Enter');
+  if (!await tab.evaluate(() => document.activeElement === document.querySelector('main'))) {
+    fault(tab.where, 'it doesn\'t lead to the text');
+  }
+}
+
+/** The arrows lead from cell to cell, each cell tells its evidence, and Enter leads to the pitfall. */
+async function walkStaircase(tab) {
+  const address = tab.url();
+  await tab.locator('.stairs td').first().focus();
+  const told = new Set();
+  for (const key of ['ArrowRight', 'ArrowDown', 'ArrowLeft', 'ArrowUp']) {
+    await tab.keyboard.press(key);
+    told.add(await tab.locator('.evidence').textContent());
+  }
+  if (told.size !== 4) {
+    fault(tab.where, `four cells told ${told.size} things: ${[...told].join(' | ')}`);
+  }
+  if (tab.url() !== address) {
+    fault(tab.where, 'an arrow turns the page');
+    return;
+  }
+  await tab.keyboard.press('Enter');
+  try {
+    await tab.waitForURL(url => url.hash !== '');
+  } catch {
+    fault(tab.where, 'Enter leads nowhere');
+  }
+}
+
+/** Each figure of a run is stepped through with the keyboard, on one screen, and tells each of its events. */
+async function playFigures(tab) {
+  const address = tab.url();
+  const players = tab.locator('.player');
+  for (let index = 0; index < await players.count(); index += 1) {
+    const player = players.nth(index);
+    const slider = player.locator('input');
+    const events = Number(await slider.getAttribute('max'));
+    await slider.focus();
+    const told = new Set();
+    for (let event = events; event > 0; event -= 1) {
+      await tab.keyboard.press('ArrowLeft');
+      told.add(await player.locator('p').textContent());
+      const tall = await player.evaluate(element => element.parentElement.querySelector('svg').getBoundingClientRect().height + element.getBoundingClientRect().height);
+      if (tall > 820) {
+        fault(tab.where, `figure ${index + 1} and its player take ${Math.round(tall)} px`);
+        break;
+      }
+    }
+    if (told.size !== events) {
+      fault(tab.where, `figure ${index + 1} tells ${told.size} things of ${events} events`);
+    }
+    const hidden = await player.evaluate(element => element.parentElement.querySelectorAll('.later').length);
+    if (hidden !== events) {
+      fault(tab.where, `at its beginning, figure ${index + 1} hides ${hidden} of ${events} events`);
+    }
+    await player.locator('button').nth(1).focus();
+    await tab.keyboard.press('Enter');
+    if (await slider.inputValue() !== '1') {
+      fault(tab.where, `the button of figure ${index + 1} doesn't step on`);
+    }
+  }
+  if (tab.url() !== address) {
+    fault(tab.where, 'an arrow in a player turns the page');
+  }
 }
 
 async function toggleSidebar(tab) {

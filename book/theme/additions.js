@@ -67,3 +67,260 @@
         details.addEventListener('toggle', update);
     }
 })();
+
+// The first thing that Tab reaches leads past the table of contents and the menu.
+(function skipLink() {
+    const text = document.querySelector('main');
+    if (!text) {
+        return;
+    }
+    text.tabIndex = -1;
+    const link = document.createElement('a');
+    link.className = 'skip-link';
+    link.href = '#mdbook-content';
+    link.textContent = 'Skip to the text';
+    link.addEventListener('click', event => {
+        // Not the address: on the page for what isn't there it would lead elsewhere.
+        event.preventDefault();
+        text.focus();
+        text.scrollIntoView();
+    });
+    document.body.prepend(link);
+})();
+
+// Commands, and names such as half-close, are broken at their spaces and not at their hyphens.
+(function unbrokenNames() {
+    const NAME = /^\S+-\S+$/;
+    for (const element of document.querySelectorAll('main :not(pre) > code, main a, nav .chapter-item a')) {
+        for (const node of Array.from(element.childNodes).filter(child => child.nodeType === Node.TEXT_NODE)) {
+            const words = node.data.split(/(\s+)/);
+            if (element.closest('svg') || !words.some(word => NAME.test(word) && word.length <= 30)) {
+                continue;
+            }
+            node.replaceWith(...words.map(word => {
+                if (!NAME.test(word) || word.length > 30) {
+                    return word;
+                }
+                const whole = document.createElement('span');
+                whole.className = 'unbroken';
+                whole.textContent = word;
+                return whole;
+            }));
+        }
+    }
+})();
+
+// An excerpt begins at the margin, wherever its code stands in the file. What is copied is the same.
+(function withoutIndentation() {
+    for (const code of document.querySelectorAll('main pre > code')) {
+        const lines = code.textContent.split('\n').filter(line => line.trim());
+        const indent = Math.min(...lines.map(line => line.search(/\S/)));
+        if (!(indent > 0) || code.matches('.language-text')) {
+            continue;
+        }
+        const texts = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+        // How much of this line's indentation is still to go.
+        let left = indent;
+        while (texts.nextNode()) {
+            let kept = '';
+            for (const character of texts.currentNode.data) {
+                if (character === '\n') {
+                    left = indent;
+                } else if (left > 0) {
+                    left -= 1;
+                    continue;
+                }
+                kept += character;
+            }
+            texts.currentNode.data = kept;
+        }
+    }
+})();
+
+// The staircase tells the evidence of the cell that is pointed at, or that has the focus. One Tab leads into a table, the
+// arrows lead from cell to cell.
+(function staircase() {
+    for (const stairs of document.querySelectorAll('.stairs:not(.here)')) {
+        const evidence = document.createElement('p');
+        evidence.className = 'evidence';
+        evidence.setAttribute('role', 'status');
+        evidence.textContent = 'Point at a cell: what happened there is told here.';
+        stairs.after(evidence);
+        for (const table of stairs.querySelectorAll('table')) {
+            const rows = Array.from(table.tBodies[0].rows, row => Array.from(row.querySelectorAll('td')));
+            for (const [down, row] of rows.entries()) {
+                for (const [across, cell] of row.entries()) {
+                    cell.dataset.evidence = cell.title;
+                    cell.setAttribute('aria-label', cell.title);
+                    cell.removeAttribute('title');
+                    cell.tabIndex = down + across === 0 ? 0 : -1;
+                    const tell = () => { evidence.textContent = cell.dataset.evidence; };
+                    cell.addEventListener('mouseenter', tell);
+                    cell.addEventListener('focus', () => {
+                        tell();
+                        table.querySelector('td[tabindex="0"]').tabIndex = -1;
+                        cell.tabIndex = 0;
+                    });
+                    cell.addEventListener('click', () => cell.focus());
+                    cell.addEventListener('keydown', event => {
+                        const [y, x] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [];
+                        if (event.key === 'Enter') {
+                            cell.closest('tr').querySelector('a').click();
+                        } else if (y !== undefined) {
+                            // Neither is the page turned nor scrolled.
+                            event.stopPropagation();
+                            event.preventDefault();
+                            rows[down + y]?.[across + x]?.focus();
+                        }
+                    });
+                }
+            }
+        }
+    }
+})();
+
+// A figure can be played: its events appear one after the other. Without this, all of them stand there.
+(function players() {
+    // How much of a tall figure is shown at once, in its own units.
+    const WINDOW = 540;
+    const PAUSE = { least: 600, most: 3000 }; // milliseconds between two events when it plays by itself
+    for (const svg of document.querySelectorAll('main figure > svg.tcp-figure')) {
+        const steps = Array.from(svg.querySelectorAll('.step'));
+        const heads = svg.querySelector('.heads');
+        // The first line of the description is the title.
+        const words = svg.querySelector('desc').textContent.split('\n').slice(1);
+        if (steps.length < 4 || words.length !== steps.length) {
+            continue;
+        }
+        const player = document.createElement('div');
+        player.className = 'player';
+        const button = (sign, name) => {
+            const made = Object.assign(document.createElement('button'), { type: 'button', textContent: sign, title: name });
+            made.setAttribute('aria-label', name);
+            return made;
+        };
+        const [back, play, forward] = [button('◀', 'One event back'), button('▶▶', 'Play'), button('▶', 'One event on')];
+        const slider = Object.assign(document.createElement('input'), { type: 'range', min: 0, max: steps.length, value: steps.length });
+        slider.setAttribute('aria-label', 'Event');
+        const told = document.createElement('p');
+        told.setAttribute('role', 'status');
+        player.append(back, slider, forward, play, told);
+        svg.after(player);
+
+        const [, , width, height] = svg.getAttribute('viewBox').split(' ').map(Number);
+        let timer;
+
+        function show(event) {
+            const isWhole = event === steps.length;
+            // From the first touch on, a tall figure keeps to one screen. When all is shown, it is all there again.
+            const shown = isWhole ? height : Math.min(height, WINDOW);
+            const { y = 0, height: tall = 0 } = steps[event - 1]?.getBBox() ?? {};
+            const from = Math.max(0, Math.min(y + tall + 40 - shown, height - shown));
+            svg.setAttribute('viewBox', `0 ${from} ${width} ${shown}`);
+            svg.setAttribute('height', shown * 4 / 3);
+            const top = heads.getBBox().y;
+            heads.setAttribute('transform', `translate(0 ${Math.max(0, from - top)})`);
+            svg.append(heads);
+            for (const [index, step] of steps.entries()) {
+                step.classList.toggle('later', index >= event);
+                step.classList.toggle('now', index === event - 1 && !isWhole);
+            }
+            const at = steps[event - 1]?.dataset.at;
+            told.textContent = event === 0 ? 'Nothing has happened yet.'
+                : `${event} of ${steps.length}${at ? `, after ${at} s` : ''}: ${words[event - 1]}`;
+            back.disabled = event === 0;
+            forward.disabled = isWhole;
+        }
+
+        function go(event) {
+            slider.value = Math.max(0, Math.min(event, steps.length));
+            show(Number(slider.value));
+        }
+
+        function stop() {
+            clearTimeout(timer);
+            timer = undefined;
+            play.textContent = '▶▶';
+            play.title = 'Play';
+            play.setAttribute('aria-label', 'Play');
+        }
+
+        function playOn() {
+            const event = Number(slider.value);
+            if (event >= steps.length) {
+                stop();
+                return;
+            }
+            go(event + 1);
+            const [now, next] = [steps[event], steps[event + 1]].map(step => Number(step?.dataset.at));
+            const wait = Number.isNaN(next - now) ? PAUSE.least : (next - now) * 1000;
+            timer = setTimeout(playOn, Math.max(PAUSE.least, Math.min(wait, PAUSE.most)));
+        }
+
+        back.addEventListener('click', () => { stop(); go(Number(slider.value) - 1); });
+        forward.addEventListener('click', () => { stop(); go(Number(slider.value) + 1); });
+        slider.addEventListener('input', () => { stop(); go(Number(slider.value)); });
+        play.addEventListener('click', () => {
+            if (timer !== undefined) {
+                stop();
+                return;
+            }
+            if (Number(slider.value) === steps.length) {
+                go(0);
+            }
+            play.textContent = '❚❚';
+            play.title = 'Pause';
+            play.setAttribute('aria-label', 'Pause');
+            timer = setTimeout(playOn, PAUSE.least);
+        });
+        // mdBook turns the page with the arrows. Here they step through the events.
+        player.addEventListener('keydown', event => {
+            if (event.key.startsWith('Arrow')) {
+                event.stopPropagation();
+            }
+            if (event.target !== slider && (event.key === 'ArrowLeft' || event.key === 'ArrowRight')) {
+                stop();
+                go(Number(slider.value) + (event.key === 'ArrowRight' ? 1 : -1));
+            }
+        });
+        told.textContent = `${steps.length} events. Step through them with the slider, or with the arrow keys.`;
+        forward.disabled = true;
+    }
+})();
+
+// On paper, answers don't stand below their questions: they are collected at the end.
+(function answersAtTheEnd() {
+    if (!/print\.html$/.test(location.pathname)) {
+        return;
+    }
+    // The figure stands above it.
+    for (const details of document.querySelectorAll('main figure + details')) {
+        details.remove();
+    }
+    const answers = Array.from(document.querySelectorAll('main details')).filter(
+        details => /^(Answer|The answer|What happened)/.test(details.querySelector('summary')?.textContent ?? ''));
+    const appendix = document.createElement('section');
+    appendix.innerHTML = '<h1>Answers</h1>';
+    let page;
+    for (const [index, details] of answers.entries()) {
+        const name = `answer-${index + 1}`;
+        let before = details;
+        do {
+            before = before.previousElementSibling ?? before.parentElement;
+        } while (before.localName !== 'h1' && before.localName !== 'main');
+        if (before !== page) {
+            page = before;
+            appendix.append(Object.assign(document.createElement('h2'), { textContent: page.textContent }));
+        }
+        const answer = document.createElement('div');
+        answer.id = name;
+        answer.innerHTML = `<p><strong>${index + 1}.</strong></p>`;
+        answer.append(...Array.from(details.childNodes).filter(node => node.localName !== 'summary'));
+        appendix.append(answer);
+        const link = Object.assign(document.createElement('a'), { href: `#${name}`, textContent: `Answer ${index + 1}` });
+        const place = document.createElement('p');
+        place.append(link, ' is at the end.');
+        details.replaceWith(place);
+    }
+    document.querySelector('main').append(appendix);
+})();

@@ -75,6 +75,7 @@ fn resolve(addr: &str) -> Result<SocketAddr> {
 // ANCHOR: bind
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // ANCHOR: card
     // Unix: after a restart the port may still be in TIME_WAIT, and without this option bind refuses it for a
     // minute. Windows: the same option lets a second program take over a live port, so it must stay off.
     if cfg!(not(windows)) {
@@ -86,6 +87,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
+    // ANCHOR_END: card
     Ok(socket.into())
 }
 // ANCHOR_END: bind

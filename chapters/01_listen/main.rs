@@ -18,7 +18,7 @@ fn demonstration() -> Demonstration {
     let by_hand = ("a listener made by hand, without SO_REUSEADDR", own_server(&["--pitfall=restart"]));
     let step = || ("the server of this step", own_server(&[]));
     Demonstration {
-        title: "Chapter 1: listening",
+        title: "Chapter 1: listen",
         scenes: vec![
             Scene::probe("bare-port", unwrap(), step()),
             Scene::probe("every-interface", unwrap(), step()),

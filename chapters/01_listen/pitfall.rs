@@ -36,9 +36,11 @@ pub fn run(addr: &str, pitfall: Pitfall) -> Result<()> {
 fn without_reuse_address(addr: &str) -> Result<TcpListener> {
     let literal: SocketAddr = addr.parse().with_context(|| format!("\"{addr}\" is not an IP address with a port"))?;
     let bound: io::Result<Socket> = (|| {
+        // ANCHOR: card
         let socket = Socket::new(Domain::for_address(literal), Type::STREAM, Some(Protocol::TCP))?;
         socket.bind(&literal.into())?;
         socket.listen(4096)?;
+        // ANCHOR_END: card
         Ok(socket)
     })();
     Ok(bound.with_context(|| format!("cannot listen on {literal}"))?.into())

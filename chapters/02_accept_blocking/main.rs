@@ -23,12 +23,12 @@ fn main() -> ExitCode {
 fn demonstration() -> Demonstration {
     let step = || ("the server of this step", own_server(&[]));
     Demonstration {
-        title: "Chapter 2: the accept loop",
+        title: "Chapter 2: accept, and block",
         scenes: vec![
             Scene::probe("next-client", ("step 1, which has no loop", own_server(&["--pitfall=next-client"])), step()),
             Scene::probe(
                 "reset-before-accept",
-                ("`?` and `peer_addr().unwrap()` in the loop", own_server(&["--pitfall=reset-before-accept"])),
+                ("`peer_addr().unwrap()` in the loop", own_server(&["--pitfall=reset-before-accept"])),
                 step(),
             ),
             Scene::play(
@@ -52,6 +52,10 @@ fn stuck_behind_silence(recorder: &Recorder) -> Played {
         }
         if let Some(call) = server.id().and_then(kernel::blocked_call) {
             recorder.note("kernel", format!("shows the server blocked in {call}: it reads from client 1"));
+        }
+        let unread = asking.stream().local_addr().ok().and_then(|asking| kernel::unread(server.addr(), asking));
+        if let Some(unread) = unread {
+            recorder.note("kernel", format!("keeps {unread} bytes of client 2 that no program has read"));
         }
         let mut behind = Vec::new();
         for name in ["client 3", "client 4"] {

@@ -31,6 +31,7 @@ pub fn serve(listener: &TcpListener, read_timeout: Option<Duration>) -> ! {
     loop {
         // Most errors of accept are about one client that has already gone (accept(2) lists them). Neither `?`
         // nor `unwrap` belongs in this loop: one client would end the server for everybody.
+        // ANCHOR: card
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -43,6 +44,7 @@ pub fn serve(listener: &TcpListener, read_timeout: Option<Duration>) -> ! {
         if let Err(error) = handle(&stream, read_timeout) {
             log(format_args!("{peer}: {error}"));
         }
+        // ANCHOR_END: card
     }
 }
 // ANCHOR_END: serve

@@ -35,7 +35,7 @@ fn demonstration() -> Demonstration {
             ),
             Scene::play(
                 "out-of-threads",
-                ("thread::spawn in the loop", |recorder: &Recorder| {
+                ("spawn(…).expect(…) in the loop, which is what thread::spawn does", |recorder: &Recorder| {
                     out_of_threads(&["--pitfall=out-of-threads", TOO_LARGE], recorder)
                 }),
                 ("the server of this step", |recorder: &Recorder| out_of_threads(&[TOO_LARGE], recorder)),

@@ -52,6 +52,7 @@ pub fn serve(
     loop {
         // Before accept, not after: a client too many stays in the kernel's queue, and is served when another
         // leaves. Accepting it first would spend a descriptor on somebody who can't be served.
+        // ANCHOR: card
         let permit = permits.acquire();
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
@@ -60,6 +61,7 @@ pub fn serve(
                 continue;
             }
         };
+        // ANCHOR_END: card
         // Not `thread::spawn`: that panics when the system has no thread to give, here in the accept loop.
         let thread = thread::Builder::new().name(format!("client {peer}")).stack_size(options.stack_size);
         let spawned = thread.spawn(move || {

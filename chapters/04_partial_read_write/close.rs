@@ -10,9 +10,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 // ANCHOR: close
 /// Ends a connection: says that no more will come, then reads until the client is done as well, at most a second.
 ///
-/// Dropping a stream while bytes from the client are unread makes the kernel send a reset (RFC 1122, section
-/// 4.2.2.13), and a reset discards what was still on its way, the last answer included. RFC 9112, section 9.6
-/// describes this cure.
+/// Dropping a stream makes the kernel send a reset if bytes from the client are unread (RFC 1122, section 4.2.2.13) or
+/// come later (RFC 9293, section 3.6.1), and a reset discards what was still on its way, the last answer included.
+/// RFC 9112, section 9.6 describes this cure.
 pub fn close(stream: &TcpStream) {
     // Any error from here on means that the client has gone, which is what we wait for.
     if stream.shutdown(Shutdown::Write).is_err() {

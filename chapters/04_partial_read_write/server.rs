@@ -44,6 +44,7 @@ pub fn echo_lines(mut reader: impl Read, mut writer: impl Write) -> io::Result<(
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
+        // ANCHOR: card
         // These bytes may be part of a line, or several lines and a part.
         for piece in buffer[..count].split_inclusive(|&byte| byte == b'\n') {
             line.extend_from_slice(piece);
@@ -52,6 +53,7 @@ pub fn echo_lines(mut reader: impl Read, mut writer: impl Write) -> io::Result<(
                 line.clear();
             }
         }
+        // ANCHOR_END: card
     }
 }
 // ANCHOR_END: echo_lines

@@ -40,12 +40,14 @@ pub fn run(addr: &str, pitfall: Pitfall, options: &Options) -> Result<()> {
 // ANCHOR: read_line
 /// `read_line` collects until a newline comes, and nothing says that one will.
 pub fn read_line(reader: impl Read, mut writer: impl Write) -> io::Result<()> {
+    // ANCHOR: card
     let mut reader = BufReader::new(reader);
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 {
         writer.write_all(format!("echo: {line}").as_bytes())?;
         line.clear();
     }
+    // ANCHOR_END: card
     Ok(())
 }
 // ANCHOR_END: read_line

@@ -55,10 +55,12 @@ pub fn echo_lines(reader: impl Read, mut writer: impl Write, limit: usize) -> io
                 answers.extend_from_slice(line);
                 answers.push(b'\n');
             }
+            // ANCHOR: card
             Line::TooLong => {
                 writeln!(answers, "error: line too long (limit {limit} bytes)")?;
                 return writer.write_all(&answers);
             }
+            // ANCHOR_END: card
             Line::CutShort => {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line"));
             }

@@ -27,7 +27,7 @@ fn demonstration() -> Demonstration {
     let terms = || Terms { grace: Duration::from_secs(2), ..Terms::default() };
     let pitfall = |caption, option| (caption, own_server(&[option]));
     Demonstration {
-        title: "Chapter 6: stopping",
+        title: "Chapter 6: graceful shutdown",
         scenes: vec![
             Scene::probe_with(
                 "finishes-line",
@@ -36,9 +36,18 @@ fn demonstration() -> Demonstration {
                 step(),
             ),
             Scene::probe_with(
+                "stops-when-quiet",
+                terms(),
+                pitfall("a flag that a blocked accept never sees", "--pitfall=stops-when-quiet"),
+                step(),
+            ),
+            Scene::probe_with(
                 "refuses-after-stop",
                 terms(),
-                pitfall("a flag that a blocked accept never sees", "--pitfall=refuses-after-stop"),
+                pitfall(
+                    "the same flag: a client wakes the loop, and nobody waits for the others",
+                    "--pitfall=stops-when-quiet",
+                ),
                 step(),
             ),
             Scene::probe_with(
@@ -50,7 +59,10 @@ fn demonstration() -> Demonstration {
             Scene::probe_with(
                 "half-close",
                 terms(),
-                pitfall("clones of all connections kept in a list, to close them at the stop", "--pitfall=half-close"),
+                pitfall(
+                    "clones of all connections, kept for the stop: long before it, none of them ends",
+                    "--pitfall=half-close",
+                ),
                 ("the server of this step", step().1),
             ),
             Scene::play(
@@ -87,7 +99,7 @@ fn count_inside(recorder: &Recorder) -> Finding {
     recorder.note("server", "has waited until the count was 0, and ends");
     gate.wait();
     let _ = thread.join();
-    Finding::falls("the wait was over before the connection's thread had counted itself: it would have been cut off")
+    Finding::falls("the wait was over before the connection's thread had counted itself, so nobody waited for it")
 }
 
 fn count_before(recorder: &Recorder) -> Played {

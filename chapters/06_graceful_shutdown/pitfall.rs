@@ -21,7 +21,7 @@ pub enum Pitfall {
     /// step 5: the signal ends the process wherever it is
     FinishesLine,
     /// a flag that a thread blocked in accept never sees
-    RefusesAfterStop,
+    StopsWhenQuiet,
     /// a wait without a limit, for clients that have no reason to leave
     StuckClient,
     /// clones of all connections in a list: what a handler has finished stays open
@@ -67,12 +67,14 @@ fn look_at_the_flag(
     stopping: &AtomicBool,
     handle: impl Fn(&TcpStream) -> io::Result<()> + Copy + Send + 'static,
 ) {
+    // ANCHOR: card
     while !stopping.load(SeqCst) {
         match listener.accept() {
             Ok((stream, _peer)) => drop(thread::spawn(move || handle(&stream))),
             Err(error) => log(format_args!("cannot accept a client, going on: {error}")),
         }
     }
+    // ANCHOR_END: card
 }
 // ANCHOR_END: look_at_the_flag
 

@@ -81,6 +81,7 @@ impl Server {
         // When `poll` has seen a client, it may be gone, or another process may have taken it: accept must not wait.
         listener.set_nonblocking(true).context("cannot make accept return at once")?;
         let mut backoff = Backoff::default();
+        // ANCHOR: card
         while !self.stop.wait(&listener)?.stop {
             self.accept_one(&listener, &mut backoff);
             self.connections.wait_for_room();
@@ -95,6 +96,7 @@ impl Server {
         drop(listener);
         self.connections.wait_until(deadline);
         let stopped = self.connections.cut();
+        // ANCHOR_END: card
         self.connections.wait_until(Instant::now() + Duration::from_secs(1));
         Ok(stopped)
     }

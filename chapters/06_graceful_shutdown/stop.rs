@@ -40,6 +40,11 @@ impl Stop {
         }
     }
 
+    /// What can be read from once the stop has begun, for who waits in another way. Don't read from it.
+    pub fn news(&self) -> &TcpStream {
+        &self.news
+    }
+
     /// Begins the stop, from any thread. False if it had begun before.
     pub fn begin(&self) -> bool {
         let other_end = self.other_end.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -81,7 +86,15 @@ impl<'a> UntilStop<'a> {
 // ANCHOR: read
 impl Read for UntilStop<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stop.wait(self.stream)?.stop && self.arrived.is_none() {
+        let ready = self.stop.wait(self.stream)?;
+        self.read_after(&ready, buffer)
+    }
+}
+
+impl UntilStop<'_> {
+    /// Reads after a wait that has ended like this.
+    pub fn read_after(&mut self, ready: &Ready, buffer: &mut [u8]) -> io::Result<usize> {
+        if ready.stop && self.arrived.is_none() {
             // Asked once. Of a client that never pauses, there is always more.
             self.arrived = Some(ioctl_fionread(self.stream)?);
         }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
 use super::signal::{self, Signal};
@@ -230,7 +231,11 @@ impl Process {
     /// # Errors
     /// The system's own; everywhere but on Unix, that there is no such signal.
     pub fn halt(&self) -> io::Result<()> {
-        platform::halt_group(self.child.id(), true)
+        platform::halt_group(self.child.id(), true)?;
+        // A thread that runs on another processor does so for a moment more.
+        let id = self.child.id();
+        wait_until(Duration::from_secs(1), || kernel::is_halted(id).unwrap_or(true).then_some(()));
+        Ok(())
     }
 
     /// Lets it and its process group go on after `halt`: SIGCONT.

@@ -195,6 +195,9 @@ pub fn with_thousands(number: usize) -> String {
     grouped
 }
 
+/// What the probe says before it plays everything again, with a longer patience. What is drawn ends here.
+pub const AGAIN: &str = "once more from the beginning, with more patience";
+
 /// Takes down events of one examination, from any thread. Clones write to the same recording.
 #[derive(Clone)]
 pub struct Recorder {

@@ -285,7 +285,8 @@ impl Running {
             return format!(". Its process runs and listens nowhere. Check the command{longer}");
         }
         let here = |listener: &&SocketAddr| {
-            listener.port() == self.addr.port() && (listener.ip().is_unspecified() || listener.ip() == self.addr.ip())
+            let all = listener.ip().is_unspecified() && listener.is_ipv4() == self.addr.is_ipv4();
+            listener.port() == self.addr.port() && (all || listener.ip() == self.addr.ip())
         };
         if listeners.iter().any(|listener| here(&listener)) {
             return ", though its process runs and listens there".into();

@@ -31,6 +31,9 @@ const LINES: usize = 100;
 /// The lengths of lines that are tried, to find one that the server takes.
 const LENGTHS: [usize; 5] = [4096, 1000, 500, 250, 80];
 
+/// Letters of two, three and four bytes. A server that takes each read for text breaks those that end in the next one.
+const LETTERS: [&str; 3] = ["é", "€", "😀"];
+
 /// For how long a write may wait until the one before it has been read. Then they may meet on their way.
 const WAITING: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,8 @@ struct Model {
     longest: usize,
     /// What may stand at the end of a line.
     ends: Vec<&'static [u8]>,
+    /// Whether letters of several bytes are given back, in UTF-8.
+    letters: bool,
     /// Whether a line is given back that isn't UTF-8.
     any_byte: bool,
 }
@@ -121,8 +126,10 @@ fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines, quiet: &Reco
     if lines.ends == b"\n" && answers(b"hi\r\n", b"hi")? {
         ends.push(b"\r\n");
     }
+    let letters = LETTERS.concat();
+    let letters = answers(&trial.line(letters.as_bytes()).bytes, letters.as_bytes())?;
     let any_byte = answers(&trial.line(b"\xff caf\xe9").bytes, b"\xff caf\xe9")?;
-    Ok(Model { longest, ends, any_byte })
+    Ok(Model { longest, ends, letters, any_byte })
 }
 
 /// A line that came back otherwise than the model says.
@@ -196,9 +203,10 @@ fn exchange(
             }
             due = ends.next();
         }
-        // A write in three meets the server by itself; the others may meet each other on their way. On a machine with very
-        // many connections the kernel takes long to tell.
-        if due.is_some() && random.one_in(3) && began.elapsed() < WAITING {
+        // A write in three meets the server by itself, and one that ends within a letter; the others may meet each other on
+        // their way. On a machine with very many connections the kernel takes long to tell.
+        let within_letter = stream.get(at).is_some_and(|next| matches!(next, 0x80..=0xbf));
+        if due.is_some() && (within_letter || random.one_in(3)) && began.elapsed() < WAITING {
             until_read(server, &client);
         }
     }
@@ -252,8 +260,16 @@ impl Random {
     }
 
     /// Printable, with blanks only in the middle.
-    fn text(&mut self, _: &Model, length: usize) -> Vec<u8> {
-        let mut text: Vec<u8> = (0..length).map(|_| b' ' + self.byte_below(95)).collect();
+    fn text(&mut self, model: &Model, length: usize) -> Vec<u8> {
+        let mut text = Vec::with_capacity(length);
+        while text.len() < length {
+            let letter = LETTERS[self.below(LETTERS.len())].as_bytes();
+            if model.letters && text.len() + letter.len() <= length && self.one_in(4) {
+                text.extend(letter);
+            } else {
+                text.push(b' ' + self.byte_below(95));
+            }
+        }
         for end in [0, length.saturating_sub(1)] {
             if text.get(end) == Some(&b' ') {
                 text[end] = b'.';

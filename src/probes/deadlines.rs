@@ -50,7 +50,7 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Trial<'_> {
     /// For how long to be slow.
     fn window(&self) -> Duration {
-        self.terms.deadline.map_or(WINDOW, |deadline| deadline + LATE)
+        self.terms.deadline.map_or(WINDOW, |deadline| deadline + LATE.min(self.terms.limit))
     }
 
     /// What to say of a client that was `slow` and was let go after so long, or still wasn't.
@@ -185,6 +185,10 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             Ok(count) => sent += count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // It has let the client go before this could fill the connection.
+            Err(_) if trial.terms.deadline.is_some_and(|deadline| began.elapsed() >= deadline) => {
+                return trial.judge_deadline("a client that reads nothing", Some(began.elapsed()));
+            }
             Err(_) => skipped!("it ended the connection while requests were still coming; see pipelined-lines"),
         }
         if sent > MOST || began.elapsed() > FILLING {

@@ -11,7 +11,7 @@ use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
 use crate::lab::lack::Lack;
 use crate::lab::port::{self, Port};
-use crate::lab::recording::{Action, Payload, Recorder, escape};
+use crate::lab::recording::{AGAIN, Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
 use crate::lab::wait::wait_until;
 
@@ -262,7 +262,7 @@ impl<'a> Trial<'a> {
                 }
             }
             if patience == FIRST {
-                self.recorder.note("probe", "once more from the beginning, with more patience");
+                self.recorder.note("probe", AGAIN);
             }
         }
         Err(broken.unwrap_or_else(|| Otherwise::skipped("it was not examined")))
@@ -367,10 +367,16 @@ pub(crate) fn refuses_within(
     recorder: &Recorder,
     mut abort: impl FnMut() -> bool,
 ) -> bool {
+    const LONGEST_PAUSE: Duration = Duration::from_millis(500);
     let addr = server.addr();
+    let mut pause = Duration::from_millis(5);
     let refused = wait_until(limit, || match Client::connect(addr, "new client", recorder, Duration::from_secs(2)) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(true),
-        _ => abort().then_some(false),
+        _ => {
+            // A server may first accept whoever comes, until nobody does for a moment. It is left such a moment.
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            wait_until(pause.min(limit), || abort().then_some(false))
+        }
     });
     refused == Some(true)
 }

@@ -5,9 +5,10 @@
 //! stands alone. What the figure shows is also told in words, in its description.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::timeline;
-use crate::lab::recording::{Action, Event, Recording, with_thousands};
+use crate::lab::recording::{AGAIN, Action, Event, Recording, with_thousands};
 use crate::probes::{Finding, Verdict};
 
 /// The width of a figure in its own units. On a phone one of them is one pixel.
@@ -18,8 +19,9 @@ const MARGIN: i32 = 6;
 const LINE: i32 = 15;
 /// The room between two events.
 const GAP: i32 = 9;
-/// The height of a lane's head.
+/// The height of a lane's head, and what a second line in it takes.
 const HEAD: i32 = 24;
+const SECOND_LINE: i32 = 13;
 /// How far the outermost lanes stand from the edges.
 const OUTERMOST: i32 = 32;
 /// The widest a label gets before it is broken into lines.
@@ -98,10 +100,20 @@ const STYLE: &str = "\
 .tcp-figure .foot { fill: var(--quote-bg, #f1f6f9); }
 ";
 
+/// What is drawn of a recording. A probe that is unsure plays everything twice, and the second time looks like the first.
+fn drawn(recording: &Recording) -> Vec<Event> {
+    let is_again = |event: &Event| matches!(&event.action, Action::Note { text } if text == AGAIN);
+    let mut events = timeline::shortened(recording);
+    if let Some(first_round) = events.iter().position(is_again) {
+        events.truncate(first_round + 1);
+    }
+    events
+}
+
 /// What happened, in words: a line for each event.
 fn story(run: &Run<'_>) -> String {
     let mut told = format!("{}: {}.\n", run.title, run.caption);
-    for event in timeline::shortened(run.recording) {
+    for event in drawn(run.recording) {
         let said = if event.action.is_summary() {
             event.action.to_string()
         } else {
@@ -153,9 +165,11 @@ impl<'a> Drawing<'a> {
         self.head_text(run.title, "strong title", 17);
         self.head_text(run.caption, "", LINE);
         self.y += GAP + 1;
-        self.top = self.y + HEAD;
+        self.top = self.y + self.head_height();
         self.y = self.top + GAP + 3;
-        for event in timeline::shortened(run.recording) {
+        for event in drawn(run.recording) {
+            let at = Duration::from_nanos(event.at_ns).as_secs_f64();
+            let _ = writeln!(self.body, "<g class=\"step\" data-at=\"{at:.3}\">");
             match &event.action {
                 Action::MoreCalls { .. } | Action::Repeats { .. } => {
                     self.summary(&event.action.to_string(), self.lane(&event.who));
@@ -163,11 +177,15 @@ impl<'a> Drawing<'a> {
                 Action::LeftOut { .. } => self.stage(&event.action.to_string(), "dotted"),
                 _ => self.event(&event, run.recording),
             }
+            self.body.push_str("</g>\n");
         }
+        self.body.push_str("<g class=\"step\">\n");
         self.verdict(run.finding, class);
+        self.body.push_str("</g>\n");
     }
 
-    /// Puts the lanes behind what was drawn.
+    /// Puts the lanes behind what was drawn. Their heads are a group, and each event is one: the book's player shows them one
+    /// after the other, and keeps the heads in sight.
     fn finish(&self) -> String {
         let mut drawn = self.head.clone();
         let bottom = self.breaks.last().map_or(self.y, |&(_, end)| end);
@@ -182,22 +200,41 @@ impl<'a> Drawing<'a> {
                 from = end;
             }
         }
+        let (height, room) = (self.head_height(), self.room());
+        let top = self.top - height;
+        let _ = writeln!(
+            drawn,
+            "<g class=\"heads\"><rect class=\"paper\" y=\"{top}\" width=\"{WIDTH}\" height=\"{height}\"/>"
+        );
         for lane in &self.lanes {
-            let width = text_width(lane.who, false) + 4;
-            let room = (WIDTH / i32::try_from(self.lanes.len()).unwrap_or(1) - 6).min(width + 14).max(width);
-            let left = (lane.x - room / 2).clamp(1, WIDTH - 1 - room);
+            let lines = wrap(lane.who, room - 4, false);
+            let width = (widest(&lines, false) + 18).min(room);
+            let left = (lane.x - width / 2).clamp(1, WIDTH - 1 - width);
             let _ = writeln!(
                 drawn,
-                "<g class=\"{}\"><rect class=\"box\" x=\"{left}\" y=\"{}\" width=\"{room}\" height=\"{HEAD}\" rx=\"8\"/>\
-                 <text class=\"strong\" text-anchor=\"middle\" x=\"{}\" y=\"{}\">{}</text></g>",
-                class(lane.who),
-                self.top - HEAD,
-                left + room / 2,
-                self.top - HEAD / 2 + 4,
-                escape(lane.who)
+                "<g class=\"{}\"><rect class=\"box\" x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>",
+                class(lane.who)
             );
+            let first = top + height / 2 + 4 - SECOND_LINE * (count(&lines) - 1) / 2;
+            let mut spans = Vec::new();
+            for (line, number) in lines.iter().zip(0..) {
+                let y = first + number * SECOND_LINE;
+                spans.push(format!("<tspan x=\"{}\" y=\"{y}\">{}</tspan>", left + width / 2, escape(line)));
+            }
+            let _ = writeln!(drawn, "<text class=\"strong\" text-anchor=\"middle\">{}</text></g>", spans.join(" "));
         }
-        drawn + &self.body
+        drawn + "</g>\n" + &self.body
+    }
+
+    /// How wide the head of a lane may be.
+    fn room(&self) -> i32 {
+        WIDTH / i32::try_from(self.lanes.len()).unwrap_or(1).max(1) - 4
+    }
+
+    /// A name that is too wide for its lane stands in two lines.
+    fn head_height(&self) -> i32 {
+        let is_wide = |lane: &Lane<'_>| wrap(lane.who, self.room() - 4, false).len() > 1;
+        if self.lanes.iter().any(is_wide) { HEAD + SECOND_LINE } else { HEAD }
     }
 
     fn lane(&self, who: &str) -> i32 {
@@ -455,6 +492,7 @@ fn widest(lines: &[String], code: bool) -> i32 {
 fn wrap(text: &str, width: i32, code: bool) -> Vec<String> {
     // A number stays with what it counts.
     let text = one_line(text).replace(" bytes)", "\u{a0}bytes)").replace(" byte)", "\u{a0}byte)");
+    let text = text.replace("os error ", "os\u{a0}error\u{a0}");
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().expect("there is a line from the beginning");
@@ -488,6 +526,8 @@ fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
         match character {
+            // It marks code in a terminal, where there are no letters of another kind.
+            '`' => {}
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),

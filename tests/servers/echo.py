@@ -57,13 +57,19 @@ if peculiarity == "works-all-the-time":
     threading.Thread(target=work_all_the_time, daemon=True).start()
 if peculiarity == "ends-when-quiet":
     listener.settimeout(1)
+burst = 0
 while True:
     try:
         client, _ = listener.accept()
     except TimeoutError:
         sys.exit("nobody came")
     except OSError:
-        if peculiarity != "spins":
+        if peculiarity == "tries-in-bursts":
+            # As asyncio does: a second of rest, and then many attempts at once.
+            if time.monotonic() > burst + 0.15:
+                time.sleep(0.85)
+                burst = time.monotonic()
+        elif peculiarity != "spins":
             time.sleep(0.1)
         continue
     threading.Thread(target=serve_some if peculiarity == "says-busy" else serve, args=(client,), daemon=True).start()

@@ -103,6 +103,14 @@ def drop(client):
 
 def begin_to_stop():
     global deadline
+    if fault == "accepts-until-it-is-quiet":
+        quiet_since = time.monotonic()
+        while time.monotonic() < quiet_since + 0.06:
+            before = len(clients)
+            accept()
+            if len(clients) > before:
+                quiet_since = time.monotonic()
+            time.sleep(0.005)
     deadline = (started if fault == "grace-from-start" else time.monotonic()) + GRACE
     if fault != "queue-reset":
         accept()

@@ -4,8 +4,31 @@
 use std::path::Path;
 use std::{env, fs};
 
-/// Each mistake: its name, and what it puts in place of what.
-const MISTAKES: &[(&str, &[(&str, &str)])] = &[
+/// A mistake: its name, and what it puts in place of what.
+type Mistake = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// Those in chapter 7's workers.
+const MISTAKES_OF_WORKERS: &[Mistake] = &[
+    ("nobody_is_told_of_a_visit", &[("self.visit_waits.notify_one();", "")]),
+    ("a_free_thread_is_given_two_visits", &[("if work.free > work.visits.len() {", "if work.free > 0 {")]),
+    (
+        "who_has_given_up_is_still_counted_as_free",
+        &[(
+            "work.free -= 1;\n        work.visits.pop_front()",
+            "let visit = work.visits.pop_front();\n        drop(work);\n        self.lock().free -= 1;\n        visit",
+        )],
+    ),
+    (
+        "a_visit_that_has_come_is_not_looked_for_before_giving_up",
+        &[(
+            "work.free -= 1;\n        work.visits.pop_front()",
+            "work.free -= 1;\n        work.visits.pop_front().filter(|_| !self.visit_waits.is_over())",
+        )],
+    ),
+];
+
+/// Those in chapter 6's wait group and stop.
+const MISTAKES: &[Mistake] = &[
     // In connections.rs.
     (
         "leaving_tells_nobody",
@@ -85,20 +108,17 @@ const MISTAKES: &[(&str, &[(&str, &str)])] = &[
         "what_had_arrived_is_not_asked",
         &[("Some(ioctl_fionread(self.stream)?)", "Some(0 * ioctl_fionread(self.stream)?)")],
     ),
-    (
-        "what_had_arrived_is_asked_at_every_read",
-        &[(
-            "if self.stop.wait(self.stream)?.stop && self.arrived.is_none() {",
-            "if self.stop.wait(self.stream)?.stop {",
-        )],
-    ),
+    ("what_had_arrived_is_asked_at_every_read", &[("if ready.stop && self.arrived.is_none() {", "if ready.stop {")]),
     (
         "the_end_is_given_in_mid_line",
         &[("if self.arrived == Some(0) && self.between_lines {", "if self.arrived == Some(0) {")],
     ),
     (
         "the_stop_is_looked_for_between_lines_only",
-        &[("if self.stop.wait(self.stream)?.stop &&", "if self.between_lines && self.stop.wait(self.stream)?.stop &&")],
+        &[(
+            "let ready = self.stop.wait(self.stream)?;",
+            "let ready = if self.between_lines { self.stop.wait(self.stream)? } else { Ready { input: true, stop: false } };",
+        )],
     ),
     (
         "what_stands_behind_the_last_line_is_given_out",
@@ -125,34 +145,53 @@ const SERVER: &str = "
     impl Server {
 ";
 
+/// Time, for chapter 7's workers: a free thread waits no longer once it has run out.
+const TIME: &str = "
+    impl Workers {
+        pub fn time_runs_out(&self) {
+            let _nobody_is_about_to_wait = self.lock();
+            self.visit_waits.run_out();
+        }
+    }
+";
+
 fn main() {
-    let server = chapter("server.rs");
+    let server = chapter(6, "server.rs");
     let (_, stop) = server.split_once("    /// Begins the stop").expect("server.rs has its stop");
     let (stop, _) = stop.split_once("\n    }\n").expect("its stop has an end");
     let chapter_6 = format!(
         "pub mod connections {{\n{}}}\npub mod stop {{\n{}}}\npub mod server {{{SERVER}    /// Begins the stop{stop}\n    }}\n}}}}\n",
-        chapter("connections.rs"),
-        chapter("stop.rs")
+        chapter(6, "connections.rs"),
+        chapter(6, "stop.rs")
     );
-    let mut broken = String::new();
-    for (name, replacements) in MISTAKES {
-        let mut text = chapter_6.clone();
-        for (from, to) in *replacements {
-            assert_eq!(text.matches(from).count(), 1, "{name}: the chapter's files no longer hold once: {from}");
-            text = text.replace(from, to);
-        }
-        broken += &format!("pub mod {name} {{\n{text}}}\n");
-    }
+    // The model is made without the standard library, and so without its prelude.
+    let workers = chapter(7, "workers.rs").replace(" Box<dyn", " alloc::boxed::Box<dyn");
+    let chapter_7 = format!("pub mod workers {{\n{workers}\n{TIME}}}\n");
     write("chapter_6.rs", &chapter_6);
-    write("broken.rs", &broken);
+    write("chapter_7.rs", &chapter_7);
+    write("broken.rs", &(broken(&chapter_6, MISTAKES) + &broken(&chapter_7, MISTAKES_OF_WORKERS)));
 
-    let pitfall = chapter("pitfall.rs");
+    let pitfall = chapter(6, "pitfall.rs");
     let start = pitfall.find("/// A wait group as in Go").expect("pitfall.rs ends with its wait group");
     write("count.rs", &pitfall[start..]);
 }
 
-fn chapter(name: &str) -> String {
-    let path = Path::new("../../chapters/06_graceful_shutdown").join(name);
+/// A copy of the text for each mistake.
+fn broken(text: &str, mistakes: &[Mistake]) -> String {
+    let with_mistake = |(name, replacements): &Mistake| {
+        let mut text = text.to_owned();
+        for (from, to) in *replacements {
+            assert_eq!(text.matches(from).count(), 1, "{name}: the chapter's files no longer hold once: {from}");
+            text = text.replace(from, to);
+        }
+        format!("pub mod {name} {{\n{text}}}\n")
+    };
+    mistakes.iter().map(with_mistake).collect()
+}
+
+fn chapter(number: usize, name: &str) -> String {
+    let folder = if number == 6 { "06_graceful_shutdown" } else { "07_thread_pool" };
+    let path = Path::new("../../chapters").join(folder).join(name);
     println!("cargo::rerun-if-changed={}", path.display());
     // Windows may check files out with its own line ends.
     fs::read_to_string(&path).expect("the chapter is there").replace("\r\n", "\n")

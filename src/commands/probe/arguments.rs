@@ -21,13 +21,13 @@ use crate::commands::probe_names;
 /// each probe starts the server itself; it has to be the server and no wrapper, since signals and limits are for the
 /// started process (so `go build` first, and `exec` in a script). What a shell can do stays with the shell:
 ///
-///   env PORT={port} node server.js
-///   sh -c 'sed s/PORT/{port}/ nginx.conf.in > /tmp/n.conf; exec nginx -c /tmp/n.conf'
+/// env PORT={port} node server.js
+/// {n}sh -c 'sed s/PORT/{port}/ nginx.conf.in > /tmp/n.conf; exec nginx -c /tmp/n.conf'
 ///
 /// The server is expected to echo lines. Another protocol is told by a request, and by its answer unless that is always
-/// the same: --ask 'PING\r\n'. There, \r, \n, \t, \0 and \xHH stand for bytes, {n} for a number that differs in each
-/// request, {len2} for the length in two bytes of all that follows ({len1} and {len4} as well), and in an answer * for
-/// anything up to what follows it. What you say is a claim, and what differs from it falls. What you don't say is found
+/// the same: --ask 'PING\r\n'. There, \r, \n, \t, \0 and \xHH stand for bytes, {len2} for the length in two bytes of all
+/// that follows ({len1} and {len4} as well), n in braces for a number that differs in each request, and in an answer *
+/// for anything up to what follows it. What you say is a claim, and what differs from it falls. What you don't say is found
 /// out by a polite client, and said. There is no TLS: examine what stands behind its end.
 ///
 /// @FILE stands for the arguments in that file, written as for a shell: a line of your own CI.
@@ -48,9 +48,9 @@ pub(crate) struct Arguments {
     #[arg(last = true, value_name = "COMMAND")]
     pub(super) command: Vec<String>,
 
-    /// Run only the probes of this chapter
+    /// Run only the probes of this chapter; may be given several times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=6), help_heading = "Probes")]
-    pub(super) chapter: Option<u8>,
+    pub(super) chapter: Vec<u8>,
     /// Run only this probe; may be given several times
     #[arg(long, value_name = "NAME", value_parser = probe_names(), help_heading = "Probes")]
     pub(super) only: Vec<String>,

@@ -94,7 +94,7 @@ fn unserved(target: &Target, terms: &Terms) -> Option<String> {
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Probe>> {
     let chosen = |probe: &&Probe| {
-        arguments.chapter.is_none_or(|chapter| probe.chapter == chapter)
+        (arguments.chapter.is_empty() || arguments.chapter.contains(&probe.chapter))
             && (arguments.only.is_empty() || arguments.only.iter().any(|name| name == probe.name))
     };
     let probes: Vec<&'static Probe> = probes::all().filter(chosen).collect();

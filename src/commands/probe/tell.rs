@@ -211,7 +211,7 @@ fn sum_up(Examined { judged, took, .. }: &Examined) {
     let (held, fell, skipped) = (count(Verdict::Holds), count(Verdict::Falls), count(Verdict::Skipped));
     println!("\n{held} held, {fell} fell, {}{skipped} skipped ({:.0} s).", others.concat(), took.as_secs_f32());
     if fell > 0 {
-        println!("{DIM}More on each in the book: \"{PAGE}\".{DIM:#}");
+        println!("{DIM}More on each in the book: \"{PAGE}\". By what you see: \"What do you see?\".{DIM:#}");
     }
 }
 

@@ -77,9 +77,6 @@ enum Serve {
     Epoll {
         addr: String,
     },
-    Workers {
-        addr: String,
-    },
 }
 
 /// Does what the command line says.
@@ -91,7 +88,6 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(Serve::Raw { addr })) => serve::raw::run(&addr),
         Some(Command::Serve(Serve::Tokio { addr })) => serve::tokio::run(&addr),
         Some(Command::Serve(Serve::Epoll { addr })) => serve::epoll::run(&addr),
-        Some(Command::Serve(Serve::Workers { addr })) => serve::workers::run(&addr),
     };
     report(done)
 }

@@ -13,8 +13,8 @@ use crate::fault::Fault;
 use crate::page::{Page, name_in};
 use crate::{includes, listings};
 
-/// The list of the pages, which is no page itself.
-const SUMMARY: &str = "SUMMARY.md";
+/// The list of the pages, which is no page itself, and what is shown where there is none.
+const UNLISTED: [&str; 2] = ["SUMMARY.md", "404.md"];
 
 /// The book of a repository.
 pub struct Book {
@@ -50,7 +50,9 @@ impl Book {
         }
         let book = self.load()?;
         let listed: Vec<PathBuf> = book.iter().filter_map(listed_path).map(|path| source.join(path)).collect();
-        for page in pages.iter().filter(|page| !page.path.ends_with(SUMMARY) && !listed.contains(&page.path)) {
+        let is_unlisted =
+            |page: &&Page| !UNLISTED.iter().any(|name| page.path.ends_with(name)) && !listed.contains(&page.path);
+        for page in pages.iter().filter(is_unlisted) {
             let what = "this page is not in SUMMARY.md, so the book doesn't show it: list it there, or remove it";
             faults.push(Fault::in_file(&page.name, what));
         }

@@ -1,4 +1,5 @@
-//! Draws the recorded scenes for the pages to include: each run as a transcript and as a figure, in `book/drawn`.
+//! Draws what was recorded for the pages to include, in `book/drawn`: each run of a scene as a transcript and as a figure,
+//! the staircase as a table, and the survey as tables.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +9,8 @@ use tcp_pitfalls::show::scene::Scene;
 use walkdir::WalkDir;
 
 use crate::record::folder;
+use crate::stairs::Staircase;
+use crate::survey;
 
 /// Draws all scenes anew.
 pub fn all(root: &Path) -> Result<()> {
@@ -15,6 +18,8 @@ pub fn all(root: &Path) -> Result<()> {
     if drawn.exists() {
         fs::remove_dir_all(&drawn).with_context(|| format!("could not empty {}", drawn.display()))?;
     }
+    Staircase::recorded(root)?.draw(root, &drawn)?;
+
     // Beside the scenes stand the benchmark's results, in a folder that is no chapter's.
     let chapters =
         folder(root).read_dir()?.flatten().filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
@@ -24,6 +29,7 @@ pub fn all(root: &Path) -> Result<()> {
             scene(&drawn, entry.path())?;
         }
     }
+    fs::write(drawn.join("survey.md"), survey::tables(root)?).context("could not draw the survey")?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 //! `cargo book`: builds the book, and checks that it is true and that it works. `cargo xtask ci`: checks everything.
+//! `cargo xtask survey`: probes servers that people know.
 
 #![allow(unreachable_pub, reason = "every module here belongs to this one program")]
 
@@ -13,6 +14,8 @@ mod page;
 mod pdf;
 mod record;
 mod site;
+mod stairs;
+mod survey;
 mod tools;
 
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ use clap::{Parser, Subcommand};
 use crate::book::Book;
 use crate::fault::Fault;
 use crate::site::Site;
+use crate::stairs::Staircase;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -55,6 +59,7 @@ enum Task {
     /// Print the book to target/tcp-pitfalls.pdf; needs Chromium
     Pdf,
     Ci(ci::Arguments),
+    Survey(survey::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         Some(Task::Record) => record::record(&book.root).map(|()| Vec::new()),
         Some(Task::Check) => check(&book),
         Some(Task::Pdf) => print_to_pdf(&book),
+        Some(Task::Survey(arguments)) => survey::run(&book.root, &arguments).map(|()| Vec::new()),
         Some(Task::Ci(arguments)) => ci::run(&book.root, &arguments).map(|()| Vec::new()),
     };
     match done {
@@ -126,6 +132,7 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
             None => println!("skipped {}: {1} is not installed (pip install {1})", tool.what, tool.program),
         }
     }
+    step("the picture of the staircase is what the course says", Staircase::check(&book.root));
     let recorded = "every recording is what a run does now";
     match record::check(&book.root)? {
         Some(found) => step(recorded, found),

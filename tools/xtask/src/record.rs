@@ -15,10 +15,11 @@ use anstream::println;
 use anyhow::{Context, Result, bail};
 use similar::TextDiff;
 use tcp_pitfalls::go::GoServers;
-use tcp_pitfalls::staircase::STEPS;
+use tcp_pitfalls::staircase::{BEYOND, STEPS};
 
 use crate::compare;
 use crate::fault::Fault;
+use crate::stairs::Staircase;
 
 /// Other commands that pages show, as the reader types them: the file's name, and the command.
 const COMMANDS: &[(&str, &str)] = &[
@@ -67,6 +68,12 @@ pub fn record(root: &Path) -> Result<()> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("written  book/recorded/{name}");
         changed += 1;
+    }
+    // Its evidence is of one run, and takes a run of its own: the check looks at the verdicts alone.
+    let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
+    let staircase = start(root, &programs.join("tcp-pitfalls"), &["--json".into()])?;
+    if Staircase::write(root, &staircase.text)? {
+        println!("written  book/recorded/staircase.json and its picture");
     }
     for name in stale(root, &recorded)? {
         println!("nothing writes this any more, so remove it: book/recorded/{name}");
@@ -135,7 +142,7 @@ pub fn folder(root: &Path) -> PathBuf {
 /// Files of chapters that no run gives.
 fn stale(root: &Path, recorded: &Recorded) -> Result<Vec<String>> {
     let mut stale = Vec::new();
-    for step in STEPS {
+    for step in STEPS.iter().chain(BEYOND) {
         let chapter = number(step);
         let Ok(entries) = fs::read_dir(folder(root).join(chapter)) else { continue };
         for entry in entries {
@@ -177,7 +184,7 @@ fn run(root: &Path) -> Result<Recorded> {
 
 /// Every scene of every chapter.
 fn chapters(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
-    for step in STEPS {
+    for step in STEPS.iter().chain(BEYOND) {
         let chapter = number(step);
         let folder = programs.join("recorded").join(chapter);
         if folder.exists() {
@@ -224,12 +231,13 @@ fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<(
             recorded.failed.push(Fault::in_file(format!("book/recorded/{name}"), what));
         }
         // The table stands behind what was skipped and why, and behind a legend.
-        let table = output.text.split("\n\n").find(|part| part.trim_start().starts_with("1 2 3 4 5 6"));
+        let table = output.text.split("\n\n").find(|part| part.trim_start().starts_with(['1', '6']));
         let table = table.context("the staircase has no table")?;
         recorded.files.insert(name.to_owned(), format!("{}\n", table.trim_end()));
         Ok(())
     };
     record("staircase.txt", &[])?;
+    record("staircase-beyond.txt", &["--beyond".into()])?;
     if GoServers::can_be_built() {
         record("staircase-go.txt", &["--go".into()])?;
     } else {

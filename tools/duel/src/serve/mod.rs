@@ -3,4 +3,3 @@
 pub mod epoll;
 pub mod raw;
 pub mod tokio;
-pub mod workers;

@@ -10,9 +10,17 @@ use std::thread;
 
 /// Plays it in all orders that differ, until one of them panics or ends in a deadlock.
 pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    explore_within(None, scenario);
+}
+
+/// Plays it in all orders in which at most so many threads are interrupted before they have to wait: few are enough for
+/// most mistakes.
+pub(crate) fn explore_within(interruptions: Option<usize>, scenario: impl Fn() + Send + Sync + 'static) {
     let orders = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&orders);
-    loom::model(move || {
+    let mut explorer = loom::model::Builder::new();
+    explorer.preemption_bound = interruptions.or(explorer.preemption_bound);
+    explorer.check(move || {
         counted.fetch_add(1, Relaxed);
         scenario();
     });

@@ -1,0 +1,227 @@
+//! The staircase as a picture: a table of links for the pages, with the evidence of each cell, and an SVG for the README.
+//! Both are drawn from one recorded run.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use tcp_pitfalls::probes::{Finding, Verdict};
+use tcp_pitfalls::staircase::{EXPECTED, STEPS};
+
+use crate::fault::Fault;
+use crate::record::folder;
+
+/// The recording, and the picture for the README beside it.
+const RECORDED: &str = "staircase.json";
+const PICTURE: &str = "staircase.svg";
+
+/// What `tcp-pitfalls --json` prints.
+#[derive(Deserialize)]
+pub struct Staircase {
+    probes: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    chapter: usize,
+    headline: bool,
+    findings: Vec<Finding>,
+}
+
+impl Row {
+    fn differs(&self) -> bool {
+        self.headline || self.findings.iter().any(|finding| finding.verdict != self.findings[0].verdict)
+    }
+}
+
+/// A verdict as a sign, which is not told by its colour alone.
+fn sign(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "✓",
+        Verdict::Falls => "✗",
+        Verdict::Differs => "≠",
+        Verdict::Note => "i",
+        Verdict::Skipped => "-",
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// What stands for a step in a head that has room for one digit, and in an address.
+fn page(step: usize) -> String {
+    format!("{}.html", STEPS[step - 1])
+}
+
+impl Staircase {
+    /// The run that is committed.
+    pub fn recorded(root: &Path) -> Result<Self> {
+        let path = folder(root).join(RECORDED);
+        let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no recording of this version", path.display()))
+    }
+
+    /// Writes the run down, with its picture. If it says what the committed one says, that one stays as it is: numbers in
+    /// the evidence are others each time.
+    pub fn write(root: &Path, json: &str) -> Result<bool> {
+        let new: Staircase = serde_json::from_str(json).context("the staircase can't be read back")?;
+        if Self::recorded(root).is_ok_and(|old| old.verdicts() == new.verdicts()) {
+            return Ok(false);
+        }
+        fs::write(folder(root).join(RECORDED), json).context("could not write the staircase")?;
+        fs::write(folder(root).join(PICTURE), new.picture()).context("could not write the picture of the staircase")?;
+        Ok(true)
+    }
+
+    /// Finds what is not as the course says: a run that does not say it is none to show.
+    pub fn check(root: &Path) -> Vec<Fault> {
+        let file = |name: &str| format!("book/recorded/{name}");
+        let recorded = match Self::recorded(root) {
+            Ok(recorded) => recorded,
+            Err(error) => return vec![Fault::in_file(file(RECORDED), format!("{error:#}. Run `cargo book record`"))],
+        };
+        let said: Vec<_> = recorded.verdicts();
+        let owed = EXPECTED.iter().map(|(name, verdicts)| (*name, verdicts.to_vec()));
+        let is_figure = |verdict: &Verdict| matches!(verdict, Verdict::Note | Verdict::Skipped);
+        let stale = owed.filter(|(name, owed)| {
+            said.iter().find(|(said, _)| said == name).is_none_or(|(_, said)| {
+                owed.iter().zip(said).any(|(owed, said)| owed != said && !(is_figure(owed) && is_figure(said)))
+            })
+        });
+        let mut faults: Vec<Fault> = stale
+            .map(|(name, _)| {
+                Fault::in_file(file(RECORDED), format!("{name} is not what the course says. Run `cargo book record`"))
+            })
+            .collect();
+        if fs::read_to_string(folder(root).join(PICTURE)).ok() != Some(recorded.picture()) {
+            faults.push(Fault::in_file(file(PICTURE), "is not drawn from the recording. Run `cargo book record`"));
+        }
+        faults
+    }
+
+    fn verdicts(&self) -> Vec<(&str, Vec<Verdict>)> {
+        let verdicts = |row: &Row| row.findings.iter().map(|finding| finding.verdict).collect();
+        self.probes.iter().map(|row| (row.name.as_str(), verdicts(row))).collect()
+    }
+
+    /// Writes what the pages include: the whole table, and for each chapter a small one that says where that is.
+    pub fn draw(&self, root: &Path, drawn: &Path) -> Result<()> {
+        let folder = drawn.join("staircase");
+        fs::create_dir_all(&folder).with_context(|| format!("could not make the folder {}", folder.display()))?;
+        let write = |name: &str, text: String| {
+            fs::write(folder.join(name), text).with_context(|| format!("could not write the staircase {name}"))
+        };
+        let rows: Vec<&Row> = self.probes.iter().filter(|row| row.differs()).collect();
+        let (left, right) = rows.split_at(rows.len().div_ceil(2));
+        let halves = [left, right].map(|half| Self::table(root, half, None, ""));
+        write("all.html", format!("<div class=\"stairs\">\n{}\n</div>\n", halves.join("\n")))?;
+        let headlines: Vec<&Row> = self.probes.iter().filter(|row| row.headline).collect();
+        for step in 1..=STEPS.len() {
+            let caption = format!("<caption>You are here: step {step} of {}</caption>\n", STEPS.len());
+            let table = Self::table(root, &headlines, Some(step), &caption);
+            write(&format!("{step:02}.html"), format!("<div class=\"stairs here\">\n{table}\n</div>\n"))?;
+        }
+        Ok(())
+    }
+
+    /// Rows as a table. No line is blank, which would end it in the middle of a page written in Markdown.
+    fn table(root: &Path, rows: &[&Row], here: Option<usize>, caption: &str) -> String {
+        let mut table = format!("<table>\n{caption}<thead>\n<tr><th scope=\"col\">Probe</th>");
+        let class = |step: usize| if here == Some(step) { " class=\"here\"" } else { "" };
+        for step in 1..=STEPS.len() {
+            let _ = write!(
+                table,
+                "<th scope=\"col\"{}><a href=\"{}\" title=\"Step {step}\">{step}</a></th>",
+                class(step),
+                page(step)
+            );
+        }
+        table += "</tr>\n</thead>\n<tbody>\n";
+        let mut chapter = 0;
+        for row in rows {
+            let mut classes: Vec<&str> = Vec::new();
+            classes.extend((row.chapter != chapter).then_some("first"));
+            classes.extend(row.headline.then_some("headline"));
+            classes.extend((here == Some(row.chapter)).then_some("here"));
+            chapter = row.chapter;
+            let _ = write!(
+                table,
+                "<tr class=\"{}\"><th scope=\"row\"><a href=\"{}\">{}</a></th>",
+                classes.join(" "),
+                place(root, row),
+                row.name
+            );
+            for (step, finding) in (1..).zip(&row.findings) {
+                let word = finding.verdict.word();
+                let evidence = escaped(&format!("Step {step}, {}: {word}: {}", row.name, finding.evidence));
+                let at = if here == Some(step) { " here" } else { "" };
+                let _ = write!(table, "<td class=\"{word}{at}\" title=\"{evidence}\">{}</td>", sign(finding.verdict));
+            }
+            table += "</tr>\n";
+        }
+        table + "</tbody>\n</table>"
+    }
+
+    /// The table for the README, which has no style of its own and is looked at in light and dark.
+    fn picture(&self) -> String {
+        const ROW: usize = 22;
+        let rows: Vec<&Row> = self.probes.iter().filter(|row| row.differs()).collect();
+        let half = rows.len().div_ceil(2);
+        let height = 40 + half * ROW;
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" viewBox=\"0 0 720 {height}\" width=\"720\" height=\"{height}\">\n\
+             <title>The staircase: which step falls into which pitfall</title>\n<style>\n\
+             text {{ font: 13px sans-serif; fill: #1f2328; }}\n.head, .headline {{ font-weight: bold; }}\n\
+             .sign {{ fill: #fff; font-weight: bold; text-anchor: middle; }}\n.holds {{ fill: #1a7f37; }}\n.falls {{ fill: #b52731; }}\n\
+             .differs, .note {{ fill: #57606a; }}\n.skipped {{ fill: none; }}\n\
+             @media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3; }} .sign {{ fill: #0d1117; }} .holds {{ fill: #3fb950; }} \
+             .falls {{ fill: #ff7b72; }} .differs, .note {{ fill: #9198a1; }} }}\n</style>\n"
+        );
+        for (index, row) in rows.iter().enumerate() {
+            let (left, top) = (if index < half { 0 } else { 370 }, 34 + index % half * ROW);
+            let column = |step: usize| left + 190 + step * 24;
+            if index % half == 0 {
+                for step in 1..=STEPS.len() {
+                    let _ = writeln!(
+                        svg,
+                        "<text class=\"head\" x=\"{}\" y=\"20\" text-anchor=\"middle\">{step}</text>",
+                        column(step - 1) + 9
+                    );
+                }
+            }
+            let class = if row.headline { " class=\"headline\"" } else { "" };
+            let _ =
+                writeln!(svg, "<text{class} x=\"{}\" y=\"{}\">{} {}</text>", left + 6, top + 14, row.chapter, row.name);
+            for (step, finding) in row.findings.iter().enumerate() {
+                let (x, word) = (column(step), finding.verdict.word());
+                let _ =
+                    writeln!(svg, "<rect class=\"{word}\" x=\"{x}\" y=\"{top}\" width=\"18\" height=\"18\" rx=\"4\"/>");
+                if finding.verdict != Verdict::Skipped {
+                    let _ = writeln!(
+                        svg,
+                        "<text class=\"sign\" x=\"{}\" y=\"{}\">{}</text>",
+                        x + 9,
+                        top + 14,
+                        sign(finding.verdict)
+                    );
+                }
+            }
+        }
+        svg + "</svg>\n"
+    }
+}
+
+/// Where the pitfall is told: in its chapter, if that has a heading of this name, or else with the probes.
+fn place(root: &Path, row: &Row) -> String {
+    let step = STEPS[row.chapter - 1];
+    let text = fs::read_to_string(root.join(format!("book/src/{step}.md"))).unwrap_or_default();
+    if text.contains(&format!("\n### {}\n", row.name)) {
+        format!("{}#{}", page(row.chapter), row.name)
+    } else {
+        format!("probe_your_own_server.html#{}", row.name)
+    }
+}
