@@ -231,17 +231,19 @@ fn every_check_has_a_server_that_fails_just_it() {
 }
 
 /// Servers that do something too late, or that are wrong only in one order of events, and the check that finds each.
-const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 10] = [
+const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 12] = [
     ("02", "time-of-nothing", "dripping-client"),
     ("02", "slow-speaker-not-told", "dripping-client"),
     ("03", "counted-in-thread", "six-and-no-more"),
     ("03", "busy-after-3-seconds", "six-and-no-more"),
     ("03", "reset-frees-two", "reset-gives-seat-back"),
+    ("05", "errors-alone", "one-write"),
     ("06", "accept-sees-no-signal", "door-closes"),
     ("06", "shuts-after-2-seconds", "door-closes"),
     ("06", "tick-of-2500-ms", "idle-hears-bye"),
     ("capstone", "tick-of-2500-ms", "room-closes"),
     ("capstone", "shuts-after-2-seconds", "room-closes"),
+    ("capstone", "put-out-in-silence", "slow-reader-out"),
 ];
 
 #[test]
@@ -429,6 +431,76 @@ fn without_unicode_and_colour_the_words_remain() {
     let out = copy.command(&["check"]).env("LC_ALL", "C").output().unwrap().stdout;
     let out = String::from_utf8(out).unwrap();
     assert!(out.is_ascii() && !out.contains('\x1b') && out.contains("+ done"), "{out}");
+}
+
+#[test]
+#[cfg(unix)]
+fn another_cargo_is_waited_for_with_a_word() {
+    let copy = Copy::new("lock");
+    let folder = copy.root.join("target/debug");
+    fs::create_dir_all(&folder).unwrap();
+    let lock = fs::File::create(folder.join(".cargo-lock")).unwrap();
+    // A cargo that builds nothing.
+    let check = || Said::from(copy.command(&["check", ID]).env("CARGO", "true").output().unwrap());
+    let said = check();
+    assert!(!said.err.contains("Another cargo"), "{}", said.err);
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let said = check();
+    assert!(
+        said.err.contains("Another cargo is building in ") && said.out.contains("it does not compile"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn what_cannot_be_kept_costs_no_findings() {
+    let copy = Copy::new("unkept");
+    // In the way of the file that is to be written, as in a folder of somebody else's.
+    fs::create_dir(copy.root.join(".tcp-pitfalls-progress.json.new")).unwrap();
+    let said = Said::from(copy.command(&["check", ID]).env("CARGO", "true").output().unwrap());
+    assert_eq!(said.status, Some(1), "{}", said.err);
+    assert!(said.out.contains("it does not compile"), "{}", said.out);
+    assert!(said.err.contains("warning: cannot keep your progress"), "{}", said.err);
+}
+
+/// A server that leaves a child behind, which writes full points wherever it may, for as long as it lives.
+#[cfg(target_os = "linux")]
+const FORGER: &str = r#"import glob, os, sys, time
+open(sys.argv[1] + ".ran", "w")
+if os.fork() == 0:
+    os.setsid()
+    for _ in range(3000):
+        for name in glob.glob("/tmp/*/grades.*") + glob.glob(sys.argv[1] + "/*") + [".tcp-pitfalls-progress.json"]:
+            try: open(name, "w").write('{"points": 80, "of": 80, "exercises": []}')
+            except OSError: pass
+        time.sleep(0.01)
+"#;
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root, and makes a user who is a student"]
+fn grades_cannot_be_forged() {
+    let Some(python) = python() else { return };
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root can become somebody else");
+    }
+    let copy = Copy::new("forging");
+    let results = copy.root.with_extension("results");
+    fs::write(copy.root.join("forger.py"), FORGER).unwrap();
+    for exercise in classroom::ALL {
+        let line = format!("{python} forger.py {} {{addr}}\n", results.display());
+        fs::write(copy.root.join(exercise.folder).join("command"), line).unwrap();
+    }
+    let graded = Command::new(root().join("tools/grade.sh")).arg(&copy.root).arg(&results).output().unwrap();
+    let said = String::from_utf8_lossy(&graded.stderr);
+    assert_eq!(graded.status.code(), Some(1), "{said}");
+    let (points, of, _) = result(&results.join("grades.json"));
+    assert_eq!((points, of), (0, 80), "{said}");
+    let ran = results.with_extension("results.ran");
+    assert!(ran.exists(), "it tried: {said}");
+    fs::remove_file(ran).unwrap();
+    fs::remove_dir_all(results).unwrap();
 }
 
 #[test]

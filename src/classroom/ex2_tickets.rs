@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::kit::{expect_end, expect_line, in_time, probe};
+use super::model::{Act, NOBODY, Step, Window, come, plays, say, step};
 use super::{Check, Exercise, model};
-use crate::lab::client::{Client, Reply, State};
+use crate::lab::client::{Client, Reply};
 use crate::lab::server::Running;
-use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, skipped, unreachable};
+use crate::probes::{Explained, Judged, Needs, Trial, falls, unreachable};
 
 // Each check starts the window anew, so that tickets begin at 1.
 pub(super) const EXERCISE: Exercise = Exercise {
@@ -99,35 +100,15 @@ pub(super) const EXERCISE: Exercise = Exercise {
 };
 
 fn numbered_tickets(trial: &Trial<'_>) -> Judged {
-    let mut window = trial.start()?;
-    for (index, name) in ["Ada", "Grace Hopper", "Zoë"].into_iter().enumerate() {
-        let mut customer = arrive(&mut window, &format!("customer {}", index + 1))?;
-        // The second types on another system, whose lines end otherwise.
-        customer.send(format!("{name}{}", if index == 1 { "\r\n" } else { "\n" }).as_bytes());
-        expect_line(trial, &mut customer, &format!("ticket {} for {name}", index + 1))
-            .and_then(|()| expect_end(trial, &mut customer))
-            .with_obituary(&mut window)?;
-        customer.leave();
-    }
-    Ok("three customers got the tickets 1, 2 and 3, each with its name".into())
+    // The second types on another system, whose lines end otherwise.
+    let names = [(1, "Ada\n"), (2, "Grace Hopper\r\n"), (3, "Zo\u{eb}\n")];
+    let steps: Vec<Step> = names.into_iter().flat_map(|(who, name)| [come(who), say(who, name)]).collect();
+    plays::<Window>(trial, &steps, "three customers got the tickets 1, 2 and 3, each with its name")
 }
 
 fn one_at_a_time(trial: &Trial<'_>) -> Judged {
-    // A shorter time could only let a faulty window pass.
-    const OUT_OF_TURN: Duration = Duration::from_millis(300);
-    let (mut window, mut first, mut second) = behind_another(trial, |window, first| {
-        let mut second = arrive(window, "customer 2")?;
-        second.send(b"Grace\n");
-        if second.comes_within(OUT_OF_TURN) && first.state() == State::Open {
-            let got = second.line(trial.terms.limit);
-            falls!("customer 1 was still at the window, and customer 2, behind it, got {}", Trial::describe(&got));
-        }
-        Ok(second)
-    })?;
-    expect_line(trial, &mut first, "ticket 1 for Ada")
-        .and_then(|()| expect_line(trial, &mut second, "ticket 2 for Grace"))
-        .with_obituary(&mut window)?;
-    Ok("customer 2 said its name first, and customer 1, who was first, got ticket 1".into())
+    let steps = [come(1), come(2), say(2, "Grace\n"), step(NOBODY, Act::Pause(300)), say(1, "Ada\n")];
+    plays::<Window>(trial, &steps, "customer 2 said its name first, and customer 1, who was first, got ticket 1")
 }
 
 fn silent_client(trial: &Trial<'_>) -> Judged {
@@ -194,67 +175,18 @@ fn drip(customer: &mut Client) {
 }
 
 fn no_name_no_number(trial: &Trial<'_>) -> Judged {
-    let mut window = trial.start()?;
-    arrive(&mut window, "customer 1")?.leave();
-    let mut leaving = arrive(&mut window, "customer 2")?;
-    leaving.send(b"Ad");
-    leaving.leave();
-    let mut resetting = arrive(&mut window, "customer 3")?;
-    resetting.send(b"Lin");
-    resetting.reset();
-    let mut next = window
-        .connect("customer 4")
-        .map_err(|why| Otherwise::falls(format!("after three customers had vanished: {why}")))?;
-    next.send(b"Grace\n");
-    expect_line(trial, &mut next, "ticket 1 for Grace")
-        .with_obituary(&mut window)
-        .about("three customers vanished without a whole name, and customer 4 came")?;
-    Ok("three customers vanished without a whole name, and the next one got ticket 1".into())
+    let mut steps = vec![come(1), step(1, Act::Leave), come(2), say(2, "Ad"), step(2, Act::Leave)];
+    steps.extend([come(3), say(3, "Lin"), step(3, Act::Reset), come(4), say(4, "Grace\n")]);
+    plays::<Window>(trial, &steps, "three customers vanished without a whole name, and the next one got ticket 1")
 }
 
 fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
-    const HASTY: usize = 3;
-    let (mut window, mut first, mut next) = behind_another(trial, |window, _first| {
-        for _ in 0..HASTY {
-            let mut hasty = arrive(window, "hasty customer")?;
-            hasty.send(b"Hasty\n");
-            hasty.reset();
-        }
-        let mut next = arrive(window, "next customer")?;
-        next.send(b"Grace\n");
-        Ok(next)
-    })?;
-    expect_ticket(trial, &mut first, "Ada").with_obituary(&mut window)?;
-    // Whether the hasty ones have spent numbers is up to the window: it may have seen a name, or only the reset.
-    expect_ticket(trial, &mut next, "Grace")
-        .with_obituary(&mut window)
-        .about("customers said their names and reset in the queue, and the next one came")?;
-    Ok(format!("{HASTY} customers reset before their tickets came, and the next one got its own").into())
-}
-
-/// Holds the window with a first customer, lets others queue up behind it, and then lets the first say its name.
-///
-/// The first has less time than the window has to give. If this machine takes longer for it, the window is not to blame,
-/// and everything begins anew.
-fn behind_another(
-    trial: &Trial<'_>,
-    queue_up: impl Fn(&mut Running, &mut Client) -> Judged<Client>,
-) -> Judged<(Running, Client, Client)> {
-    const IN_TIME: Duration = Duration::from_secs(1);
-    const ATTEMPTS: usize = 5;
-    for _ in 0..ATTEMPTS {
-        let mut window = trial.start()?;
-        let mut first = arrive(&mut window, "customer 1")?;
-        let began = Instant::now();
-        let queued = queue_up(&mut window, &mut first);
-        if began.elapsed() < IN_TIME {
-            let last = queued?;
-            first.send(b"Ada\n");
-            return Ok((window, first, last));
-        }
-        trial.recorder.note("customer 1", "was held up by this machine; once more from the beginning");
-    }
-    skipped!("this machine is too busy to speak in time")
+    let hasty = |who| [come(who), say(who, "Hasty\n"), step(who, Act::Reset)];
+    let mut steps = vec![come(1)];
+    steps.extend((2..=4).flat_map(hasty));
+    // Whether they have spent numbers is up to the window: it may have seen a name, or only the reset.
+    steps.extend([come(5), say(5, "Grace\n"), say(1, "Ada\n")]);
+    plays::<Window>(trial, &steps, "three customers reset before their tickets came, and the next one got its own")
 }
 
 fn arrive(window: &mut Running, name: &str) -> Judged<Client> {

@@ -3,11 +3,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, expect_end, expect_line, judge_line, probe};
+use super::kit::{judge_line, probe};
+use super::model::{Act, Switchboard, come, hasty, plays, say, step, talk};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::Payload;
-use crate::probes::{Explained, Judged, Needs, Otherwise, Probe, Silence, Trial, falls, unreachable};
+use crate::probes::{Judged, Needs, Otherwise, Probe, Trial, falls, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "05",
@@ -120,117 +121,45 @@ pub(super) const EXERCISE: Exercise = Exercise {
 const LONGEST: usize = 1024;
 
 fn four_commands(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    ask(trial, &mut client, "UPPER hello world", "HELLO WORLD")?;
-    ask(trial, &mut client, "LEN hello world", "11")?;
-    for wrong in ["dial 5", "upper hello", "LENGTH x", "", "QUIT now"] {
-        client.send(format!("{wrong}\n").as_bytes());
-        expect_error(trial, &mut client).about(&format!("after \"{wrong}\""))?;
-    }
-    ask(trial, &mut client, "UPPER  two  spaces", " TWO  SPACES")?;
-    ask(trial, &mut client, "QUIT", "bye")?;
-    expect_end(trial, &mut client)?;
-    Ok("UPPER, LEN and QUIT were carried out, and five wrong commands answered with errors in between".into())
+    let right = talk(1, &["UPPER hello world\n", "LEN hello world\n"]);
+    let wrong = talk(1, &["dial 5\n", "upper hello\n", "LENGTH x\n", "\n", "QUIT now\n"]);
+    let more = talk(1, &["UPPER  two  spaces\n", "QUIT\n"]);
+    let evidence = "UPPER, LEN and QUIT were carried out, and five wrong commands answered with errors in between";
+    plays::<Switchboard>(trial, &[vec![come(1)], right, wrong, more].concat(), evidence)
 }
 
 fn carriage_return(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    let longest = format!("LEN {}\r", "x".repeat(LONGEST - 4));
-    for (command, answer) in [("LEN over\r", "4"), ("UPPER over\r", "OVER"), ("LEN o\rver\r", "5"), (&longest, "1020")]
-    {
-        give(trial, &mut client, command.as_bytes(), answer.as_bytes())?;
-    }
-    ask(trial, &mut client, "QUIT\r", "bye")?;
-    expect_end(trial, &mut client)?;
-    Ok("lines that ended with \\r\\n were answered like those that end with \\n".into())
+    let longest = format!("LEN {}\r\n", "x".repeat(LONGEST - 4));
+    let talk = talk(1, &["LEN over\r\n", "UPPER over\r\n", "LEN o\rver\r\n", &longest, "QUIT\r\n"]);
+    let evidence = "lines that ended with \\r\\n were answered like those that end with \\n";
+    plays::<Switchboard>(trial, &[vec![come(1)], talk].concat(), evidence)
 }
 
 fn any_bytes(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    for (command, answer) in [
-        ("LEN caf\u{e9}".as_bytes(), &b"5"[..]),
-        ("UPPER stra\u{df}e".as_bytes(), "STRA\u{df}E".as_bytes()),
-        (b"LEN caf\xe9", b"4"),
-        (b"UPPER caf\xe9 \xff\x00 au lait", b"CAF\xe9 \xff\x00 AU LAIT"),
-    ] {
-        give(trial, &mut client, command, answer)?;
-    }
-    client.send(b"\xff\xfe\n");
-    expect_error(trial, &mut client).about("after \"\\xff\\xfe\"")?;
-    Ok("bytes were counted as bytes, and those that aren't a to z came back as they were".into())
+    let text = talk(1, &["LEN caf\u{e9}\n", "UPPER stra\u{df}e\n"]);
+    let bytes: [&[u8]; 3] = [b"LEN caf\xe9\n", b"UPPER caf\xe9 \xff\x00 au lait\n", b"\xff\xfe\n"];
+    let evidence = "bytes were counted as bytes, and those that aren't a to z came back as they were";
+    plays::<Switchboard>(trial, &[vec![come(1)], text, talk(1, &bytes)].concat(), evidence)
 }
 
 fn longest_line(trial: &Trial<'_>) -> Judged {
     let longest = format!("LEN {}", "x".repeat(LONGEST - 4));
-    {
-        let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(unreachable)?;
-        ask(trial, &mut client, &longest, "1020").about("after a line of 1,024 bytes, which is not too long")?;
-        client.send(format!("{longest}x\n").as_bytes());
-        expect_error(trial, &mut client).about("after a line of 1,025 bytes")?;
-        ask(trial, &mut client, "LEN next", "4").about("after the line too long")?;
-    }
-    trial.twice(|patience| {
-        let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(unreachable)?;
-        client.send("x".repeat(2 * LONGEST).as_bytes());
-        let error = client.line(patience);
-        let (early, waited) = match error {
-            Reply::Line(_) => (error, false),
-            Reply::Nothing(..) if patience < trial.terms.limit => {
-                client.send(b"\n");
-                let end_sent = Instant::now();
-                let late = client.line(trial.terms.limit);
-                if end_sent.elapsed() > Silence::SOON {
-                    return Ok(Silence::Longer);
-                }
-                (late, true)
-            }
-            _ => (error, false),
-        };
-        judge_error(&early).about("after 2,048 bytes without a newline")?;
-        if waited {
-            return Ok(Silence::UntilThen(Otherwise::falls(
-                "2,048 bytes without a newline were not refused until the newline came; then they were at once",
-            )));
-        }
-        // More of the line, which has been refused already.
-        client.send(&[&vec![b'x'; 50_000][..], b"\nLEN after\n"].concat());
-        expect_line(trial, &mut client, "5").about("after the rest of that line, its end, and \"LEN after\"")?;
-        Ok(Silence::No(
-            "1,024 bytes were taken and 1,025 refused, an endless line before its end, and the next line was a command"
-                .into(),
-        ))
-    })
+    let (whole, too_long) = (format!("{longest}\n"), format!("{longest}x\n"));
+    // Without an end, and then more of it, which has been refused already.
+    let (endless, rest) = ("x".repeat(2 * LONGEST), "x".repeat(50_000) + "\nLEN after\n");
+    let evidence =
+        "1,024 bytes were taken and 1,025 refused, an endless line before its end, and the next line was a command";
+    let talk = talk(1, &[&whole, &too_long, "LEN next\n", &endless, &rest]);
+    plays::<Switchboard>(trial, &[vec![come(1)], talk].concat(), evidence)
 }
 
 fn joined_commands(trial: &Trial<'_>) -> Judged {
-    trial.twice(|patience| {
-        let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(unreachable)?;
-        client.send(b"LEN one\nUPPER two\nLEN thr");
-        let first = client.line(patience);
-        let waited = matches!(first, Reply::Nothing(..)) && patience < trial.terms.limit;
-        client.note("says the rest");
-        client.send(b"ee\n");
-        let rest_sent = Instant::now();
-        if waited {
-            expect_line(trial, &mut client, "3")?;
-            if rest_sent.elapsed() > Silence::SOON {
-                return Ok(Silence::Longer);
-            }
-            return Ok(Silence::UntilThen(Otherwise::falls(
-                "sent two commands and half of a third, and no answer came until the other half did; then it came at once",
-            )));
-        }
-        judge_line(b"3\n", &first)?;
-        expect_line(trial, &mut client, "TWO")?;
-        expect_line(trial, &mut client, "5")?;
-        Ok(Silence::No("the answers to two commands came without waiting for the other half of a third".into()))
-    })
+    let steps = [come(1), say(1, "LEN one\nUPPER two\nLEN thr"), say(1, "ee\n")];
+    plays::<Switchboard>(
+        trial,
+        &steps,
+        "the answers to two commands came without waiting for the other half of a third",
+    )
 }
 
 /// One write of a few hundred bytes is one segment, and a client that waits gets all of it with one read. So an answer in
@@ -253,7 +182,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
         let _ = client.stream().write_all(commands.as_bytes());
         let mut got = Vec::new();
         let mut first = 0;
-        while got.iter().filter(|&&byte| byte == b'\n').count() < COMMANDS {
+        while got.split(|&byte| byte == b'\n').count() <= COMMANDS {
             let piece = read_once(trial, &client).map_err(|other| {
                 let so_far = if got.is_empty() { String::new() } else { format!("{}, then ", Payload::new(&got)) };
                 let missing = Trial::describe(&other);
@@ -328,34 +257,9 @@ fn read_once(trial: &Trial<'_>, client: &Client) -> Result<Vec<u8>, Reply> {
 fn leaving(trial: &Trial<'_>) -> Judged {
     // Little enough for the kernels to take it all, even if the server reads none of it.
     const MORE: usize = 3000;
-    let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
-    client.send(format!("UPPER one\nQUIT\n{}", "LEN late\n".repeat(MORE)).as_bytes());
-    expect_line(trial, &mut client, "ONE")?;
-    expect_line(trial, &mut client, "bye")?;
-    expect_end(trial, &mut client).about("after the bye")?;
-    client.leave();
-
-    let mut next = server.connect("client 2").map_err(unreachable)?;
-    next.send(b"LEN whole\nLEN ha");
-    next.half_close();
-    expect_line(trial, &mut next, "5")
-        .about("the client sent \"LEN whole\", a newline and \"LEN ha\", and ended its side")?;
-    expect_end(trial, &mut next).about("the client sent \"LEN ha\", without a newline, and ended its side")?;
-    Ok("QUIT was answered with bye and the end, and half a command with the end alone".into())
-}
-
-/// Gives a command of any bytes, and expects this answer.
-fn give(trial: &Trial<'_>, client: &mut Client, command: &[u8], answer: &[u8]) -> Judged<()> {
-    let command = [command, b"\n"].concat();
-    let expected = [answer, b"\n"].concat();
-    client.send(&command);
-    judge_line(&expected, &client.line(trial.terms.limit)).about(&format!("after {}", Payload::new(&command)))
-}
-
-/// Expects a line that begins with `error: `.
-fn expect_error(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
-    judge_error(&client.line(trial.terms.limit))
+    let quits = say(1, format!("UPPER one\nQUIT\n{}", "LEN late\n".repeat(MORE)));
+    let steps = [come(1), quits, come(2), hasty(say(2, "LEN whole\nLEN ha")), step(2, Act::End)];
+    plays::<Switchboard>(trial, &steps, "QUIT was answered with bye and the end, and half a command with the end alone")
 }
 
 fn judge_error(got: &Reply) -> Judged<()> {

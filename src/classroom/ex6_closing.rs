@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::kit::{AT_ONCE, ask, differing, expect_line, in_time, probe};
+use super::model::{Till, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
@@ -143,14 +144,9 @@ fn idle(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
 }
 
 fn till_sells(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut one = server.connect("client 1").map_err(unreachable)?;
-    let mut two = server.connect("client 2").map_err(unreachable)?;
-    ask(trial, &mut two, "sell 3", "sold 3")?;
-    ask(trial, &mut one, "sell 40", "sold 40")?;
-    ask(trial, &mut one, "give me one", "error: say sell and a whole number")?;
-    ask(trial, &mut one, "sell 5", "sold 5")?;
-    Ok("two clients sold, and what is no command was answered by an error".into())
+    let steps =
+        [come(1), come(2), say(2, "sell 3\n"), say(1, "sell 40\n"), say(1, "give me one\n"), say(1, "sell 5\n")];
+    plays::<Till>(trial, &steps, "two clients sold, and what is no command was answered by an error")
 }
 
 fn door_closes(trial: &Trial<'_>) -> Judged {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::ex6_closing::{GRACE, expect_bye, shut_after};
 use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, probe};
+use super::model::{Act, Room, come, plays, say, step, talk};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::lack;
@@ -176,7 +177,7 @@ fn join(trial: &Trial<'_>, client: &mut Client, name: &str) -> Judged<()> {
 }
 
 /// A client says something, and each of these hears it.
-fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut Client)]) -> Judged<()> {
+fn speaks(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut Client)]) -> Judged<()> {
     for (name, client) in members.iter_mut() {
         if *name == speaker {
             client.send(format!("say {text}\n").as_bytes());
@@ -190,77 +191,31 @@ fn say(trial: &Trial<'_>, speaker: &str, text: &str, members: &mut [(&str, &mut 
 }
 
 fn room_talks(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut alice = member(trial, &mut server, "alice")?;
-    let mut bob = member(trial, &mut server, "bob")?;
-    expect_line(trial, &mut alice, "* bob joined")?;
-    say(trial, "alice", "hello", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
-    say(trial, "bob", "hi there", &mut [("alice", &mut alice), ("bob", &mut bob)])?;
-    ask(trial, &mut bob, "who", "here: alice, bob")?;
-    ask(trial, &mut bob, "leave", "bye").about("bob left")?;
-    expect_end(trial, &mut bob).about("bob left and was told bye")?;
-    expect_line(trial, &mut alice, "* bob left")?;
-    ask(trial, &mut alice, "who", "here: alice")?;
-    Ok("two members joined, talked, asked who was there, and one left".into())
+    let mut steps = [come(1), say(1, "join alice\n"), come(2), say(2, "join bob\n")].to_vec();
+    steps.extend([
+        say(1, "say hello\n"),
+        say(2, "say hi there\n"),
+        say(2, "who\n"),
+        say(2, "leave\n"),
+        say(1, "who\n"),
+    ]);
+    plays::<Room>(trial, &steps, "two members joined, talked, asked who was there, and one left")
 }
 
 fn room_rules(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut alice = member(trial, &mut server, "alice")?;
-    let mut client = server.connect("client 2").map_err(unreachable)?;
-    for (command, answer) in [
-        ("say hello", "error: join first"),
-        ("who", "error: join first"),
-        ("join", "error: bad name"),
-        ("join two words", "error: bad name"),
-        ("join seventeenletters1", "error: bad name"),
-        ("join b-o-b", "error: bad name"),
-        ("join alice", "error: name taken"),
-        ("join sixteenletters16", "welcome sixteenletters16"),
-        ("join bob", "error: already joined"),
-        ("dance", "error: unknown command"),
-        ("who", "here: alice, sixteenletters16"),
-    ] {
-        ask(trial, &mut client, command, answer).about(&format!("to \"{command}\""))?;
-    }
-    expect_line(trial, &mut alice, "* sixteenletters16 joined")
-        .about("of all that only one thing concerned the others")?;
-    Ok("each mistake was answered by its error, and the client could go on".into())
+    let before = talk(2, &["say hello\n", "who\n", "join\n", "join two words\n", "join seventeenletters1\n"]);
+    let names = talk(2, &["join b-o-b\n", "join alice\n", "join sixteenletters16\n"]);
+    let after = talk(2, &["join bob\n", "dance\n", "who\n"]);
+    let steps = [vec![come(1), say(1, "join alice\n"), come(2)], before, names, after].concat();
+    plays::<Room>(trial, &steps, "each mistake was answered by its error, and the client could go on")
 }
 
 fn chopped_commands(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut alice = server.connect("alice").map_err(unreachable)?;
-    for (index, byte) in b"join alice".iter().enumerate() {
-        alice.send(&[*byte]);
-        // The first byte gets the most time to be mistaken for a command; each of the others a little.
-        let patience = Duration::from_millis(if index == 0 { 500 } else { 10 });
-        if alice.comes_within(patience) {
-            falls!(
-                "sent \"{}\" of \"join alice\\n\" and got {} before the command was complete",
-                &"join alice"[..=index],
-                Trial::describe(&alice.line(patience))
-            );
-        }
-    }
-    alice.send(b"\n");
-    expect_line(trial, &mut alice, "welcome alice")?;
-    // One packet, and the last command is not all there.
-    alice.send(b"say one\nsay two\r\nwho\r\nsay \xff\xfe caf\xe9\nsay las");
-    let several = "several commands came in one packet";
-    for answer in ["alice: one", "alice: two", "here: alice"] {
-        expect_line(trial, &mut alice, answer).about(several)?;
-    }
-    match alice.line(trial.terms.limit) {
-        Reply::Line(line) if line == b"alice: \xff\xfe caf\xe9\n" => {}
-        Reply::Line(line) => return Err(differing(b"alice: \xff\xfe caf\xe9\n", &line)),
-        other => {
-            let other = Trial::describe(&other);
-            falls!("said something that is not UTF-8, and got {other}");
-        }
-    }
-    ask(trial, &mut alice, "t", "alice: last").about(several)?;
-    Ok("a command in eleven pieces was one, and five in one packet were five".into())
+    let bytes: Vec<&[u8]> = b"join alice\n".chunks(1).collect();
+    // The last command is not all there.
+    let five = b"say one\nsay two\r\nwho\r\nsay \xff\xfe caf\xe9\nsay las";
+    let steps = [vec![come(1)], talk(1, &bytes), vec![say(1, five), say(1, "t\n")]].concat();
+    plays::<Room>(trial, &steps, "a command in eleven pieces was one, and five in one packet were five")
 }
 
 fn long_line(trial: &Trial<'_>) -> Judged {
@@ -270,7 +225,7 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     let mut bob = member(trial, &mut server, "bob")?;
     expect_line(trial, &mut alice, "* bob joined")?;
     let longest = "x".repeat(LONGEST_LINE - "say ".len());
-    say(trial, "bob", &longest, &mut [("bob", &mut bob), ("alice", &mut alice)])
+    speaks(trial, "bob", &longest, &mut [("bob", &mut bob), ("alice", &mut alice)])
         .about("a line of 1024 bytes is not too long")?;
 
     let (sent, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -323,31 +278,15 @@ fn long_line(trial: &Trial<'_>) -> Judged {
         }
     }
     expect_line(trial, &mut alice, "* bob left").about("bob was disconnected, and alice")?;
-    say(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
+    speaks(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
     Ok(format!("after {sent} bytes without a newline the client was told, and the others that it left").into())
 }
 
 fn vanished_members(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut alice = member(trial, &mut server, "alice")?;
-    let mut bob = member(trial, &mut server, "bob")?;
-    expect_line(trial, &mut alice, "* bob joined")?;
-    let mut carol = member(trial, &mut server, "carol")?;
-    expect_line(trial, &mut alice, "* carol joined")?;
-    // With nothing on its way to bob, it is a read that meets the reset, and no write.
-    expect_line(trial, &mut bob, "* carol joined")?;
-    bob.reset();
-    for (name, member) in [("alice", &mut alice), ("carol", &mut carol)] {
-        expect_line(trial, member, "* bob left").about(&format!("bob reset its connection, and {name}"))?;
-    }
-    carol.send(b"say hal");
-    carol.leave();
-    expect_line(trial, &mut alice, "* carol left")
-        .about("carol ended her connection in the middle of a command, and alice")?;
-    let _bob = member(trial, &mut server, "bob").about("bob came back")?;
-    expect_line(trial, &mut alice, "* bob joined")?;
-    ask(trial, &mut alice, "who", "here: alice, bob")?;
-    Ok("the others heard that they left, and the name was free again".into())
+    let mut steps = [come(1), say(1, "join alice\n"), come(2), say(2, "join bob\n")].to_vec();
+    steps.extend([come(3), say(3, "join carol\n"), step(2, Act::Reset), say(3, "say hal"), step(3, Act::Leave)]);
+    steps.extend([come(2), say(2, "join bob\n"), say(1, "who\n")]);
+    plays::<Room>(trial, &steps, "the others heard that they left, and the name was free again")
 }
 
 fn crowded_room(trial: &Trial<'_>) -> Judged {
@@ -418,7 +357,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
         falls!("with {DESCRIPTORS} descriptors and {} clients, {}", crowd.len(), server.obituary().unwrap_or_default());
     }
     let with_crowd = format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients");
-    say(trial, "alice", "so many", &mut [("alice", &mut alice)]).about(&with_crowd)?;
+    speaks(trial, "alice", "so many", &mut [("alice", &mut alice)]).about(&with_crowd)?;
     drop(crowd);
     trial.recorder.note("clients", "all leave");
     // One that turns clients away while it is full may not know yet that the others have left, and is asked again.

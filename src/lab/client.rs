@@ -131,13 +131,6 @@ impl Client {
         got
     }
 
-    /// Waits for so many bytes, at most for `patience`, and gives them as a line.
-    pub fn bytes(&mut self, count: usize, patience: Duration) -> Reply {
-        let got = self.next(patience, |pending, _| (pending.len() >= count).then_some(count));
-        self.record_reply(&got);
-        got
-    }
-
     fn record_reply(&mut self, got: &Reply) {
         self.over |= matches!(got, Reply::End(_) | Reply::Reset(_));
         match got {

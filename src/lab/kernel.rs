@@ -22,6 +22,17 @@ pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<usize> {
     sockets(&remote).find(end).map(|socket| socket.received)
 }
 
+/// Whether bytes of this connection are still on their way: not acknowledged by the other end, or not read there. Then
+/// nothing can be said of what the server does with them: TCP tries again later and later if the way was blocked.
+pub fn is_under_way(server: SocketAddr, client: SocketAddr) -> bool {
+    let [server, client] = [server, client].map(|addr| hex_port(addr.port()));
+    let ends = |socket: &Socket| {
+        let is = |local: &str, remote: &str| socket.local.ends_with(local) && socket.remote.ends_with(remote);
+        is(&server, &client) || is(&client, &server)
+    };
+    sockets(&client).any(|socket| ends(&socket) && socket.unsent + socket.received > 0)
+}
+
 /// Whether a connection on this local port is in TIME_WAIT.
 pub fn has_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
@@ -86,6 +97,7 @@ struct Socket {
     local: String,
     remote: String,
     state: String,
+    unsent: usize,
     received: usize,
 }
 
@@ -115,9 +127,10 @@ fn sockets(having: &str) -> impl Iterator<Item = Socket> + '_ {
 fn socket(line: &str) -> Option<Socket> {
     let mut fields = line.split_whitespace().skip(1).map(str::to_owned);
     let (local, remote, state, queues) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let received = usize::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
+    let (unsent, received) = queues.split_once(':')?;
+    let [unsent, received] = [unsent, received].map(|bytes| usize::from_str_radix(bytes, 16).ok());
     let inode = fields.nth(4)?;
-    Some(Socket { inode, local, remote, state, received })
+    Some(Socket { inode, local, remote, state, unsent: unsent?, received: received? })
 }
 
 /// An address as it stands in a `Socket`: numbers of 32 bits, each as this machine prints the four bytes in its memory.

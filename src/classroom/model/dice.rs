@@ -4,7 +4,7 @@
 use super::{Act, NOBODY, Step, come, say, step};
 
 /// Random numbers that are the same for the same seed: SplitMix64 (Steele, Lea and Flood, 2014).
-pub(super) struct Dice(u64);
+pub(in crate::classroom) struct Dice(u64);
 
 impl Dice {
     /// For one conversation of a run.

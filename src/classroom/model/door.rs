@@ -1,7 +1,8 @@
 //! The door with a sign. What is said to it is how its address is spelled; of its clients it only knows where they are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,10 @@ use super::Dice;
 use crate::classroom::kit::{expect_end, expect_line};
 use crate::lab::client::Client;
 use crate::lab::port;
-use crate::lab::recording::{Recorder, escape};
+use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
+use crate::lab::{lack, lock};
 use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
 
 /// How long doors are started, and how many with random addresses.
@@ -93,59 +95,49 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     ]);
     let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
     let until = Instant::now() + PLAYING;
-    let play = |number: usize| {
+    let spelled = |number: usize| {
+        if let Some(spelling) = table.get(number) {
+            return Some(spelling.clone());
+        }
+        (Instant::now() < until && number < table.len() + RANDOM).then_some(())?;
         let mut dice = Dice::new(seed, number as u64);
-        let spelling = match table.get(number) {
-            Some(spelling) => spelling.clone(),
-            None if Instant::now() > until || number > table.len() + RANDOM => return Ok(false),
-            None if dice.once_in(3) => dice.pick(&good.clone().collect::<Vec<_>>()),
-            None => {
-                let host =
-                    dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
-                let port = dice.pick(&[
-                    "",
-                    "http",
-                    "8o8o",
-                    "x",
-                    "80:",
-                    " 80",
-                    "0x50",
-                    "65536",
-                    "65537",
-                    "70000",
-                    "99999999999999999999",
-                ]);
-                format!("{host}{port}")
+        if dice.once_in(3) {
+            return Some(dice.pick(&good.clone().collect::<Vec<_>>()));
+        }
+        let host = dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
+        let small = ["", "http", "8o8o", "x", "80:", " 80", "0x50"];
+        let large = ["65536", "65537", "70000", "99999999999999999999"];
+        Some(host.to_owned() + dice.pick(&[&small[..], &large].concat()))
+    };
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(None);
+    let work = || {
+        while lock(&wrong).is_none() {
+            let number = next.fetch_add(1, SeqCst);
+            let Some(spelling) = spelled(number) else { return };
+            let play = |terms| {
+                let recorder = trial.recorder.aside();
+                let mut dice = Dice::new(seed, number as u64);
+                (one(&Trial::new(trial.target, terms, &recorder), &spelling, &mut dice, has_ipv6), recorder)
+            };
+            // Once more, for the student to see; and if it was only this machine that was slow, it is not shown.
+            if play(&hasty).0.is_err() {
+                if let (Err(shown), recorder) = play(&patient) {
+                    *lock(&wrong) = Some((shown, recorder));
+                }
             }
-        };
-        let recorder = trial.recorder.aside();
-        let quietly = Trial::new(trial.target, &hasty, &recorder);
-        let Err(_) = one(&quietly, &spelling, &mut dice, has_ipv6) else { return Ok(true) };
-        // Once more, for the student to see; and if it was only this machine that was slow, it is not shown.
-        let recorder = trial.recorder.aside();
-        let again = Trial::new(trial.target, &patient, &recorder);
-        let second = one(&again, &spelling, &mut Dice::new(seed, number as u64), has_ipv6);
-        second.map(|()| true).map_err(|second| {
-            (number, recorder, second.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")))
-        })
+        }
     };
     // Side by side, since most of the time a program starts.
-    let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let work = || -> Result<(), (usize, Recorder, Otherwise)> {
-        while !over.load(SeqCst) {
-            let played = play(next.fetch_add(1, SeqCst));
-            over.fetch_or(!matches!(played, Ok(true)), SeqCst);
-            played?;
+    thread::scope(|scope| {
+        for _ in 1..SIDE_BY_SIDE {
+            drop(lack::spawn_scoped(scope, work));
         }
-        Ok(())
-    };
-    let results: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..SIDE_BY_SIDE).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
+        work();
     });
-    if let Some((_, recorder, first)) = results.into_iter().filter_map(Result::err).min_by_key(|(number, ..)| *number) {
+    if let Some((shown, recorder)) = lock(&wrong).take() {
         trial.recorder.adopt(&recorder);
-        return Err(first);
+        return Err(shown.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")));
     }
     let count = next.load(SeqCst);
     let trial = Trial::new(trial.target, &patient, trial.recorder);

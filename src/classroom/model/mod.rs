@@ -21,12 +21,13 @@ use std::time::Duration;
 use self::counter::Counter;
 use self::dice::Dice;
 use self::door::doors;
-use self::parcels::Parcels;
+pub(super) use self::parcels::{Parcels, parcel};
 use self::play::conversations;
-use self::room::Room;
-use self::switchboard::Switchboard;
-use self::till::Till;
-use self::window::Window;
+pub(super) use self::play::{beginning, plays};
+pub(super) use self::room::Room;
+pub(super) use self::switchboard::Switchboard;
+pub(super) use self::till::Till;
+pub(super) use self::window::Window;
 use super::Check;
 use crate::lab::recording::{Payload, escape};
 use crate::probes::{Judged, Needs, Probe, Trial};
@@ -65,7 +66,7 @@ pub(super) const fn as_the_task_says(chapter: u8) -> Check {
 pub(super) const CAPSTONE: u8 = 7;
 
 /// What a right server does, as a table of what clients do and what they are owed.
-trait Model: Clone + Default {
+pub(super) trait Model: Clone + Default {
     /// Where the task gives the server a moment to notice who has left: the answer for which a client comes again.
     const NOT_YET: Option<&'static [u8]> = None;
 
@@ -97,15 +98,15 @@ trait Model: Clone + Default {
 }
 
 /// What is owed, to whom, in the order in which each client gets it.
-type Dues = Vec<(usize, Due)>;
+pub(super) type Dues = Vec<(usize, Due)>;
 
 /// Who takes the steps that no client takes.
-const NOBODY: usize = 0;
+pub(super) const NOBODY: usize = 0;
 
 /// One step of a conversation. What it leads to depends on those before it, so any selection of steps is a conversation:
 /// what can't be done, such as leaving twice, is passed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
+pub(super) struct Step {
     /// The client's number.
     who: usize,
     /// What it does.
@@ -116,7 +117,7 @@ struct Step {
 
 /// What can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     /// Connects.
     Come,
     /// Sends bytes, each piece with a write of its own.
@@ -139,7 +140,7 @@ enum Act {
 
 /// What a client is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Due {
+pub(super) enum Due {
     /// This line, its `\n` included.
     Line(Vec<u8>),
     /// One of these lines.
@@ -162,30 +163,30 @@ impl Due {
     }
 }
 
-// Steps, as the tables of the models write them.
+// Steps, as the tables of the models and the checks write them.
 
-fn step(who: usize, act: Act) -> Step {
+pub(super) fn step(who: usize, act: Act) -> Step {
     Step { who, act, hasty: false }
 }
 
-fn come(who: usize) -> Step {
+pub(super) fn come(who: usize) -> Step {
     step(who, Act::Come)
 }
 
-fn say(who: usize, bytes: impl AsRef<[u8]>) -> Step {
+pub(super) fn say(who: usize, bytes: impl AsRef<[u8]>) -> Step {
     pieces(who, &[bytes.as_ref()])
 }
 
-fn pieces(who: usize, pieces: &[&[u8]]) -> Step {
+pub(super) fn pieces(who: usize, pieces: &[&[u8]]) -> Step {
     step(who, Act::Say(pieces.iter().map(|piece| piece.to_vec()).collect()))
 }
 
 /// Sends each of these and awaits the answer before the next.
-fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
+pub(super) fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
     lines.iter().map(|line| say(who, line)).collect()
 }
 
-fn hasty(step: Step) -> Step {
+pub(super) fn hasty(step: Step) -> Step {
     Step { hasty: true, ..step }
 }
 

@@ -8,7 +8,7 @@ use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say,
 const LARGEST: usize = 1024 * 1024;
 
 #[derive(Clone, Default)]
-pub(super) struct Parcels {
+pub(in crate::classroom) struct Parcels {
     /// What has come of each client's next parcel.
     pending: BTreeMap<usize, Vec<u8>>,
 }
@@ -125,7 +125,7 @@ impl Model for Parcels {
     }
 }
 
-fn parcel(contents: &[u8]) -> Vec<u8> {
+pub(in crate::classroom) fn parcel(contents: &[u8]) -> Vec<u8> {
     let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), contents].concat()
 }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
 use crate::classroom::kit::beside_control_server;
-use crate::lab::client::{Client, Reply, State};
+use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
 const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(128) } else { None };
@@ -49,6 +49,9 @@ const INSISTING: Duration = Duration::from_millis(3500);
 /// Between two pieces, so that a server meets them with two reads. If they meet on the way, a faulty server may pass.
 const GAP: Duration = Duration::from_millis(4);
 
+/// How long the server may take to read the first of them, where that can be seen.
+const READING: Duration = Duration::from_millis(200);
+
 /// While a conversation is made shorter: what takes longer than this is taken for missing, until it is played at last.
 const HASTE: Duration = Duration::from_millis(400);
 
@@ -68,6 +71,21 @@ pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
     let count = [quick].into_iter().chain(slow).sum::<Judged<usize>>()?;
     let seed = trial.terms.seed.unwrap_or(1);
     Ok(format!("{count} conversations went as the task says, the random ones with seed {seed}").into())
+}
+
+/// Plays one conversation, which is all of a check, and shows the first difference.
+pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], evidence: &str) -> Judged {
+    for _ in 0..ATTEMPTS {
+        let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
+        match player.play(steps) {
+            Ok(()) => return Ok(evidence.into()),
+            Err(Stop::Differs(first)) => return Err(first.falls("")).with_obituary(&mut player.server),
+            Err(Stop::Void) => {
+                trial.recorder.note("check", "was held up by this machine; once more from the beginning");
+            }
+        }
+    }
+    Err(Otherwise::skipped("this machine is too busy to speak in time"))
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
@@ -224,9 +242,13 @@ struct Mismatch {
 
 impl Mismatch {
     fn finding(self, which: &str, cut: &str, seed: u64) -> Otherwise {
-        let obituary = self.obituary.map_or(String::new(), |obituary| format!("\n{obituary}"));
-        let text = format!("{which}{cut}, {}{obituary}\nplay it again with --seed {seed}", self.text);
-        let falls = Otherwise::falls(text);
+        let obituary = self.obituary.as_ref().map_or(String::new(), |obituary| format!("\n{obituary}"));
+        let falls = self.falls(&format!("{which}{cut}, "));
+        falls.reword(|sentence| format!("{sentence}{obituary}\nplay it again with --seed {seed}"))
+    }
+
+    fn falls(self, which: &str) -> Otherwise {
+        let falls = Otherwise::falls(format!("{which}{}", self.text));
         match self.bytes {
             Some(bytes) => falls.showing(bytes),
             None => falls,
@@ -353,7 +375,7 @@ impl<M: Model> Player<M> {
         let Some(client) = self.clients.get_mut(&step.who) else { return Ok(()) };
         for (index, piece) in pieces.iter().enumerate() {
             if index > 0 {
-                wait_until(GAP, || None::<()>);
+                let_it_read(&self.server, client);
             }
             client.send(piece);
         }
@@ -426,7 +448,7 @@ impl<M: Model> Player<M> {
         let client = self.clients.get_mut(&who)?;
         loop {
             let got = match due {
-                Due::Bytes(bytes) => client.bytes(bytes.len(), patience),
+                Due::Bytes(bytes) => client.answer(patience, |got| beginning(bytes, got)),
                 _ => client.line(patience),
             };
             if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
@@ -492,6 +514,27 @@ impl<M: Model> Player<M> {
 
     fn mismatch(&self, text: String, is_silence: bool) -> Mismatch {
         Mismatch { text, bytes: None, is_silence, is_late: false, steps: self.steps, obituary: None }
+    }
+}
+
+/// Gives the server time to read what was sent, so that the next bytes come with another read. If it needs longer, they
+/// may come together, and a faulty server pass.
+fn let_it_read(server: &Running, client: &Client) {
+    let own = client.stream().local_addr().ok();
+    let unread = || own.and_then(|own| kernel::unread(server.addr(), own));
+    // Where that can't be seen, it is a short wait.
+    let patience = if unread().is_some() { READING } else { GAP };
+    wait_until(patience, || (unread() == Some(0)).then_some(()));
+}
+
+/// How far what has come is what was expected.
+pub(in crate::classroom) fn beginning(expected: &[u8], got: &[u8]) -> Match {
+    if got.starts_with(expected) {
+        Match::Whole(expected.len())
+    } else if expected.starts_with(got) {
+        Match::Partial
+    } else {
+        Match::Wrong(Difference::between(expected, got).at)
     }
 }
 

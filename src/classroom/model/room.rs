@@ -8,7 +8,7 @@ use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pie
 const LONGEST: usize = 1024;
 
 #[derive(Clone, Default)]
-pub(super) struct Room {
+pub(in crate::classroom) struct Room {
     lines: Lines,
     present: Present,
     members: BTreeMap<Vec<u8>, usize>,

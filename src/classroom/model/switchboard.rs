@@ -10,7 +10,7 @@ const LONGEST: usize = 1024;
 const ERROR: Due = Due::Begins(b"error: ");
 
 #[derive(Clone, Default)]
-pub(super) struct Switchboard {
+pub(in crate::classroom) struct Switchboard {
     lines: Lines,
     /// In the midst of a line that was too long, and is thrown away.
     skipping: BTreeSet<usize>,

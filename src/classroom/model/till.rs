@@ -6,7 +6,7 @@ use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pie
 const LONGEST: usize = 64;
 
 #[derive(Clone, Default)]
-pub(super) struct Till {
+pub(in crate::classroom) struct Till {
     lines: Lines,
     present: Present,
     sales: u64,

@@ -9,7 +9,7 @@ use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say,
 const LONGEST: usize = 1000;
 
 #[derive(Clone, Default)]
-pub(super) struct Window {
+pub(in crate::classroom) struct Window {
     queue: VecDeque<Customer>,
     /// How many numbers are spent for sure.
     spent: u32,

@@ -74,8 +74,11 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
             go_on(trial, &mut server);
         }
     }
-    // The rest is late on purpose: the server has had time to stop.
+    // The rest is late on purpose: the server has had time to stop, and to see that a deadline of its own has passed.
     has_begun(&server, &mut half_sent.client);
+    if half == Half::ReadByAnOldServer {
+        half_sent.client.ends_within(Duration::from_millis(300));
+    }
     end_by_chance(trial);
     if let Err(instead) = half_sent.finish(trial) {
         // On a busy machine the grace time may be over by now. One that the signal has killed had none.

@@ -1,5 +1,5 @@
 //! Draws what was recorded for the pages to include, in `book/drawn`: each run of a scene as a transcript and as a figure,
-//! and the staircase as a table.
+//! the staircase as a table, and the survey as tables.
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +10,7 @@ use walkdir::WalkDir;
 
 use crate::record::folder;
 use crate::stairs::Staircase;
+use crate::survey;
 
 /// Draws all scenes anew.
 pub fn all(root: &Path) -> Result<()> {
@@ -28,6 +29,7 @@ pub fn all(root: &Path) -> Result<()> {
             scene(&drawn, entry.path())?;
         }
     }
+    fs::write(drawn.join("survey.md"), survey::tables(root)?).context("could not draw the survey")?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 //! `cargo book`: builds the book, and checks that it is true and that it works. `cargo xtask ci`: checks everything.
+//! `cargo xtask survey`: probes servers that people know.
 
 #![allow(unreachable_pub, reason = "every module here belongs to this one program")]
 
@@ -14,6 +15,7 @@ mod pdf;
 mod record;
 mod site;
 mod stairs;
+mod survey;
 mod tools;
 
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ enum Task {
     /// Print the book to target/tcp-pitfalls.pdf; needs Chromium
     Pdf,
     Ci(ci::Arguments),
+    Survey(survey::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Some(Task::Record) => record::record(&book.root).map(|()| Vec::new()),
         Some(Task::Check) => check(&book),
         Some(Task::Pdf) => print_to_pdf(&book),
+        Some(Task::Survey(arguments)) => survey::run(&book.root, &arguments).map(|()| Vec::new()),
         Some(Task::Ci(arguments)) => ci::run(&book.root, &arguments).map(|()| Vec::new()),
     };
     match done {

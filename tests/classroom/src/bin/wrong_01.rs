@@ -89,7 +89,7 @@ fn parse(addr: &str) -> Result<(Option<IpAddr>, u16)> {
         Some((host, port)) if !port.is_empty() && !port.ends_with(']') => (host, port),
         _ => bail!("it has no port: write \":8080\", \"127.0.0.1:8080\" or \"[::1]:8080\""),
     };
-    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !port.bytes().all(|byte| byte.is_ascii_digit() || byte == b'+' && wrong("takes-a-plus")) {
         bail!("the port \"{port}\" is not a number");
     }
     if wrong("port-overflows") {
@@ -121,6 +121,8 @@ fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
     if cfg!(not(windows)) && !forgotten {
         socket.set_reuse_address(true)?;
     }
+    #[cfg(unix)]
+    socket.set_reuse_port(wrong("stands-there-twice"))?;
     // Systems differ in what they take an IPv6 listener to mean.
     if ip == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;

@@ -166,6 +166,7 @@ fn wait_on(mut stream: &TcpStream) -> io::Result<()> {
         let order = order?;
         let order = match () {
             () if wrong("strips-blanks") => order.trim().to_owned(),
+            () if wrong("ends-at-vertical-tab") => order.split('\u{b}').next().unwrap_or_default().to_owned(),
             () if wrong("first-word") => order.split(' ').next().unwrap_or_default().to_owned(),
             () if wrong("lower-case") => order.to_lowercase(),
             () if wrong("ascii-only") => order.chars().filter(char::is_ascii).collect(),

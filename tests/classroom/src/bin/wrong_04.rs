@@ -6,7 +6,7 @@
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use socket2::SockRef;
@@ -91,12 +91,13 @@ fn serve(stream: &TcpStream, mistake: &str) -> io::Result<()> {
     }
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    if mistake == "reads-once" {
-        let mut stream = stream;
-        let _ = stream.read(&mut [0; 4096])?;
-        return Ok(());
+    let began = Instant::now();
+    let mut stream = stream;
+    while stream.read(&mut [0; 4096])? > 0 {
+        if mistake == "reads-once" || mistake != "drains-for-ever" && began.elapsed() > Duration::from_secs(1) {
+            break;
+        }
     }
-    io::copy(&mut &*stream, &mut io::sink())?;
     Ok(())
 }
 

@@ -24,7 +24,14 @@ fn main() -> Result<()> {
             let _ = serve(&stream, &mistake);
             continue;
         }
-        thread::spawn(move || serve(&stream, &mistake));
+        thread::spawn(move || {
+            let served = serve(&stream, &mistake);
+            if mistake == "keeps-descriptors" {
+                let _ = stream.shutdown(Shutdown::Both);
+                std::mem::forget(stream);
+            }
+            served
+        });
     }
 }
 
@@ -48,6 +55,7 @@ fn serve(mut stream: &TcpStream, mistake: &str) -> io::Result<()> {
             "joined-commands" => !reader.buffer().is_empty() && !too_long,
             // Each answer with a write of its own.
             "one-write" => false,
+            "errors-alone" => !answers.ends_with(b"or QUIT\n") && reader.buffer().contains(&b'\n'),
             _ => reader.buffer().contains(&b'\n'),
         };
         if !another_waits {
@@ -121,6 +129,10 @@ fn carry_out(command: &[u8], answers: &mut Vec<u8>, mistake: &str) -> bool {
             answers.extend_from_slice(b"0\n");
             return false;
         }
+        "tab-is-a-blank" if command.starts_with(b"UPPER\t") => {
+            answers.extend(command[6..].iter().map(u8::to_ascii_uppercase).chain([b'\n']));
+            return false;
+        }
         "any-case" if upper.starts_with(b"LEN ") && !command.starts_with(b"LEN ") => {
             answers.extend_from_slice(format!("{}\n", command.len() - 4).as_bytes());
             return false;
@@ -153,6 +165,7 @@ fn carry_out(command: &[u8], answers: &mut Vec<u8>, mistake: &str) -> bool {
         _ => {}
     }
     if let Some(text) = command.strip_prefix(b"UPPER ") {
+        let text = if mistake == "four-commands" { text.trim_ascii_start() } else { text };
         if mistake == "any-bytes" {
             // Text is made of what is none.
             answers.extend_from_slice(String::from_utf8_lossy(text).to_ascii_uppercase().as_bytes());
@@ -167,8 +180,6 @@ fn carry_out(command: &[u8], answers: &mut Vec<u8>, mistake: &str) -> bool {
         return true;
     } else {
         answers.extend_from_slice(b"error: say UPPER text, LEN text, or QUIT\n");
-        // One wrong word, and the client is out.
-        return mistake == "four-commands";
     }
     false
 }

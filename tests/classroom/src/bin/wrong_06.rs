@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -81,11 +81,14 @@ fn main() -> Result<()> {
     } else {
         drop(listener);
     }
+    if wrong("two-tallies") {
+        println!("tally: sales {}, sum {}", shop.tally().sales, shop.tally().sum);
+    }
     if wrong("always-3-seconds") {
         thread::sleep(GRACE);
     }
     shop.wait_until_empty(match () {
-        () if wrong("grace-ends") => Duration::MAX,
+        () if wrong("grace-ends") || wrong("grace-for-each-byte") => Duration::MAX,
         () if wrong("grace-8-seconds") => Duration::from_secs(8),
         () if wrong("grace-1-second") => Duration::from_secs(1),
         () => GRACE,
@@ -174,7 +177,8 @@ fn serve(mut stream: &TcpStream, shop: &Shop) -> io::Result<()> {
     let mut answered = 0;
     let mut late = false;
     let mut mine = Vec::new();
-    let since = std::time::Instant::now();
+    let since = Instant::now();
+    let mut last = (0, since);
     loop {
         let room = LONGEST_COMMAND.saturating_sub(command.len() as u64);
         match reader.by_ref().take(room).read_until(b'\n', &mut command) {
@@ -202,6 +206,12 @@ fn serve(mut stream: &TcpStream, shop: &Shop) -> io::Result<()> {
             // Nothing came in this tick. What came before it is kept in `command`.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
+        }
+        if last.0 != command.len() || !shop.is_closing() {
+            last = (command.len(), Instant::now());
+        }
+        if wrong("grace-for-each-byte") && last.1.elapsed() > GRACE {
+            return Ok(());
         }
         let idle = command.is_empty() && reader.buffer().is_empty();
         let idle = idle && !(answered == 0 && wrong("silent-client-hears-nothing"));

@@ -287,6 +287,9 @@ fn valid_name(name: &[u8]) -> Option<&str> {
     (fits && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(name)
 }
 
+/// Whether anybody was put out.
+static PUT_OUT: AtomicBool = AtomicBool::new(false);
+
 /// A client as others see it: somebody to pass lines to.
 #[derive(Clone)]
 struct Client {
@@ -306,6 +309,7 @@ impl Client {
         let passed = self.queue.try_send(Arc::clone(line));
         if let Err(TrySendError::Full(_)) = passed {
             // Its two threads notice, and it leaves as anybody does who vanishes.
+            PUT_OUT.store(true, SeqCst);
             let _ = self.stream.shutdown(Shutdown::Both);
         }
         passed
@@ -331,7 +335,10 @@ impl Room {
     /// False if there is one of that name already.
     fn join(&self, name: &str, client: &Client) -> bool {
         let mut members = self.members();
-        let same = |other: &String| wrong("names-in-any-case") && other.eq_ignore_ascii_case(name);
+        let same = |other: &String| {
+            wrong("names-in-any-case") && other.eq_ignore_ascii_case(name)
+                || wrong("names-of-eight") && other.len() > 8 && other.get(..8) == name.get(..8)
+        };
         if members.contains_key(name) || members.keys().any(same) {
             return false;
         }
@@ -349,6 +356,9 @@ impl Room {
         let mut members = self.members();
         if !wrong("name-stays-taken") {
             members.remove(name);
+        }
+        if PUT_OUT.load(SeqCst) && wrong("put-out-in-silence") {
+            return;
         }
         tell(&members, format!("* {name} left").as_bytes());
     }
