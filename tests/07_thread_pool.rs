@@ -41,7 +41,7 @@ fn silent_clients_have_a_thread_each() {
     }
     for _ in 0..SILENT {
         let all_are_served = Arc::clone(&all_are_served);
-        workers.run(Box::new(move || drop(all_are_served.wait()))).unwrap();
+        workers.run(Box::new(move || _ = all_are_served.wait())).unwrap();
     }
     all_are_served.wait();
 }
@@ -63,7 +63,9 @@ fn threads_without_a_client_end_and_the_next_client_is_served() {
     let before = threads();
     for _ in 0..2 {
         let mut crowd: Vec<Peer> = (0..20).map(|_| server.connect()).collect();
-        crowd.iter_mut().for_each(|client| client.ask("hello"));
+        for client in &mut crowd {
+            client.ask("hello");
+        }
         assert_eq!(threads(), before + 20);
         drop(crowd);
         wait_until(LIMIT, || (threads() == before).then_some(())).expect("their threads end");

@@ -162,6 +162,7 @@ fn a_client_that_leaves_must_not_end_the_server() {
 }
 
 /// A server of `tests/servers`, unless there is no Python.
+#[cfg(unix)]
 fn python(peculiarity: &str) -> Option<Target> {
     const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/echo.py");
     if Command::new("python3").arg("--version").output().is_err() {
@@ -172,6 +173,7 @@ fn python(peculiarity: &str) -> Option<Target> {
     Some(Target::Command(command.to_vec().into()))
 }
 
+#[cfg(unix)]
 #[track_caller]
 fn judge_python(peculiarity: &str, name: &str, expected: Verdict) -> Option<String> {
     Some(judge(name, &python(peculiarity)?, &Terms::default(), expected))

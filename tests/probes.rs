@@ -349,6 +349,7 @@ fn a_deaf_client_must_not_be_waited_for_by_all() {
 }
 
 /// A server of tests/servers, unless this machine has no Python.
+#[cfg(target_os = "linux")]
 fn python(server: &str) -> Option<Target> {
     let found = Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok();
     let path = format!("{}/tests/servers/{server}", env!("CARGO_MANIFEST_DIR"));
