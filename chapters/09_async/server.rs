@@ -141,18 +141,18 @@ impl Server {
         let server = Arc::clone(self);
         // The tracker can wait for all its tasks. One that is only spawned would die with the runtime.
         self.tasks.spawn(async move {
-            let served = select! {
-                served = talk(stream, &server.stop, server.limit, server.limits, &server.counts) => Some(served),
+            let outcome = select! {
+                outcome = talk(stream, &server.stop, server.limit, server.limits, &server.counts) => Some(outcome),
                 // To cut a connection is to drop what serves it, wherever that waits.
                 () = server.cut.cancelled() => None,
             };
             drop(place);
-            if served.is_none() {
+            if outcome.is_none() {
                 server.cut_off.fetch_add(1, SeqCst);
             } else if server.stop.is_cancelled() {
                 server.finished.fetch_add(1, SeqCst);
             }
-            if let Some(Err(error)) = served {
+            if let Some(Err(error)) = outcome {
                 log(format_args!("{peer}: {error}"));
             }
         });
