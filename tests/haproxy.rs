@@ -257,6 +257,15 @@ impl Field {
     }
 }
 
+/// Ends the clients' asking when it is dropped: after a failure as well, or their threads would be waited for for ever.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Lets clients ask while each server is replaced some times, and returns how many lines were asked again.
 fn under_clients(haproxy: &Haproxy, servers: &mut [Server; 2], replace: impl Fn(&mut Server)) -> usize {
     let field = Field::default();
@@ -270,6 +279,7 @@ fn under_clients(haproxy: &Haproxy, servers: &mut [Server; 2], replace: impl Fn(
                 })
             })
             .collect();
+        let over = Over(&field.over);
         for _ in 0..ROUNDS {
             for server in &mut *servers {
                 field.wait();
@@ -277,7 +287,7 @@ fn under_clients(haproxy: &Haproxy, servers: &mut [Server; 2], replace: impl Fn(
             }
         }
         field.wait();
-        field.over.store(true, SeqCst);
+        drop(over);
         for client in asking {
             client.join().unwrap();
         }
