@@ -78,7 +78,7 @@ fn asks_for_long(target: &Target, recorder: &Recorder) -> Played {
     client.note("asks one line after the other");
     let began = Instant::now();
     let mut answers = 0_usize;
-    let mut first_answer = None;
+    let (mut first_answer, mut late) = (None, 0);
     loop {
         let asked = Instant::now();
         // Not written down: there are thousands.
@@ -86,8 +86,10 @@ fn asks_for_long(target: &Target, recorder: &Recorder) -> Played {
         match client.quiet_line(LIMIT) {
             Reply::Line(answer) if sent.is_ok() && answer == b"echo: hello\n" => {
                 answers += 1;
-                // The server's clock ran before its first answer, so a line asked later than this is beyond any limit.
-                if asked > *first_answer.get_or_insert_with(Instant::now) + DEADLINE {
+                // The server's clock ran before its first answer, so lines asked later than this are beyond any limit. The
+                // first of them may still be had by a read that began in time.
+                late += usize::from(asked > *first_answer.get_or_insert_with(Instant::now) + DEADLINE);
+                if late == 2 {
                     break;
                 }
             }
