@@ -254,5 +254,11 @@ fn ends_by_the_signal(trial: &Trial<'_>, status: ExitStatus) -> Judged {
     if let Some(why) = just_killed(trial, status) {
         return Err(why);
     }
+    if trial.terms.dialogue.lines.is_none() {
+        return Err(Otherwise::differs(format!(
+            "with nobody connected, it ended with {status}, by the very signal. uvicorn does so on purpose when all is done, and \
+             systemd takes it for a clean end. What becomes of a request in progress is for finishes-answer to tell"
+        )));
+    }
     falls!("with nobody connected, it ended with {status} instead of status 0, and a request in progress was cut off")
 }
