@@ -243,7 +243,10 @@ impl<'a> Trial<'a> {
             Reply::Line(line) => Payload::new(line).to_string(),
             Reply::End(rest) => format!("{}the end of the connection", after(rest)),
             Reply::Reset(rest) => format!("{}a reset of the connection", after(rest)),
-            Reply::Nothing(rest, patience) => format!("{}nothing for {} s", after(rest), patience.as_secs_f32()),
+            Reply::Nothing(rest, patience) => {
+                let seconds = (patience.as_secs_f32() * 10.0).round() / 10.0;
+                format!("{}nothing for {seconds} s", after(rest))
+            }
             Reply::Flood => "a flood of bytes without a newline".into(),
         }
     }
