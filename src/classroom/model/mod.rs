@@ -21,6 +21,7 @@ use std::time::Duration;
 use self::counter::Counter;
 use self::dice::Dice;
 use self::door::doors;
+pub(super) use self::door::{doors_at, refused};
 pub(super) use self::parcels::{Parcels, parcel};
 use self::play::conversations;
 pub(super) use self::play::{beginning, plays};

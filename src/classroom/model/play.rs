@@ -17,7 +17,7 @@ use crate::lab::wait::wait_until;
 use crate::probes::{Difference, Evidence, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
-const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
+pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
 
 /// How often a conversation of the table is played for which this machine was too slow.
 const ATTEMPTS: usize = 4;
