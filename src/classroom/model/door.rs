@@ -58,7 +58,7 @@ fn door(spelling: &str) -> Door {
 pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     trial.spelled_by_hand()?;
     let terms = |limit| Terms { limit, ..trial.terms.clone() };
-    let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE));
+    let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE.max(trial.terms.limit)));
     let seed = trial.terms.seed.unwrap_or(1);
     let has_ipv6 = has_ipv6();
     let mut hosts = vec!["127.0.0.1", ""];
