@@ -55,7 +55,6 @@ fn serve(mut stream: &TcpStream, mistake: &str) -> io::Result<()> {
             "joined-commands" => !reader.buffer().is_empty() && !too_long,
             // Each answer with a write of its own.
             "one-write" => false,
-            "errors-alone" => !answers.ends_with(b"or QUIT\n") && reader.buffer().contains(&b'\n'),
             _ => reader.buffer().contains(&b'\n'),
         };
         if !another_waits {
