@@ -22,8 +22,8 @@ use crate::chapter_08::deadlines::TooSlow;
 pub async fn talk(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.split();
-    let served = echo_lines(reader.as_ref(), &mut writer, server).await;
-    if let Err(Unserved::TooSlow(what)) = &served {
+    let outcome = echo_lines(reader.as_ref(), &mut writer, server).await;
+    if let Err(Unserved::TooSlow(what)) = &outcome {
         server.counts.count(*what);
         match what {
             TooSlow::Line => {
@@ -35,7 +35,7 @@ pub async fn talk(mut stream: TcpStream, server: &Server) -> io::Result<()> {
         }
     }
     close(&mut stream).await;
-    match served {
+    match outcome {
         Err(Unserved::Io(error)) => Err(error),
         _ => Ok(()),
     }
@@ -44,7 +44,9 @@ pub async fn talk(mut stream: TcpStream, server: &Server) -> io::Result<()> {
 
 /// Why a client was not served to its end.
 enum Unserved {
+    /// It was too slow.
     TooSlow(TooSlow),
+    /// Its connection broke, or could not be used.
     Io(io::Error),
 }
 
@@ -122,10 +124,13 @@ async fn write(writer: &mut WriteHalf<'_>, answers: &[u8], server: &Server) -> R
 /// Step 6's reader, which gives what had arrived at the stop and the rest of the line. It never waits: `WouldBlock` says
 /// that nothing is there.
 struct UntilStop<'a> {
+    /// The client.
     stream: &'a TcpStream,
+    /// Whether the stop has begun.
     stop: &'a CancellationToken,
     /// How many bytes had arrived when the stop was seen, and are still to be read.
     arrived: Option<u64>,
+    /// Whether the last byte read was the end of a line, or there was none yet.
     between_lines: bool,
 }
 
