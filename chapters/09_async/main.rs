@@ -26,7 +26,6 @@ fn demonstration() -> Demonstration {
             scene("idle-client", "a blocking read in a task, and one thread for tasks", "--pitfall=idle-client"),
             scene("finishes-line", "tasks that nobody waits for", "--pitfall=finishes-line"),
             scene("out-of-descriptors", "`?` in the accept loop", "--pitfall=out-of-descriptors"),
-            scene("deaf-client", "an unbounded channel to the task that writes", "--pitfall=deaf-client"),
         ],
         why: "A task gives its thread back at each `await`, and only there: what blocks in between holds up all tasks of that \
               thread. At an `await` it can also be ended, so that whatever it had half done is lost, unless it is kept where it \
