@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
 use crate::probes::{self, Finding, Terms, Verdict};
 use crate::show::scene::{self, Run};
-use crate::show::screen::{self, BAD, BOLD, GOOD, eprintln, print, println, report};
+use crate::show::screen::{self, BAD, BOLD, GOOD, eprint, eprintln, print, println, report};
 
 /// How long a demonstration waits for what a pitfall owes. Strangers are given `server::LIMIT`.
 const SHORT_LIMIT: Duration = Duration::from_secs(2);
@@ -142,6 +143,9 @@ pub(crate) struct Show {
     /// Show this scene of the demonstration alone
     #[arg(long, value_name = "NAME")]
     scene: Option<String>,
+    /// Wait for Enter before each pitfall and each cure, for a class
+    #[arg(long)]
+    step: bool,
     /// Also draw a scene as a figure (SVG): the pitfall's run, and the cure's below. The first scene, without --scene
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -175,6 +179,9 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
         let claims =
             [("pitfall", pitfall, Verdict::Falls, "did not spring"), ("cure", cure, Verdict::Holds, "did not hold")];
         for (side, seen, claimed, broken) in claims {
+            if show.step {
+                wait_for_enter(side);
+            }
             print!("\n{}", seen.run.told(side, screen::width()));
             if !seen.is_played {
                 broken_claims.push(format!("{name}: the {side} could not be shown"));
@@ -186,7 +193,10 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
             skipped.push(name);
         }
     }
-    println!("\n{BOLD}Why{BOLD:#}\n{}", screen::paragraph(why, 2));
+    if names.len() > 1 {
+        println!("\n{BOLD}In short{BOLD:#}\n{}", in_short(&names, &played));
+    }
+    println!("{BOLD}Why{BOLD:#}\n{}", screen::paragraph(why, 2));
     println!("{BOLD}Next{BOLD:#}\n{}", screen::paragraph(next, 2));
     if only.is_none() {
         let alone = format!("Each scene can be shown alone, with `-- --scene NAME`: {all}.");
@@ -209,6 +219,27 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
         eprintln!("{BAD}{name}: {claim}{BAD:#}");
     }
     ExitCode::FAILURE
+}
+
+/// A line for each scene.
+fn in_short(names: &[&str], played: &[[Seen; 2]]) -> String {
+    let line = |(name, [pitfall, cure]): (&&str, &[Seen; 2])| {
+        let sign = |seen: &Seen| {
+            let verdict = seen.run.finding.verdict;
+            let style = screen::verdict(verdict);
+            format!("{style}{} {:5}{style:#}", screen::sign(verdict), verdict.word())
+        };
+        format!("  {name:20} the pitfall {}  the cure {}\n", sign(pitfall), sign(cure))
+    };
+    names.iter().zip(played).map(line).collect()
+}
+
+/// Nobody has to press Enter where nobody can.
+fn wait_for_enter(side: &str) {
+    if io::stdin().is_terminal() {
+        eprint!("\n  Enter shows the {side} ");
+        let _ = io::stdin().read_line(&mut String::new());
+    }
 }
 
 /// A handler that panics is shown in the timeline. Its message would stand in the middle of the screen.

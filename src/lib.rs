@@ -74,6 +74,15 @@ pub mod chapter_08 {
     pub mod server;
 }
 
+/// Beyond the article: a task for each client, on tokio. Only with the feature `async`.
+#[cfg(feature = "async")]
+#[path = "../chapters/09_async"]
+pub mod chapter_09 {
+    pub mod pitfall;
+    pub mod server;
+    pub mod talk;
+}
+
 // The instruments stand in floors, the lowest first. None uses what stands further down in this list.
 pub mod lab;
 

@@ -30,15 +30,19 @@ pub const STEPS: [&str; 6] = [
 pub const HEADLINES: [&str; 6] =
     ["every-interface", "next-client", "idle-client", "split-message", "endless-line", "finishes-line"];
 
-/// The steps beyond the article, which go on from the last of the six.
-pub const BEYOND: &[&str] = &["07_thread_pool", "08_deadlines"];
+/// The steps beyond the article, which go on from the last of the six. The last needs the feature `async`.
+pub const BEYOND: &[&str] = if cfg!(feature = "async") {
+    &["07_thread_pool", "08_deadlines", "09_async"]
+} else {
+    &["07_thread_pool", "08_deadlines"]
+};
 
 /// What the three probes of deadlines say of the last of the six steps and of those beyond, with a deadline claimed. By
 /// every other probe, all of them are judged as step 6 is.
-pub const DEADLINES: &[(&str, &[Verdict])] = &[
-    ("slow-reader", &[Falls, Falls, Holds]),
-    ("slow-line", &[Falls, Falls, Holds]),
-    ("idle-limit", &[Falls, Falls, Holds]),
+pub const DEADLINES: [(&str, [Verdict; 4]); 3] = [
+    ("slow-reader", [Falls, Falls, Holds, Holds]),
+    ("slow-line", [Falls, Falls, Holds, Holds]),
+    ("idle-limit", [Falls, Falls, Holds, Holds]),
 ];
 
 /// How many cells are examined at the same time.
@@ -135,7 +139,7 @@ pub struct Row {
 /// Runs the whole table and calls `done` after each of its `cells`. `program` is the `tcp-pitfalls` command, which also
 /// starts the steps.
 pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
-    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step, &[])).collect();
+    let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step, FAR)).collect();
     let terms = terms();
     examine(1, STEPS.to_vec(), |_| (&targets, &terms), expected, done)
 }
@@ -144,12 +148,12 @@ pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
 pub fn run_beyond(program: &Path, done: impl Fn() + Sync) -> Staircase {
     let first = STEPS.len();
     let steps: Vec<&str> = [STEPS[first - 1]].iter().chain(BEYOND).copied().collect();
-    let numbers = || (first..).take(steps.len());
-    let patient: Vec<Target> = numbers().map(|step| step_server(program, step, &[])).collect();
-    let strict: Vec<Target> = numbers().map(|step| strict_server(program, step)).collect();
+    let servers =
+        |deadline| (first..).take(steps.len()).map(|step| step_server(program, step, deadline)).collect::<Vec<_>>();
+    let (patient, strict) = (servers(FAR), servers(DEADLINE));
     let (terms, with_deadline) = (terms(), Terms { deadline: Some(DEADLINE), ..terms() });
     let of_deadlines = |probe: &Probe| DEADLINES.iter().any(|(name, _)| *name == probe.name);
-    // Clients of other probes may be slow on a busy machine, and are given the time that is usual.
+    // Clients of other probes may be slow on a busy machine.
     let examined = |probe: &Probe| if of_deadlines(probe) { (&*strict, &with_deadline) } else { (&*patient, &terms) };
     examine(first, steps, examined, expected_beyond, done)
 }
@@ -161,8 +165,10 @@ fn expected(probe: &str) -> Option<Vec<Verdict>> {
 
 /// What a probe says of step 6 and of those beyond it.
 fn expected_beyond(probe: &str) -> Option<Vec<Verdict>> {
-    let of_deadlines = DEADLINES.iter().find_map(|(name, verdicts)| (*name == probe).then_some(verdicts.to_vec()));
-    of_deadlines.or_else(|| Some(vec![*expected(probe)?.last()?; 1 + BEYOND.len()]))
+    let steps = 1 + BEYOND.len();
+    let of_deadlines =
+        DEADLINES.iter().find_map(|(name, verdicts)| (*name == probe).then(|| verdicts[..steps].to_vec()));
+    of_deadlines.or_else(|| Some(vec![*expected(probe)?.last()?; steps]))
 }
 
 /// What is agreed with the servers of a table. All are started with this grace time, so that the last doesn't keep the
@@ -267,7 +273,7 @@ pub const LEGEND: &str = "Each row is a probe: a hostile but fair client that lo
 
 /// The same of the table of the steps beyond.
 pub const LEGEND_BEYOND: &str = "Each row is a probe; those of deadlines are told that no client may be slow for 2 s. Each column is \
-                                 the server of a step: 6 graceful, 7 pool, 8 deadlines. F: it falls. A dot: it holds.";
+                                 the server of a step: 6 graceful, 7 pool, 8 deadlines, and with --features async 9 async. F: it falls. A dot: it holds.";
 
 /// How many cells a table of so many steps has.
 pub fn cells(steps: usize) -> usize {
@@ -279,21 +285,19 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a server beyond the six may let a client be slow.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// The same where that is not what is examined.
+const FAR: Duration = Duration::from_secs(60);
 
-/// A step's server as a command: `tcp-pitfalls step N {addr}`.
-fn step_server(program: &Path, step: usize, options: &[String]) -> Target {
+/// A step's server as a command: `tcp-pitfalls step N {addr}`, with this deadline where the step has one.
+fn step_server(program: &Path, step: usize, deadline: Duration) -> Target {
     let mut command = vec![program.to_string_lossy().into_owned(), "step".into(), step.to_string(), "{addr}".into()];
     if step >= STEPS.len() {
         command.push(format!("--grace={}", GRACE.as_secs()));
     }
-    command.extend_from_slice(options);
+    if step > STEPS.len() + 1 {
+        command.extend(["line", "idle", "write"].map(|what| format!("--{what}-time={}", deadline.as_secs())));
+    }
     Target::Command(command.into())
-}
-
-/// The same with a short deadline, where the step has one.
-fn strict_server(program: &Path, step: usize) -> Target {
-    let times = ["line", "idle", "write"].map(|what| format!("--{what}-time={}", DEADLINE.as_secs()));
-    step_server(program, step, if step > STEPS.len() + 1 { &times } else { &[] })
 }
 
 fn surprises(steps: &[&str], row: &Row, expected: Option<Vec<Verdict>>) -> Vec<String> {

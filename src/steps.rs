@@ -4,6 +4,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::chapter_01::announce::log;
+#[cfg(feature = "async")]
+use crate::chapter_09;
 use crate::{chapter_01, chapter_02, chapter_03, chapter_04, chapter_05, chapter_06, chapter_07, chapter_08};
 
 /// What `serve` takes: an address, whether to run a pitfall instead of the step, and the step's own options.
@@ -67,6 +69,9 @@ pub enum Step {
     Seven(Serve<chapter_07::server::Options, chapter_07::pitfall::Pitfall>),
     #[command(name = "8")]
     Eight(Serve<chapter_08::server::Options, chapter_08::pitfall::Pitfall>),
+    #[cfg(feature = "async")]
+    #[command(name = "9")]
+    Nine(Serve<chapter_08::server::Options, chapter_09::pitfall::Pitfall>),
 }
 
 impl Step {
@@ -104,6 +109,11 @@ impl Step {
             Step::Eight(serve) => match serve.pitfall()? {
                 None => chapter_08::server::run(&serve.addr, &serve.options),
                 Some(pitfall) => chapter_08::pitfall::run(&serve.addr, pitfall, &serve.options),
+            },
+            #[cfg(feature = "async")]
+            Step::Nine(serve) => match serve.pitfall()? {
+                None => chapter_09::server::run(&serve.addr, &serve.options),
+                Some(pitfall) => chapter_09::pitfall::run(&serve.addr, pitfall),
             },
         }
     }

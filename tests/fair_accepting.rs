@@ -213,7 +213,10 @@ fn a_moment_without_clients_is_not_the_end() {
 #[test]
 #[cfg(target_os = "linux")]
 fn only_who_is_busier_without_descriptors_spins() {
-    judge_python("spins", "out-of-descriptors", Falls);
+    let Some(spins) = python("spins") else { return };
+    let probe = probes::find("out-of-descriptors").unwrap();
+    // On a machine that is very busy it can't be told each time.
+    assert!((0..20).any(|_| probe.run(&spins, &Terms::default(), &Recorder::new()).verdict == Falls));
     judge_python("works-all-the-time", "out-of-descriptors", Holds);
     judge_python("tries-in-bursts", "out-of-descriptors", Holds);
 }

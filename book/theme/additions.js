@@ -91,7 +91,7 @@
 // Commands, and names such as half-close, are broken at their spaces and not at their hyphens.
 (function unbrokenNames() {
     const NAME = /^\S+-\S+$/;
-    for (const element of document.querySelectorAll('main :not(pre) > code, main a, nav .chapter-item a')) {
+    for (const element of document.querySelectorAll('main :not(pre) > code, main pre > .language-sh, main a, nav .chapter-item a')) {
         for (const node of Array.from(element.childNodes).filter(child => child.nodeType === Node.TEXT_NODE)) {
             const words = node.data.split(/(\s+)/);
             if (element.closest('svg') || !words.some(word => NAME.test(word) && word.length <= 30)) {

@@ -26,13 +26,18 @@ impl Backoff {
     // ANCHOR: backoff
     /// Logs the error and waits. An error about one client that has left needs no pause.
     pub fn pause(&mut self, error: &io::Error) {
+        thread::sleep(self.after(error));
+    }
+
+    /// Logs the error, and says how long to wait.
+    pub fn after(&mut self, error: &io::Error) -> Duration {
         // std has no stable kind for `EMFILE`, so name the errors that pass by themselves and pause on all others.
         if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted) {
-            return;
+            return Duration::ZERO;
         }
         let delay = self.next_delay();
         log(format_args!("cannot take a client, pausing for {delay:?}: {error}"));
-        thread::sleep(delay);
+        delay
     }
 
     /// How long to pause after one more failure.

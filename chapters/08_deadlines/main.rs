@@ -78,11 +78,21 @@ fn asks_for_long(target: &Target, recorder: &Recorder) -> Played {
     client.note("asks one line after the other");
     let began = Instant::now();
     let mut answers = 0_usize;
-    while began.elapsed() < DEADLINE + Duration::from_millis(500) {
+    let (mut first_answer, mut late) = (None, 0);
+    loop {
+        let asked = Instant::now();
         // Not written down: there are thousands.
         let sent = std::io::Write::write_all(&mut client.stream(), b"hello\n");
         match client.quiet_line(LIMIT) {
-            Reply::Line(answer) if sent.is_ok() && answer == b"echo: hello\n" => answers += 1,
+            Reply::Line(answer) if sent.is_ok() && answer == b"echo: hello\n" => {
+                answers += 1;
+                // The server's clock ran before its first answer, so lines asked later than this are beyond any limit. The
+                // first of them may still be had by a read that began in time.
+                late += usize::from(asked > *first_answer.get_or_insert_with(Instant::now) + DEADLINE);
+                if late == 2 {
+                    break;
+                }
+            }
             Reply::End(_) | Reply::Reset(_) if answers > 0 => {
                 recorder.number_by_chance(answers, "how fast the machine is");
                 return Ok(Finding::falls(format!(

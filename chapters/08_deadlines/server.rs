@@ -1,5 +1,6 @@
 //! Step 8: no client keeps a place longer than it may.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -60,8 +61,7 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     let counts = Arc::new(Counts::default());
     let counted = Arc::clone(&counts);
     run_until_signal(addr, &options.stop, move |stream, stop| handle(stream, stop, limit, limits, &counted))?;
-    let Counts { line, idle, answer } = &*counts;
-    log(format_args!("too slow: {line:?} in a line, {idle:?} idle, {answer:?} to take an answer"));
+    log(format_args!("too slow: {counts}"));
     Ok(())
 }
 
@@ -76,30 +76,43 @@ pub struct Counts {
     answer: AtomicUsize,
 }
 
+impl Counts {
+    /// Counts one more.
+    pub fn count(&self, too_slow: TooSlow) {
+        let count = match too_slow {
+            TooSlow::Line => &self.line,
+            TooSlow::Idle => &self.idle,
+            TooSlow::Answer => &self.answer,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { line, idle, answer } = self;
+        write!(f, "{line:?} in a line, {idle:?} idle, {answer:?} to take an answer")
+    }
+}
+
 // ANCHOR: handle
 fn handle(stream: &TcpStream, stop: &Stop, limit: usize, limits: Limits, counts: &Counts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = ReadInTime::new(stream, stop, limits);
     let mut writer = WriteInTime::new(stream, limits.write);
     let served = echo_lines(&mut reader, &mut writer, limit);
-    match reader.too_slow.or(writer.too_slow) {
-        None => close(stream),
-        // An orderly end: nothing is owed. To say something here would be to answer the line that may be on its way.
-        Some(TooSlow::Idle) => {
-            counts.idle.fetch_add(1, Relaxed);
-            close(stream);
-        }
+    let too_slow = reader.too_slow.or(writer.too_slow);
+    too_slow.inspect(|&what| counts.count(what));
+    match too_slow {
+        // If it is idle, this is all: nothing is owed. A text would be taken for the answer to a line that is on its way.
+        None | Some(TooSlow::Idle) => close(stream),
         Some(TooSlow::Line) => {
-            counts.line.fetch_add(1, Relaxed);
             let _ = writeln!(writer, "error: too slow (limit {} s)", limits.line.as_secs());
             close(stream);
             return Ok(());
         }
         // Nobody knows how much of the answer has arrived. A reset says that it isn't whole, and frees the memory.
-        Some(TooSlow::Answer) => {
-            counts.answer.fetch_add(1, Relaxed);
-            return SockRef::from(stream).set_linger(Some(Duration::ZERO));
-        }
+        Some(TooSlow::Answer) => return SockRef::from(stream).set_linger(Some(Duration::ZERO)),
     }
     served
 }

@@ -152,7 +152,7 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
         Some(Ok(status)) => status,
         Some(Err(())) => {
             let shares = "another program holds its port, and it listens there as well (SO_REUSEPORT): each gets some of the clients";
-            return Err(trial.differs(shares));
+            return Err(trial.owed_by_lines(shares));
         }
         None => falls!("it still runs after {} s, though another program holds its port", patience.as_secs_f32()),
     };

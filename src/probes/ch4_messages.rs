@@ -91,6 +91,8 @@ fn whole_lines_or_another_protocol(trial: &Trial<'_>) -> Judged<()> {
 fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     // Of a long request the middle is sent at once: what is examined are its ends.
     const SINGLE: usize = 100;
+    // A server may end a request that is too slow to come, as this one is on a busy machine.
+    const SLOW: Duration = Duration::from_secs(4);
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
     let own = client.stream().local_addr().ok();
@@ -98,13 +100,23 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     let bytes = &request.bytes;
     let last = bytes.len().saturating_sub(1);
     let mut at = 0;
+    let began = Instant::now();
     while at < last {
-        let next = if at == SINGLE { last.saturating_sub(SINGLE).max(at + 1) } else { at + 1 };
+        let next = match at {
+            _ if began.elapsed() > SLOW => last,
+            SINGLE => last.saturating_sub(SINGLE).max(at + 1),
+            _ => at + 1,
+        };
         client.send(&bytes[at..next]);
         // The first byte gets the most time to be mistaken for a message; each of the others a little.
         let patience = Duration::from_millis(if at == 0 { 1000 } else { 20 });
         at = next;
         if let Some(answer) = premature(&request, &mut client, patience) {
+            if began.elapsed() > SLOW {
+                skipped!(
+                    "it took so long to send a request one byte at a time that the server may have ended it for that"
+                );
+            }
             let (sent, rest) = bytes.split_at(at);
             falls!(
                 "sent \"{}\" of \"{}\" and got {} before the rest was sent{}",
@@ -288,7 +300,7 @@ fn ask_and_end(trial: &Trial<'_>) -> Judged {
     client.send(&request.bytes);
     client.half_close();
     trial.expect(&mut client, &request).map_err(|other| {
-        trial.differs(format!(
+        trial.owed_by_lines(format!(
             "the client ended its side after a request: {other}. nginx and Go answer all that came before the end; Node, hyper and \
              aiohttp take it for the wish to leave"
         ))
@@ -299,7 +311,7 @@ fn ask_and_end(trial: &Trial<'_>) -> Judged {
         Reply::Reset(rest) if rest.is_empty() && !trial.terms.dialogue.claimed => {}
         other => {
             let got = Trial::describe(&other);
-            return Err(trial.differs(format!(
+            return Err(trial.owed_by_lines(format!(
                 "the client ended its side and got its answer, but then, instead of the end of the connection, {got}"
             )));
         }

@@ -6,7 +6,7 @@ use super::sending::{Sending, memory};
 use super::trial::Trial;
 use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
-use crate::lab::client::{Client, Reply, State};
+use crate::lab::client::{Client, Reply};
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 
@@ -49,7 +49,9 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     let taken = flood.sending.sent();
     deaf.note(format!("could send {} MiB", taken / MIB));
     let request = trial.request("still there?");
-    let mut next = if other.state() == State::Open { other } else { trial.connect(&mut server, "client 2")? };
+    // A server may end a connection that was idle for so long.
+    other.leave();
+    let mut next = trial.connect(&mut server, "client 2")?;
     next.send(&request.bytes);
     let got = next.answer(trial.terms.limit, |got| request.check(got));
     if let Some(obituary) = server.obituary() {
@@ -57,7 +59,6 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     }
     match &got {
         Reply::Line(answer) if request.is_answered_by(answer) => {}
-        // One that limits the requests of a connection may have ended this one.
         got => falls!(
             "while client 1 had asked for {} MiB and read nothing, client 2 asked and got {}",
             taken / MIB,

@@ -170,6 +170,13 @@ impl<'a> Trial<'a> {
         if self.terms.dialogue.claimed { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
     }
 
+    /// What a server owes that echoes lines, as the user claims. Of other protocols, sane servers decide it differently,
+    /// whatever a right answer is.
+    pub(crate) fn owed_by_lines(&self, evidence: impl Into<Evidence>) -> Otherwise {
+        let Dialogue { claimed, lines, .. } = &self.terms.dialogue;
+        if *claimed && lines.is_some() { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
+    }
+
     /// Gives a verdict unless it blames the server for what it does as well without that which the probe is about: the
     /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at.
     pub(crate) fn unless_simpler(
@@ -236,7 +243,10 @@ impl<'a> Trial<'a> {
             Reply::Line(line) => Payload::new(line).to_string(),
             Reply::End(rest) => format!("{}the end of the connection", after(rest)),
             Reply::Reset(rest) => format!("{}a reset of the connection", after(rest)),
-            Reply::Nothing(rest, patience) => format!("{}nothing for {} s", after(rest), patience.as_secs_f32()),
+            Reply::Nothing(rest, patience) => {
+                let seconds = (patience.as_secs_f32() * 10.0).round() / 10.0;
+                format!("{}nothing for {seconds} s", after(rest))
+            }
             Reply::Flood => "a flood of bytes without a newline".into(),
         }
     }

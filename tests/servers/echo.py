@@ -66,8 +66,8 @@ while True:
     except OSError:
         if peculiarity == "tries-in-bursts":
             # As asyncio does: a second of rest, and then many attempts at once.
-            if time.monotonic() > burst + 0.15:
-                time.sleep(0.85)
+            if time.monotonic() > burst + 0.1:
+                time.sleep(0.9)
                 burst = time.monotonic()
         elif peculiarity != "spins":
             time.sleep(0.1)

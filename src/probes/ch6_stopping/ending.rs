@@ -98,13 +98,14 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
         (both || busy.state() == State::Ended).then_some(!both)
     });
     let after = asked.elapsed();
+    let is_lines = trial.terms.dialogue.lines.is_some();
     let kept = match ended {
         (false, false) => "the idle client and the one that has never said anything were",
         (false, true) => "the idle client was",
         _ => "the client that has never said anything was",
     };
     let together = "idle clients and the one in the middle of a request were disconnected together";
-    if ended == (true, false) && busy_ended != Some(false) && trial.terms.dialogue.lines.is_none() {
+    if ended == (true, false) && busy_ended != Some(false) && !is_lines {
         return Err(Otherwise::differs(format!(
             "{kept} kept. nginx and Go wait for its first request, for as long as they do without a stop or for some seconds; \
              Node closes it"
@@ -121,7 +122,7 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
                 of a request was not"
                 .into())
         }
-        Some(_) if after < Duration::from_secs(1) => {
+        Some(kept_till_then) if after < Duration::from_secs(1) || !(kept_till_then || is_lines) => {
             trial.recorder.note("client 1", "sees the end, in the middle of its request");
             Err(unfinished(trial, &mut server, together))
         }
@@ -252,6 +253,12 @@ fn ends_by_the_signal(trial: &Trial<'_>, status: ExitStatus) -> Judged {
     }
     if let Some(why) = just_killed(trial, status) {
         return Err(why);
+    }
+    if trial.terms.dialogue.lines.is_none() {
+        return Err(Otherwise::differs(format!(
+            "with nobody connected, it ended with {status}, by the very signal. uvicorn does so on purpose when all is done, and \
+             systemd takes it for a clean end. What becomes of a request in progress is for finishes-answer to tell"
+        )));
     }
     falls!("with nobody connected, it ended with {status} instead of status 0, and a request in progress was cut off")
 }

@@ -146,6 +146,10 @@ impl InProgress {
         let mut this = Self::ready(trial, server, name)?;
         this.send_half(trial);
         all_is_read(trial, server, &this.client);
+        let is_answered = || (this.client.state() == State::HasBytes).then_some(());
+        if !claims_lines(trial) && wait_until(Duration::from_millis(10), is_answered).is_some() {
+            skipped!("it answers before a request is complete; see split-message");
+        }
         Ok(this)
     }
 

@@ -55,7 +55,8 @@ pub fn all(yours: &[String]) -> Result<(Vec<Contestant>, Result<String, String>)
         let command = vec![built.to_string_lossy().into_owned(), "{addr}".into()];
         contestants.push(Contestant { name: GO.into(), command, prefix: "echo: " });
     }
-    contestants.extend([3, 4, 5, 6, 7, 8].map(|n| own(&format!("step {n}"), &format!("step {n} {{addr}}"), "echo: ")));
+    contestants
+        .extend([3, 4, 5, 6, 7, 8, 9].map(|n| own(&format!("step {n}"), &format!("step {n} {{addr}}"), "echo: ")));
     contestants.push(own("raw echo", "raw {addr}", ""));
     contestants.push(own("tokio", "tokio {addr}", "echo: "));
     contestants.push(own("epoll", "epoll {addr}", "echo: "));

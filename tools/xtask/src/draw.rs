@@ -29,8 +29,7 @@ pub fn all(root: &Path) -> Result<()> {
             scene(&drawn, entry.path())?;
         }
     }
-    fs::write(drawn.join("survey.md"), survey::tables(root)?).context("could not draw the survey")?;
-    Ok(())
+    survey::draw(root, &drawn)
 }
 
 fn scene(drawn: &Path, path: &Path) -> Result<()> {

@@ -165,7 +165,7 @@ fn number(step: &str) -> &str {
 fn run(root: &Path) -> Result<Recorded> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "tcp-pitfalls", "--bins"])
+        .args(["build", "--quiet", "--package", "tcp-pitfalls", "--bins", "--features", "async"])
         .current_dir(root)
         .status()
         .context("cannot start cargo")?;

@@ -244,65 +244,53 @@ fn figures(survey: &Survey) -> String {
     )
 }
 
-/// The tables of the page, in Markdown.
+/// Draws the table of all servers, and what was seen of each, in Markdown.
 ///
 /// # Errors
 /// If there is no survey, or it can't be read.
-pub fn tables(root: &Path) -> Result<String> {
+pub fn draw(root: &Path, drawn: &Path) -> Result<()> {
     let survey = recorded(root)?;
-    let mut text = format!("{}\n", figures(&survey));
-    text += "| Server | Version | holds | falls | differs | Seconds |\n| --- | --- | ---: | --- | --- | ---: |\n";
+    let mut table =
+        "| Server | Version | holds | falls | differs | Seconds |\n| --- | --- | ---: | --- | --- | ---: |\n"
+            .to_owned();
+    let mut each = String::new();
     for (name, server) in &survey {
-        let of = |verdict: &'static str| server.probes.iter().filter(move |judged| judged.verdict == verdict);
-        let named = |verdict| match of(verdict)
-            .map(|judged| format!("[{0}](probe_your_own_server.md#{0})", judged.name))
-            .collect::<Vec<_>>()
-        {
-            none if none.is_empty() => "–".to_owned(),
-            names => names.join(", "),
-        };
-        text += &format!(
-            "| [{name}](#{}) | {} | {} | {} | {} | {:.0} |\n",
-            anchor(name),
-            server.version,
-            of("holds").count(),
-            named("falls"),
-            named("differs"),
-            server.seconds[0]
-        );
-    }
-    for (name, server) in &survey {
-        text += &format!(
-            "\n### {name}\n\n{} Version {}, on {} ({}).\n\n```text\n{}\n```\n",
-            server.what, server.version, server.date, server.machine, server.arguments
-        );
-        let accused: Vec<&Judged> =
-            server.probes.iter().filter(|judged| ["falls", "differs"].contains(&&*judged.verdict)).collect();
-        if !accused.is_empty() {
-            text += "\n";
+        let holds = server.probes.iter().filter(|judged| judged.verdict == "holds").count();
+        let [falls, differs] = ["falls", "differs"].map(|verdict| {
+            let judged: Vec<String> = server
+                .judged(verdict)
+                .map(|judged| format!("[{0}](probe_your_own_server.md#{0})", judged.name))
+                .collect();
+            if judged.is_empty() { "–".to_owned() } else { judged.join(", ") }
+        });
+        let Surveyed { what, version, date, machine, arguments, seconds, .. } = server;
+        let anchor: String = name.chars().filter(|character| *character != '.').collect();
+        table += &format!("| [{name}](#{anchor}) | {version} | {holds} | {falls} | {differs} | {:.0} |\n", seconds[0]);
+        each +=
+            &format!("### {name}\n\n{what} Version {version}, on {date} ({machine}).\n\n```text\n{arguments}\n```\n\n");
+        for verdict in ["falls", "differs"] {
+            for Judged { name, evidence, .. } in server.judged(verdict) {
+                let other = |judged: &&Judged| judged.name == *name && judged.verdict != verdict;
+                let once = server.probes.iter().chain(&server.otherwise).find(other);
+                let once = once.map_or(String::new(), |other| format!(" In the other run: {}.", other.verdict));
+                each += &format!("- *{verdict}* `{name}`: {}.{once}\n", escaped(evidence.trim_end_matches('.')));
+            }
         }
-        for Judged { name, verdict, evidence } in accused {
-            let again = match server.otherwise.iter().find(|judged| judged.name == *name) {
-                Some(other) => format!(" (In the second run it {}.)", other.verdict),
-                None => String::new(),
-            };
-            text += &format!("- *{verdict}* `{name}`: {}{again}\n", code(evidence));
-        }
+        each += "\n";
     }
-    Ok(text)
+    let files = [("survey.md", format!("{}\n{table}", figures(&survey))), ("survey-of-each.md", each)];
+    files.iter().try_for_each(|(name, text)| fs::write(drawn.join(name), text)).context("could not draw the survey")
 }
 
-/// What mdBook makes of a heading.
-fn anchor(heading: &str) -> String {
-    heading
-        .to_lowercase()
-        .chars()
-        .filter(|character| character.is_alphanumeric() || "-_".contains(*character))
-        .collect()
+impl Surveyed {
+    /// What was judged like this in one of the two runs.
+    fn judged<'a>(&'a self, verdict: &'a str) -> impl Iterator<Item = &'a Judged> {
+        self.probes.iter().chain(&self.otherwise).filter(move |judged| judged.verdict == verdict)
+    }
 }
 
 /// Text of a program, which may have what Markdown takes for its own.
-fn code(text: &str) -> String {
+fn escaped(text: &str) -> String {
     text.chars()
         .flat_map(|character| "\\`*_<>[]|&#~".contains(character).then_some('\\').into_iter().chain([character]))
         .collect()

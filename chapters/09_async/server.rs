@@ -1,0 +1,161 @@
+//! Step 9: the server of step 8 on tokio, a task for each client.
+
+use std::net::SocketAddr;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::talk::talk;
+use crate::chapter_01::announce::{announce, log};
+use crate::chapter_01::listen::{BACKLOG, listen};
+use crate::chapter_03::backoff::Backoff;
+use crate::chapter_06::connections::Stopped;
+use crate::chapter_08::deadlines::Limits;
+use crate::chapter_08::server::{Counts, Options};
+
+// ANCHOR: run
+/// Runs the server of this step until a signal stops it.
+pub fn run(addr: &str, options: &Options) -> Result<()> {
+    let listener = listen(addr)?;
+    let stop = CancellationToken::new();
+    let on_signal = stop.clone();
+    ctrlc::set_handler(move || {
+        if on_signal.is_cancelled() {
+            process::exit(1);
+        }
+        on_signal.cancel();
+    })
+    .context("cannot ask to be told about signals")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the threads that run tasks")?;
+    let server = Arc::new(Server::new(options, stop));
+    let Stopped { finished, cut } = runtime.block_on(async {
+        announce(&listener)?;
+        server.serve(listener).await
+    })?;
+    let plural = if finished == 1 { "" } else { "s" };
+    log(format_args!("stopped: {finished} connection{plural} finished, {cut} cut"));
+    log(format_args!("too slow: {}", server.counts));
+    Ok(())
+}
+// ANCHOR_END: run
+
+/// A server that can be stopped by its token.
+pub struct Server {
+    /// How many clients may be served at once.
+    places: Arc<Semaphore>,
+    /// The tasks that serve them.
+    tasks: TaskTracker,
+    /// Cancelled when the stop begins: every task that waits hears of it.
+    pub(super) stop: CancellationToken,
+    /// Cancelled when the grace time is over.
+    cut: CancellationToken,
+    /// How many have ended since the stop.
+    finished: AtomicUsize,
+    /// How many were cut.
+    cut_off: AtomicUsize,
+    /// How many were too slow.
+    pub(super) counts: Counts,
+    /// The length in bytes of the longest line.
+    pub(super) limit: usize,
+    /// How long a client may take.
+    pub(super) limits: Limits,
+    /// How long lines in progress have after the stop began.
+    grace: Duration,
+}
+
+impl Server {
+    /// Makes a server that serves nobody yet, and stops when the token is cancelled.
+    pub fn new(options: &Options, stop: CancellationToken) -> Self {
+        let lines = &options.stop.lines;
+        Server {
+            places: Arc::new(Semaphore::new(lines.connections.max_connections)),
+            tasks: TaskTracker::new(),
+            stop,
+            cut: CancellationToken::new(),
+            finished: AtomicUsize::new(0),
+            cut_off: AtomicUsize::new(0),
+            counts: Counts::default(),
+            limit: lines.limit,
+            limits: options.limits(),
+            grace: Duration::from_secs(options.stop.grace),
+        }
+    }
+
+    // ANCHOR: serve
+    /// Serves each client on a task of its own, until the stop.
+    pub async fn serve(self: &Arc<Self>, listener: std::net::TcpListener) -> Result<Stopped> {
+        listener.set_nonblocking(true).context("cannot make accept return at once")?;
+        let listener = TcpListener::from_std(listener)?;
+        let mut backoff = Backoff::default();
+        loop {
+            // First a place, then a client. Either wait can be given up, and no client is lost by that: it stays in the
+            // kernel's queue.
+            let next = async {
+                let place = Arc::clone(&self.places).acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let Some((place, accepted)) = self.stop.run_until_cancelled(next).await else { break };
+            match accepted {
+                Ok((stream, peer)) => {
+                    backoff.reset();
+                    self.start(stream, peer, place.ok());
+                }
+                // The pause hears of the stop as well.
+                Err(error) => drop(timeout(backoff.after(&error), self.stop.cancelled()).await),
+            }
+        }
+        self.take_in_the_queue(listener)?;
+        self.tasks.close();
+        if timeout(self.grace, self.tasks.wait()).await.is_err() {
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+        Ok(Stopped { finished: self.finished.load(SeqCst), cut: self.cut_off.load(SeqCst) })
+    }
+    // ANCHOR_END: serve
+
+    /// Serves who has been told by the kernel that it is connected. The cap doesn't count here.
+    fn take_in_the_queue(self: &Arc<Self>, listener: TcpListener) -> Result<()> {
+        let listener = listener.into_std()?;
+        for _ in 0..BACKLOG {
+            // It doesn't wait: an error means that nobody is there.
+            let Ok((stream, peer)) = listener.accept() else { break };
+            stream.set_nonblocking(true)?;
+            self.start(TcpStream::from_std(stream)?, peer, None);
+        }
+        Ok(())
+    }
+
+    // ANCHOR: start
+    fn start(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
+        let server = Arc::clone(self);
+        // The tracker can wait for all its tasks. One that is only spawned would die with the runtime.
+        self.tasks.spawn(async move {
+            let outcome = select! {
+                outcome = talk(stream, &server) => Some(outcome),
+                // To cut a connection is to drop what serves it, wherever that waits.
+                () = server.cut.cancelled() => None,
+            };
+            drop(place);
+            if outcome.is_none() {
+                server.cut_off.fetch_add(1, SeqCst);
+            } else if server.stop.is_cancelled() {
+                server.finished.fetch_add(1, SeqCst);
+            }
+            if let Some(Err(error)) = outcome {
+                log(format_args!("{peer}: {error}"));
+            }
+        });
+    }
+    // ANCHOR_END: start
+}
