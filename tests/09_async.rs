@@ -124,6 +124,7 @@ fn pitfalls_spring() {
         Target::Command(arguments.to_vec().into())
     };
     let terms = Terms { limit: Duration::from_secs(2), grace: Duration::from_secs(1), ..Terms::default() };
-    let names = ["split-message", "idle-client", "finishes-line", "out-of-descriptors", "deaf-client"];
+    // The demonstration springs deaf-client, which floods the machine for some seconds.
+    let names = ["split-message", "idle-client", "finishes-line", "out-of-descriptors"];
     common::expect(Verdict::Falls, &names.map(|name| (name, pitfall(name))), &terms);
 }

@@ -61,9 +61,7 @@ impl<'a> ReadInTime<'a> {
         retry_on_intr(|| {
             // A duration is for one wait. What is for the whole line is the point in time, so each wait gets what is left.
             let left = deadline.saturating_duration_since(Instant::now());
-            let left =
-                Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
-            poll(&mut both, Some(&left))
+            poll(&mut both, Timespec::try_from(left).ok().as_ref())
         })?;
         let [input, stop] = both.map(|one| !one.revents().is_empty());
         Ok(Ready { input, stop })

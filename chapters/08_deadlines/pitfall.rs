@@ -63,7 +63,9 @@ fn timeout_of_each_read(stream: &TcpStream, limits: Limits, limit: usize) -> io:
 // ANCHOR: one_deadline
 /// Gives each read what is left until a point in time.
 struct Until<'a> {
+    /// The client.
     stream: &'a TcpStream,
+    /// When nothing more is read.
     deadline: Instant,
 }
 

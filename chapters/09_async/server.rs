@@ -56,7 +56,7 @@ pub struct Server {
     /// The tasks that serve them.
     tasks: TaskTracker,
     /// Cancelled when the stop begins: every task that waits hears of it.
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     /// Cancelled when the grace time is over.
     cut: CancellationToken,
     /// How many have ended since the stop.
@@ -64,11 +64,11 @@ pub struct Server {
     /// How many were cut.
     cut_off: AtomicUsize,
     /// How many were too slow.
-    counts: Counts,
+    pub(super) counts: Counts,
     /// The length in bytes of the longest line.
-    limit: usize,
+    pub(super) limit: usize,
     /// How long a client may take.
-    limits: Limits,
+    pub(super) limits: Limits,
     /// How long lines in progress have after the stop began.
     grace: Duration,
 }
@@ -142,7 +142,7 @@ impl Server {
         // The tracker can wait for all its tasks. One that is only spawned would die with the runtime.
         self.tasks.spawn(async move {
             let outcome = select! {
-                outcome = talk(stream, &server.stop, server.limit, server.limits, &server.counts) => Some(outcome),
+                outcome = talk(stream, &server) => Some(outcome),
                 // To cut a connection is to drop what serves it, wherever that waits.
                 () = server.cut.cancelled() => None,
             };

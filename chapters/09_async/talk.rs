@@ -13,35 +13,29 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::server::Server;
 use crate::chapter_05::line_reader::{CHUNK, Line, LineReader};
-use crate::chapter_08::deadlines::{Limits, TooSlow};
-use crate::chapter_08::server::Counts;
+use crate::chapter_08::deadlines::TooSlow;
 
 // ANCHOR: talk
 /// Talks with a client until it ends its side or is too slow, or the server stops.
-pub async fn talk(
-    mut stream: TcpStream,
-    stop: &CancellationToken,
-    limit: usize,
-    limits: Limits,
-    counts: &Counts,
-) -> io::Result<()> {
+pub async fn talk(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.split();
-    let served = echo_lines(reader.as_ref(), &mut writer, stop, limit, limits).await;
-    if let Err(Unserved::TooSlow(what)) = &served {
-        counts.count(*what);
+    let outcome = echo_lines(reader.as_ref(), &mut writer, server).await;
+    if let Err(Unserved::TooSlow(what)) = &outcome {
+        server.counts.count(*what);
         match what {
             TooSlow::Line => {
-                let text = format!("error: too slow (limit {} s)\n", limits.line.as_secs());
-                let _ = timeout(limits.write, writer.write_all(text.as_bytes())).await;
+                let limit = server.limits.line.as_secs();
+                let _ = write(&mut writer, format!("error: too slow (limit {limit} s)\n").as_bytes(), server).await;
             }
             TooSlow::Idle => {}
             TooSlow::Answer => return SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
         }
     }
     close(&mut stream).await;
-    match served {
+    match outcome {
         Err(Unserved::Io(error)) => Err(error),
         _ => Ok(()),
     }
@@ -50,7 +44,9 @@ pub async fn talk(
 
 /// Why a client was not served to its end.
 enum Unserved {
+    /// It was too slow.
     TooSlow(TooSlow),
+    /// Its connection broke, or could not be used.
     Io(io::Error),
 }
 
@@ -62,14 +58,9 @@ impl From<io::Error> for Unserved {
 
 // ANCHOR: echo_lines
 /// Step 5's conversation. Where that would wait in `read`, this waits for input, the stop or the end of the time.
-async fn echo_lines(
-    stream: &TcpStream,
-    writer: &mut WriteHalf<'_>,
-    stop: &CancellationToken,
-    limit: usize,
-    limits: Limits,
-) -> Result<(), Unserved> {
-    let mut lines = LineReader::new(UntilStop { stream, stop, arrived: None, between_lines: true }, limit);
+async fn echo_lines(stream: &TcpStream, writer: &mut WriteHalf<'_>, server: &Server) -> Result<(), Unserved> {
+    let Server { stop, limit, limits, .. } = server;
+    let mut lines = LineReader::new(UntilStop { stream, stop, arrived: None, between_lines: true }, *limit);
     let mut answers = Vec::new();
     let mut line_began = None;
     // Before the first read, which makes a buffer: a client that says nothing has none.
@@ -84,7 +75,7 @@ async fn echo_lines(
             }
             Ok(Line::TooLong) => {
                 writeln!(answers, "error: line too long (limit {limit} bytes)")?;
-                return write(writer, &answers, limits).await;
+                return write(writer, &answers, server).await;
             }
             Ok(Line::CutShort) => {
                 let what = "the client ended in the middle of a line";
@@ -104,7 +95,7 @@ async fn echo_lines(
             Err(error) => return Err(error.into()),
         }
         if !lines.another_waits() || answers.len() >= CHUNK {
-            write(writer, &answers, limits).await?;
+            write(writer, &answers, server).await?;
             answers.clear();
         }
     }
@@ -123,8 +114,8 @@ async fn wait(stream: &TcpStream, stop: &CancellationToken, deadline: Instant) -
 }
 // ANCHOR_END: wait
 
-async fn write(writer: &mut WriteHalf<'_>, answers: &[u8], limits: Limits) -> Result<(), Unserved> {
-    match timeout(limits.write, writer.write_all(answers)).await {
+async fn write(writer: &mut WriteHalf<'_>, answers: &[u8], server: &Server) -> Result<(), Unserved> {
+    match timeout(server.limits.write, writer.write_all(answers)).await {
         Ok(written) => Ok(written?),
         Err(_) => Err(Unserved::TooSlow(TooSlow::Answer)),
     }
@@ -133,10 +124,13 @@ async fn write(writer: &mut WriteHalf<'_>, answers: &[u8], limits: Limits) -> Re
 /// Step 6's reader, which gives what had arrived at the stop and the rest of the line. It never waits: `WouldBlock` says
 /// that nothing is there.
 struct UntilStop<'a> {
+    /// The client.
     stream: &'a TcpStream,
+    /// Whether the stop has begun.
     stop: &'a CancellationToken,
     /// How many bytes had arrived when the stop was seen, and are still to be read.
     arrived: Option<u64>,
+    /// Whether the last byte read was the end of a line, or there was none yet.
     between_lines: bool,
 }
 

@@ -16,6 +16,9 @@ use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_wi
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
+/// When so much of that has passed, it is too late to begin with the rest: this machine may be at fault.
+pub(super) const SOON_OVER: Duration = Duration::from_millis(2400);
+
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "06",
     title: "Closing time",
@@ -156,6 +159,9 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
         let asked = Instant::now();
         trial.ask_to_stop("check", &mut server)?;
         let shut_after = shut_after(trial, &mut server, &mut client)?;
+        if asked.elapsed() > SOON_OVER {
+            return Ok((asked.elapsed(), "after the signal new clients were refused".into()));
+        }
         // Nobody is there to refuse anybody? Only the rest of the command tells.
         let moment = match shut_after {
             Some(after) => format!("new clients got in for {:.1} s after the signal", after.as_secs_f32()),

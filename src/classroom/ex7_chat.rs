@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::ex6_closing::{GRACE, expect_bye, shut_after};
+use super::ex6_closing::{GRACE, SOON_OVER, expect_bye, shut_after};
 use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, probe};
 use super::model::{Act, Room, come, plays, say, step, talk};
 use super::{Check, Exercise, model};
@@ -559,6 +559,9 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
         expect_bye(trial, &mut alice).about("alice was idle at the signal")?;
         let told_after = asked.elapsed();
         let shut_after = shut_after(trial, &mut server, &mut bob)?.unwrap_or_default();
+        if asked.elapsed() > SOON_OVER {
+            return Ok((asked.elapsed(), "all who were idle heard bye, and new clients were refused".into()));
+        }
         bob.send(b"f\n");
         let half = "bob was in the middle of a command at the signal, and finished it";
         expect_among_farewells(trial, &mut bob, "bob: half").about(half)?;

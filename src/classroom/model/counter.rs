@@ -1,6 +1,6 @@
 //! The counter with six seats.
 
-use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk};
+use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, visits};
 
 const SEATS: usize = 6;
 
@@ -103,7 +103,7 @@ impl Model for Counter {
         steps.extend(full());
         steps.push(come(7));
         steps.extend((1..=6).map(|who| step(who, Act::Leave)));
-        vec![steps]
+        vec![steps, visits("tea\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {

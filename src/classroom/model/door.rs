@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Dice;
+use super::play::DESCRIPTORS;
 use crate::classroom::kit::{expect_end, expect_line};
 use crate::lab::client::Client;
 use crate::lab::port;
@@ -57,9 +58,9 @@ fn door(spelling: &str) -> Door {
 pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     trial.spelled_by_hand()?;
     let terms = |limit| Terms { limit, ..trial.terms.clone() };
-    let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE));
+    let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE.max(trial.terms.limit)));
     let seed = trial.terms.seed.unwrap_or(1);
-    let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    let has_ipv6 = has_ipv6();
     let mut hosts = vec!["127.0.0.1", ""];
     hosts.extend(has_ipv6.then_some("[::1]"));
     // Linux: the whole of 127.0.0.0/8 is this machine.
@@ -118,7 +119,7 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
             let play = |terms| {
                 let recorder = trial.recorder.aside();
                 let mut dice = Dice::new(seed, number as u64);
-                (one(&Trial::new(trial.target, terms, &recorder), &spelling, &mut dice, has_ipv6), recorder)
+                (one(&Trial::new(trial.target, terms, &recorder), &spelling, Some(&mut dice)), recorder)
             };
             // Once more, for the student to see; and if it was only this machine that was slow, it is not shown.
             if play(&hasty).0.is_err() {
@@ -141,13 +142,25 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     }
     let count = next.load(SeqCst);
     let trial = Trial::new(trial.target, &patient, trial.recorder);
-    taken(&trial, has_ipv6)?;
-    taken_by_itself(&trial)?;
+    taken(&trial)?;
+    greets_many_and_stands_alone(&trial)?;
     Ok(format!("{count} doors stood where their addresses say, or told what is wrong with them").into())
 }
 
-/// Starts one door. `PORT` stands for one that nobody holds.
-fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Judged<()> {
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// Starts a door with each of these addresses, for a check that is only about them.
+pub(in crate::classroom) fn doors_at(trial: &Trial<'_>, spellings: &[&str], evidence: &str) -> Judged {
+    trial.spelled_by_hand()?;
+    spellings.iter().try_for_each(|spelling| one(trial, spelling, None))?;
+    Ok(evidence.into())
+}
+
+/// Starts one door, with callers of all kinds if there are dice. `PORT` stands for one that nobody holds.
+fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()> {
+    let has_ipv6 = has_ipv6();
     let elsewhere = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv4Addr::new(127, 0, 0, 2).into(), Ipv6Addr::LOCALHOST.into()];
     let is_closed = |addr| Client::connect(addr, "caller", &trial.recorder.aside(), PATIENCE).is_err();
     let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
@@ -172,9 +185,11 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: &mut Dice, has_ipv6: bool) -> Ju
     here.retain(|ip| {
         has_ipv6 && ip.is_ipv6() || ip.is_ipv4() && (cfg!(target_os = "linux") || *ip == Ipv4Addr::LOCALHOST)
     });
-    for _ in 0..4 {
-        let addr = SocketAddr::new(dice.pick(&here), port);
-        call(trial, &mut door, addr, dice).with_obituary(&mut door).about(&when)?;
+    if let Some(dice) = dice {
+        for _ in 0..4 {
+            let addr = SocketAddr::new(dice.pick(&here), port);
+            call(trial, &mut door, addr, dice).with_obituary(&mut door).about(&when)?;
+        }
     }
     for &addr in &here {
         greeted(trial, call_at(trial, (addr, port).into())?).with_obituary(&mut door).about(&when)?;
@@ -239,7 +254,7 @@ fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
 }
 
 /// Expects the process to end with a status that isn't 0, to quote the address, and to say one of these words.
-fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
+pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
     let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
     let Some(status) = process.exits_within(trial.terms.limit) else {
         return Err(Otherwise::falls(format!("it still runs after {} s", trial.terms.limit.as_secs())));
@@ -259,28 +274,34 @@ fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) 
     Err(Otherwise::falls(format!("{fault}: \"{}\"", escape(said.trim().as_bytes()))))
 }
 
-/// Starts a door twice at the same address: a socket option that lets the second stand there takes callers from the first.
-fn taken_by_itself(trial: &Trial<'_>) -> Judged<()> {
+/// Has a door greet more callers than it has descriptors, and starts it a second time at the same address: a socket option
+/// that lets the second stand there takes callers from the first.
+fn greets_many_and_stands_alone(trial: &Trial<'_>) -> Judged<()> {
+    const CALLERS: usize = 100;
     let reserved = draw_port()?;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
     let spelling = addr.to_string();
-    let mut first = trial.start_at(&spelling, addr)?;
+    let started = trial.target.start_at(&spelling, addr, trial.recorder, DESCRIPTORS);
+    let mut first = started.map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
     announced(&mut first, trial.terms.limit)?;
+    let quiet = trial.recorder.aside();
+    let quietly = Trial::new(trial.target, trial.terms, &quiet);
+    trial.recorder.note("callers", format!("call, {CALLERS} of them, one after the other"));
+    for number in 1..=CALLERS {
+        greeted(&quietly, call_at(&quietly, addr)?).with_obituary(&mut first).about(&format!("caller {number}"))?;
+    }
     let mut second = trial.start_at(&spelling, addr)?;
     let when = format!("started with \"{spelling}\" a second time, while the first still stands there");
     refused(trial, &mut second, &reserved.number.to_string(), &["in use", "only one usage"]).about(&when)
 }
 
 /// Starts doors on a port that is held in one of the families.
-fn taken(trial: &Trial<'_>, has_ipv6: bool) -> Judged<()> {
+fn taken(trial: &Trial<'_>) -> Judged<()> {
     let (ipv4, ipv6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
     for (holder, host) in [(ipv4, "127.0.0.1"), (ipv4, ""), (ipv6, ""), (ipv6, "[::1]")] {
         let reserved = draw_port()?;
         let port = reserved.number;
         let Ok(_held) = TcpListener::bind((holder, port)) else { continue };
-        if holder.is_ipv6() && !has_ipv6 {
-            continue;
-        }
         let spelling = format!("{host}:{port}");
         trial.recorder.note("neighbour", format!("holds port {port} at {holder}"));
         let mut door = trial.start_at(&spelling, (holder, port).into())?;

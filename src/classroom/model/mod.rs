@@ -21,8 +21,9 @@ use std::time::Duration;
 use self::counter::Counter;
 use self::dice::Dice;
 use self::door::doors;
+pub(super) use self::door::{doors_at, refused};
 pub(super) use self::parcels::{Parcels, parcel};
-use self::play::conversations;
+use self::play::{DESCRIPTORS, conversations};
 pub(super) use self::play::{beginning, plays};
 pub(super) use self::room::Room;
 pub(super) use self::switchboard::Switchboard;
@@ -184,6 +185,11 @@ pub(super) fn pieces(who: usize, pieces: &[&[u8]]) -> Step {
 /// Sends each of these and awaits the answer before the next.
 pub(super) fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
     lines.iter().map(|line| say(who, line)).collect()
+}
+
+/// More visits than the server has descriptors, one after the other.
+fn visits(word: impl AsRef<[u8]>) -> Vec<Step> {
+    (0..DESCRIPTORS.unwrap_or_default()).flat_map(|_| [come(1), say(1, &word), step(1, Act::Leave)]).collect()
 }
 
 pub(super) fn hasty(step: Step) -> Step {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say, step};
+use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say, step, visits};
 
 /// The most contents of a parcel, in bytes.
 const LARGEST: usize = 1024 * 1024;
@@ -99,7 +99,7 @@ impl Model for Parcels {
             vec![come(1), come(2), say(1, &two[..5]), say(2, parcel(b"two")), say(1, &two[5..]), step(1, Act::Reset)];
         both.extend([say(2, parcel(b"two")), come(1), say(1, &two[..5]), step(1, Act::Leave), say(2, parcel(b"two"))]);
         both.push(step(2, Act::Leave));
-        vec![both, steps]
+        vec![both, steps, visits(parcel(b"visit"))]
     }
 
     fn slow() -> Vec<Vec<Step>> {

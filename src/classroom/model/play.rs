@@ -17,7 +17,7 @@ use crate::lab::wait::wait_until;
 use crate::probes::{Difference, Evidence, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
-const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
+pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
 
 /// How often a conversation of the table is played for which this machine was too slow.
 const ATTEMPTS: usize = 4;
@@ -177,7 +177,7 @@ fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], fir
     // On a machine that is too slow to judge what is late, once more.
     for steps in conversations.iter().flat_map(|steps| [steps, steps]) {
         let recorder = trial.recorder.aside();
-        let play = || difference_of::<M>(trial, &recorder, steps, LAST_PATIENCE);
+        let play = || difference_of::<M>(trial, &recorder, steps, LAST_PATIENCE.max(trial.terms.limit));
         let Ok((control, Some(difference))) = beside_control_server(play) else { continue };
         if difference.is_late && !control.was_quick() {
             continue;
@@ -201,7 +201,7 @@ fn difference_of<M: Model>(
     let mut player = Player::<M>::new(trial, recorder, patience).ok()?;
     match player.play(steps) {
         Err(Stop::Differs(mut difference)) => {
-            if patience == LAST_PATIENCE {
+            if patience >= LAST_PATIENCE {
                 difference.obituary = player.server.obituary().or_else(|| player.shortage());
             }
             Some(difference)

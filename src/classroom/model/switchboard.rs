@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, without_return};
+use super::{
+    Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, visits, without_return,
+};
 
 /// The longest line, in bytes, its end not counted.
 const LONGEST: usize = 1024;
@@ -137,7 +139,7 @@ impl Model for Switchboard {
             say(2, "LEN bc\n"),
             step(2, Act::Leave),
         ]);
-        vec![two, steps]
+        vec![two, steps, visits("LEN a\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {

@@ -11,7 +11,7 @@ use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::Target;
-use tcp_pitfalls::probes::{Finding, Verdict};
+use tcp_pitfalls::probes::{Finding, Terms, Verdict};
 use tcp_pitfalls::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
@@ -124,14 +124,16 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
     let graded = |Server { exercise, launch, target }: Server| {
         let enough = Instant::now() + TOGETHER;
         // A server that never listens is said to do so once, and not by each check after 10 s.
-        let mut target = match target.and_then(|target| reach(&target).map(|()| target)) {
-            Ok(target) => target,
+        let (mut target, took) = match target.and_then(|target| Ok((target.clone(), reach(&target)?))) {
+            Ok(reached) => reached,
             Err(problem) => return Graded::hopeless(exercise, launch, format!("{problem:#}")),
         };
         // It listens, and if it is late from now on, that is because so many are started side by side.
         if let Target::Command(launch) = &mut target {
             launch.start *= 2;
         }
+        // Where a program takes long to start, everything does.
+        let terms = Terms { limit: terms.limit.max(3 * took), ..terms.clone() };
         // The last check takes the longest, so it comes first.
         let checks = exercise.checks.iter().rev();
         let jobs = checks.clone().map(|check| Job { probe: &check.probe, target: &target, terms: &terms });
@@ -146,8 +148,9 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
     graded
 }
 
-/// Starts the server, and connects once.
-fn reach(target: &Target) -> Result<()> {
+/// Starts the server, and connects once. Gives how long that took.
+fn reach(target: &Target) -> Result<Duration> {
+    let began = Instant::now();
     let mut server = target.start(&Recorder::new(), None)?;
-    server.connect("a client").map(drop)
+    server.connect("a client").map(|_client| began.elapsed())
 }

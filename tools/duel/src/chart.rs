@@ -12,11 +12,11 @@ use crate::results::{Results, Server, Spread};
 use crate::table::times;
 
 // Narrow enough that its text can be read on a telephone.
-const WIDTH: i32 = 480;
+const WIDTH: i32 = 370;
 const LEFT: i32 = 76;
-const TOP: i32 = 70;
+const TOP: i32 = 90;
 const BAR: i32 = 26;
-/// Readable on white and on black.
+/// In a page it becomes the colour of its text.
 const INK: RGBColor = RGBColor(128, 128, 128);
 const OURS: RGBColor = RGBColor(206, 92, 20);
 const OTHERS: RGBColor = RGBColor(70, 130, 180);
@@ -32,20 +32,27 @@ pub fn draw_all(results: &Results, dir: &Path) -> Result<()> {
     for (index, workload) in WORKLOADS.iter().enumerate() {
         let title = format!("{}: times as fast as {}", workload.name, results.base());
         let file = dir.join(format!("{}.svg", workload.name.replace(", ", "-").replace(' ', "-").to_lowercase()));
-        draw(&file, &title, results, |server| server.speeds[index].ratio)?;
+        draw(&file, &title, Some(1.0), results, |server| server.speeds[index].ratio)?;
     }
-    draw(&dir.join("idle-memory.svg"), "10,000 idle connections: KiB of memory for each", results, |server| {
+    draw(&dir.join("idle-memory.svg"), "10,000 idle connections: KiB of memory each", None, results, |server| {
         #[expect(clippy::cast_precision_loss, reason = "these are small numbers")]
         Spread::of(server.idle.iter().map(|idle| idle.after_a_line_bytes as f64 / 1024.0))
     })
 }
 
-fn draw(file: &Path, title: &str, results: &Results, of: impl Fn(&Server) -> Option<Spread>) -> Result<()> {
+/// Draws a chart, with a line at the value that all are compared with, if there is one.
+fn draw(
+    file: &Path,
+    title: &str,
+    base: Option<f64>,
+    results: &Results,
+    of: impl Fn(&Server) -> Option<Spread>,
+) -> Result<()> {
     let bars: Vec<Bar<'_>> =
         results.servers.iter().map(|server| Bar { name: &server.name, spread: of(server) }).collect();
     let height = TOP + BAR * i32::try_from(bars.len())? + 12;
     let area = SVGBackend::new(file, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
-    paint(&area, title, results, &bars).with_context(|| format!("cannot draw {}", file.display()))?;
+    paint(&area, title, base, results, &bars).with_context(|| format!("cannot draw {}", file.display()))?;
     area.present().with_context(|| format!("cannot write {}", file.display()))?;
     drop(area);
     tell(file, title, &bars).with_context(|| format!("cannot write what is seen into {}", file.display()))
@@ -65,18 +72,21 @@ fn tell(file: &Path, title: &str, bars: &[Bar<'_>]) -> Result<()> {
     let (head, rest) = drawn.split_once('>').context("it is no SVG")?;
     let labels = format!("role=\"img\" aria-labelledby=\"{name}-title {name}-desc\"");
     let words = format!("<title id=\"{name}-title\">{title}</title>\n<desc id=\"{name}-desc\">{told}.</desc>");
+    let rest = rest.replace("\"#808080\"", "\"currentColor\"");
     Ok(fs::write(file, format!("{head} {labels}>\n{words}{rest}"))?)
 }
 
 fn paint(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     title: &str,
+    base: Option<f64>,
     results: &Results,
     bars: &[Bar<'_>],
 ) -> Result<()> {
     let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
     let right = font(16).pos(Pos::new(HPos::Right, VPos::Center));
     let left = font(16).pos(Pos::new(HPos::Left, VPos::Center));
+    let end = right.clone();
     let greatest = bars.iter().filter_map(|bar| bar.spread).map(|spread| spread.max).fold(f64::MIN_POSITIVE, f64::max);
     #[expect(clippy::cast_possible_truncation, reason = "it ends within the picture")]
     let x = |value: f64| LEFT + (value / greatest * f64::from(WIDTH - LEFT - 56)) as i32;
@@ -86,8 +96,12 @@ fn paint(
     let rounds = format!("median of {} rounds, line from the least to the greatest", results.rounds);
     let about = format!("{}, Linux {}, {go}", machine.processor, machine.kernel);
     area.draw(&Text::new(title.to_owned(), (8, 6), font(17)))?;
-    area.draw(&Text::new(rounds, (8, 30), font(14)))?;
-    area.draw(&Text::new(about, (8, 48), font(14)))?;
+    area.draw(&Text::new(rounds, (8, 30), font(15)))?;
+    area.draw(&Text::new(about, (8, 48), font(15)))?;
+    for (x, colour, whose) in [(8, OURS, "of this course"), (130, OTHERS, "others")] {
+        area.draw(&Rectangle::new([(x, 68), (x + 12, 80)], colour.filled()))?;
+        area.draw(&Text::new(whose, (x + 18, 74), font(15).pos(Pos::new(HPos::Left, VPos::Center))))?;
+    }
     for (bar, top) in bars.iter().zip((TOP..).step_by(BAR.unsigned_abs() as usize)) {
         let middle = top + BAR / 2;
         area.draw(&Text::new(bar.name.to_owned(), (LEFT - 8, middle), right.clone()))?;
@@ -98,7 +112,11 @@ fn paint(
         let colour = if bar.name.starts_with("step") { OURS } else { OTHERS };
         area.draw(&Rectangle::new([(LEFT, top + 4), (x(median), top + BAR - 4)], colour.filled()))?;
         area.draw(&PathElement::new([(x(min), middle), (x(max), middle)], INK.stroke_width(2)))?;
-        area.draw(&Text::new(times(median), (x(max) + 6, middle), left.clone()))?;
+        area.draw(&Text::new(times(median), (WIDTH - 4, middle), end.clone()))?;
+    }
+    if let Some(base) = base {
+        let bottom = TOP + BAR * i32::try_from(bars.len())?;
+        area.draw(&PathElement::new([(x(base), TOP - 2), (x(base), bottom)], INK.stroke_width(1)))?;
     }
     Ok(())
 }

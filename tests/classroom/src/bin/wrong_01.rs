@@ -34,6 +34,7 @@ fn run() -> Result<()> {
     } else {
         println!("listening on {}", listener.local_addr()?);
     }
+    let mut callers = 0;
     loop {
         match listener.accept() {
             // One caller who has gone already must not close the door for the next.
@@ -48,7 +49,8 @@ fn run() -> Result<()> {
             }
             Err(error) => eprintln!("cannot let a caller in, going on: {error}"),
         }
-        if wrong("every-caller") {
+        callers += 1;
+        if callers == 4 && wrong("every-caller") {
             return Ok(());
         }
     }
