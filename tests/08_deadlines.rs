@@ -124,32 +124,36 @@ fn limits_have_defaults_and_are_never_zero() {
     }
 }
 
-fn server(options: &[&str]) -> Target {
-    let arguments: Vec<String> =
-        [PROGRAM, "serve", "{addr}"].iter().chain(&SHORT).chain(options).map(|&argument| argument.to_owned()).collect();
-    Target::Command(arguments.into())
+/// The server with all its limits at so many seconds, or a pitfall.
+fn server(seconds: u64, pitfall: Option<&str>) -> Target {
+    let limits = ["line", "idle", "write"].map(|what| format!("--{what}-time={seconds}"));
+    let arguments = [PROGRAM, "serve", "{addr}"].map(str::to_owned).into_iter().chain(limits);
+    Target::Command(arguments.chain(pitfall.map(|name| format!("--pitfall={name}"))).collect::<Vec<_>>().into())
 }
 
-/// As the servers here are started. What the pitfalls owe will never come, so they are given little more.
-fn terms(limit: Duration) -> Terms {
-    Terms { deadline: Some(Duration::from_secs(1)), limit, ..Terms::default() }
+fn terms(seconds: u64, limit: Duration) -> Terms {
+    Terms { deadline: Some(Duration::from_secs(seconds)), limit, ..Terms::default() }
 }
 
 #[test]
 fn pitfalls_spring() {
-    let falls = ["slow-line", "slow-reader", "idle-limit"].map(|name| (name, server(&[&format!("--pitfall={name}")])));
-    common::expect(Verdict::Falls, &falls, &terms(Duration::from_secs(2)));
+    // What they owe will never come, so they are given little more.
+    let little = Duration::from_secs(2);
+    let falls = ["slow-reader", "idle-limit"].map(|name| (name, server(1, Some(name))));
+    common::expect(Verdict::Falls, &falls, &terms(1, little));
+    // The client sends a byte a second, so a timeout of one second would be a race.
+    common::expect(Verdict::Falls, &[("slow-line", server(3, Some("slow-line")))], &terms(3, little));
 }
 
 #[test]
 fn what_a_pitfall_does_limit_holds() {
     // A timeout for each read is enough for who says nothing at all, which is why it is believed.
-    common::expect(Verdict::Holds, &[("idle-limit", server(&["--pitfall=slow-line"]))], &terms(LIMIT));
-    common::expect(Verdict::Holds, &[("slow-line", server(&["--pitfall=slow-reader"]))], &terms(LIMIT));
+    common::expect(Verdict::Holds, &[("idle-limit", server(1, Some("slow-line")))], &terms(1, LIMIT));
+    common::expect(Verdict::Holds, &[("slow-line", server(1, Some("slow-reader")))], &terms(1, LIMIT));
 }
 
 #[test]
 fn the_step_holds() {
-    let holds = ["slow-line", "slow-reader", "idle-limit"].map(|name| (name, server(&[])));
-    common::expect(Verdict::Holds, &holds, &terms(LIMIT));
+    let holds = ["slow-line", "slow-reader", "idle-limit"].map(|name| (name, server(1, None)));
+    common::expect(Verdict::Holds, &holds, &terms(1, LIMIT));
 }

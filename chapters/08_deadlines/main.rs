@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     program::main("08_deadlines", ABOUT, Step::Eight, demonstration)
 }
 
-/// All limits of the servers here.
+/// The limits of most servers here.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 fn server(pitfall: &[&str]) -> Target {
@@ -35,11 +35,12 @@ fn demonstration() -> Demonstration {
     Demonstration {
         title: "Chapter 8: deadlines",
         scenes: vec![
+            // With two seconds for a read, a byte a second is surely in time.
             Scene::probe_with(
                 "slow-line",
-                terms(),
-                ("a timeout for each read", server(&["--pitfall=slow-line"])),
-                step(),
+                Terms { deadline: Some(2 * DEADLINE), ..terms() },
+                ("a timeout for each read", own_server(&["--line-time=2", "--pitfall=slow-line"])),
+                ("the server of this step", own_server(&["--line-time=2"])),
             ),
             Scene::play(
                 "whole-connection",
