@@ -26,8 +26,8 @@ static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
 pub struct Port {
     /// Its number.
     pub number: u16,
-    // UDP has ports of its own. Holding the same number there tells every other program that draws ports, without
-    // keeping anybody from listening.
+    // UDP has ports of its own. Holding a number there that belongs to this one tells every other program that draws ports.
+    // Not the same number: a server of names takes that as well.
     _reservation: UdpSocket,
 }
 
@@ -39,7 +39,8 @@ pub fn draw() -> io::Result<Port> {
     let width = RANGE.1 - RANGE.0;
     for _ in 0..width {
         let number = RANGE.0 + NEXT.fetch_add(1, Relaxed) % width;
-        let reservation = match UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).map_err(Lack::binding) {
+        let reserved = 2000 + number % 8000;
+        let reservation = match UdpSocket::bind((Ipv4Addr::LOCALHOST, reserved)).map_err(Lack::binding) {
             Ok(reservation) => reservation,
             Err(error) if Lack::of(&error).is_some() => return Err(error),
             Err(_) => continue,

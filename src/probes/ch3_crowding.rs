@@ -91,6 +91,10 @@ fn is_served_beside(trial: &Trial<'_>, begun: bool) -> Judged {
         if begun {
             silent = trial.introduce(silent)?;
             silent.send(trial.terms.dialogue.half(&trial.request("hello")));
+            // Whoever reads the whole line first is reading now.
+            let own = silent.stream().local_addr().ok();
+            let is_read = || (kernel::unread(server.addr(), own?)? == 0).then_some(());
+            wait_until(Duration::from_millis(500), is_read);
         }
         let asking = server.connect("client 2").map_err(unreachable)?;
         // On a thread of its own, since it may be kept waiting for a greeting as well as for the answer.

@@ -12,7 +12,7 @@ use crate::classroom::kit::{expect_end, expect_line};
 use crate::lab::client::Client;
 use crate::lab::port;
 use crate::lab::recording::escape;
-use crate::lab::server::Running;
+use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, lock};
 use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
@@ -147,6 +147,11 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     Ok(format!("{count} doors stood where their addresses say, or told what is wrong with them").into())
 }
 
+/// How long a program may take to start and say something: on a busy machine longer than an answer takes.
+fn for_a_program(trial: &Trial<'_>) -> Duration {
+    if trial.terms.limit > PATIENCE { trial.terms.limit.max(LIMIT) } else { PATIENCE }
+}
+
 fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
@@ -176,7 +181,7 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
     };
     let known = SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), reserved.number);
     let mut door = trial.start_at(&spelling, known)?;
-    let port = announced(&mut door, trial.terms.limit).about(&when)?;
+    let port = announced(&mut door, for_a_program(trial)).about(&when)?;
     if !spelling.ends_with(":0") && port != reserved.number {
         return Err(Otherwise::falls(format!("{when}, it says that it is listening on port {port}")));
     }
@@ -256,8 +261,9 @@ fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
 /// Expects the process to end with a status that isn't 0, to quote the address, and to say one of these words.
 pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
     let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
-    let Some(status) = process.exits_within(trial.terms.limit) else {
-        return Err(Otherwise::falls(format!("it still runs after {} s", trial.terms.limit.as_secs())));
+    let limit = for_a_program(trial);
+    let Some(status) = process.exits_within(limit) else {
+        return Err(Otherwise::falls(format!("it still runs after {} s", limit.as_secs())));
     };
     let said = process.last_output();
     trial.recorder.note("server", format!("ends with {status}: {}", said.trim()));
@@ -283,7 +289,7 @@ fn greets_many_and_stands_alone(trial: &Trial<'_>) -> Judged<()> {
     let spelling = addr.to_string();
     let started = trial.target.start_at(&spelling, addr, trial.recorder, DESCRIPTORS);
     let mut first = started.map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
-    announced(&mut first, trial.terms.limit)?;
+    announced(&mut first, for_a_program(trial))?;
     let quiet = trial.recorder.aside();
     let quietly = Trial::new(trial.target, trial.terms, &quiet);
     trial.recorder.note("callers", format!("call, {CALLERS} of them, one after the other"));
