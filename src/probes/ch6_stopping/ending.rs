@@ -140,8 +140,7 @@ pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {
     // One that goes on waiting when nobody is left stops as late as with a stuck client. Once may be chance.
     for _ in 0..2 {
         let gone_for = stops_when_all_have_gone(trial)?;
-        // The stuck client may be left a second more to leave by itself.
-        if gone_for < Duration::from_secs(1) || gone_for * 10 < stuck_for * 6 {
+        if gone_for < Duration::from_secs(1) || gone_for * 10 < stuck_for * 8 {
             return Ok(format!(
                 "the client got its time, and then the process ended with {status}; once nobody was left, it did not wait"
             )
