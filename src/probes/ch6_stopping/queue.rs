@@ -49,9 +49,8 @@ enum Served {
 
 fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     let mut server = trial.start()?;
-    let mut first = before_the_stop(trial, trial.connect(&mut server, "client 1"))?;
-    before_the_stop(trial, trial.ask(&mut first, "hello"))?;
-    first.leave();
+    // Of one that ends with its first client nothing could be told.
+    before_the_stop(trial, trial.serves_two(&mut server))?;
     is_accepted(&server);
     halt(trial, &mut server)?;
     let waiting = fill_queue(trial, &server)?;
@@ -70,7 +69,7 @@ fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
 fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Request)>> {
     let mut waiting = Vec::new();
     while waiting.len() < CLIENTS.min(trial.terms.crowd) {
-        let name = format!("client {}", waiting.len() + 2);
+        let name = format!("client {}", waiting.len() + 1);
         // A full queue leaves the attempt unanswered.
         let patience = Duration::from_millis(500);
         let Ok(mut client) = Client::connect(server.addr(), &name, trial.recorder, patience) else { break };
