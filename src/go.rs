@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use anyhow::{Context, Result, bail};
 
@@ -35,6 +36,9 @@ pub fn expected(probe: &str) -> Option<Vec<Verdict>> {
 /// The only step beyond the six that has a twin in Go.
 const DEADLINES: &str = "08_deadlines";
 
+/// How many folders this process has made for them: tests build theirs at the same time.
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
 /// The Go servers, built into a folder of their own. Dropping this removes it.
 pub struct GoServers {
     folder: PathBuf,
@@ -56,7 +60,8 @@ impl GoServers {
                 "`go` is not installed, which builds the Go servers. Get it from https://go.dev/dl, or from your system"
             );
         }
-        let folder = env::temp_dir().join(format!("tcp-pitfalls-go-{}", process::id()));
+        let number = NUMBER.fetch_add(1, SeqCst);
+        let folder = env::temp_dir().join(format!("tcp-pitfalls-go-{}-{number}", process::id()));
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("chapters");
         if !sources.is_dir() {
             bail!(
