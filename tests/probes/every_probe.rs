@@ -1,8 +1,6 @@
 //! Every probe, on a server that falls and on sound ones that none may accuse. On step 6, where each holds, the staircase
 //! runs them all.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -16,6 +14,8 @@ use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::{Connection, Target};
 use tcp_pitfalls::probes::{self, Finding, Needs, Terms, Verdict};
 use tcp_pitfalls::{chapter_04, chapter_05};
+
+use crate::common;
 
 const STEP_6: &str = env!("CARGO_BIN_EXE_06_graceful_shutdown");
 
@@ -55,7 +55,7 @@ const PITFALLS: &[(&str, &str, &str)] = &[
 /// Those that ask for a slow request, which the course's servers don't have: see `stopping.rs`.
 const SLOW: &[&str] = &["finishes-answer", "half-close-while-working", "queued-requests"];
 
-/// Those that no pitfall of a chapter springs; tests/fair_accepting.rs has a server that falls.
+/// Those that no pitfall of a chapter springs; `fair_accepting` has a server that falls.
 const WITHOUT_PITFALL: &[&str] = &["back-after-quiet"];
 
 fn command(program: &str, option: &str) -> Target {

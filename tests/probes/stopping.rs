@@ -2,14 +2,14 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
-
 use std::process::Command;
 use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, Lines, Template};
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::{self, Terms, Verdict};
+
+use crate::common;
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/stopping.py");
 

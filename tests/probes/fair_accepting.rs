@@ -1,7 +1,5 @@
 //! Servers that a probe of chapters 1 to 3 might accuse of what they don't do, and some that do it in an unusual way.
 
-mod common;
-
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
