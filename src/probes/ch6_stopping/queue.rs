@@ -57,7 +57,8 @@ fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     stop(trial, &mut server, &mut [])?;
     go_on(trial, &mut server);
     let count = waiting.len();
-    for (mut client, request) in waiting {
+    // From the end of the queue: how many of the first are still served is chance, and the last is lost first.
+    for (mut client, request) in waiting.into_iter().rev() {
         if let Err(instead) = trial.expect(&mut client, &request) {
             return reset_in_queue(trial, &mut server, count, &instead).map(Served::Not);
         }
