@@ -233,6 +233,10 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     let line = |number: usize| format!("{:.<EVERY_LINE$}", format!("line {number:05} "));
     let all: Vec<Request> = (0..LINES).map(|number| trial.line(line(number).as_bytes())).collect();
     trial.recorder.pieces_by_chance("the kernel cuts a big transfer, and chooses the sizes of its buffers");
+    let silence = format!(", then nothing for {} s", trial.terms.limit.as_secs());
+    trial
+        .recorder
+        .either_by_chance(&["", &silence], "a server that throws answers away may have thrown all the rest away");
     client.note(format!("sends {} lines of {EVERY_LINE} bytes", with_thousands(LINES)));
     let mut chunks: Vec<Vec<u8>> = all.chunks(128).map(joined).collect();
     chunks.reverse();

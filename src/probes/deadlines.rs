@@ -55,6 +55,9 @@ impl Trial<'_> {
 
     /// What to say of a client that was `slow` and was let go after so long, or still wasn't.
     fn judge_deadline(&self, slow: &str, after: Option<Duration>) -> Judged {
+        if let Some(after) = after {
+            self.recorder.number_by_chance(format!("{:.1}", after.as_secs_f32()), "a measured time");
+        }
         match (after, self.terms.deadline) {
             (Some(after), Some(deadline)) => {
                 Ok(format!("{slow} was let go after {:.1} s (deadline {} s)", after.as_secs_f32(), deadline.as_secs())
@@ -174,6 +177,8 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
     const FILLING: Duration = Duration::from_secs(5);
 
     trial.stays_open()?;
+    let ways = ["a client that reads nothing", "a client that reads a byte a second"];
+    trial.recorder.either_by_chance(&ways, "it may be let go while it still asks");
     let mut server = trial.start()?;
     let client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW_OF_THE_CONNECTION))?;
     let asked: Vec<u8> = (0..32).flat_map(|_| trial.request(&"x".repeat(499)).bytes).collect();
@@ -187,7 +192,7 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // It has let the client go before this could fill the connection.
             Err(_) if trial.terms.deadline.is_some_and(|deadline| began.elapsed() >= deadline) => {
-                return trial.judge_deadline("a client that reads nothing", Some(began.elapsed()));
+                return trial.judge_deadline(ways[0], Some(began.elapsed()));
             }
             Err(_) => skipped!("it ended the connection while requests were still coming; see pipelined-lines"),
         }
@@ -212,5 +217,5 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
         ended |= client.stream().take_error().is_ok_and(|error| error.is_some());
         ended.then(|| began.elapsed())
     });
-    trial.judge_deadline("a client that reads a byte a second", after)
+    trial.judge_deadline(ways[1], after)
 }
