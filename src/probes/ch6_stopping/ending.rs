@@ -51,11 +51,12 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     let mut kept = InProgress::begin(trial, &mut server, "client 1")?.client;
     stop(trial, &mut server, &mut [&mut kept])?;
     let asked = Instant::now();
-    // How many get in before the server has seen the signal is chance, so they are not written down.
+    // How many get in before the server has seen the signal is chance, so they are not written down one by one.
+    trial.recorder.note("new clients", "connect, one after the other");
     let refuses = refuses_within(&server, trial.terms.limit, &Recorder::new(), || kept.state() == State::Ended);
     let after = asked.elapsed();
     if refuses {
-        trial.recorder.note("new client", "is refused");
+        trial.recorder.note("new clients", "are refused");
         if stays(trial, &mut server, &mut kept) {
             return Ok(
                 "after the signal new clients were refused, and the one in the middle of a request stayed connected"
@@ -64,6 +65,9 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
         }
     }
     let ended = kept.state() == State::Ended;
+    if ended {
+        trial.recorder.note("client 1", "sees the end, in the middle of its request");
+    }
     // A server that the signal kills ends its connections and its listener one after the other, in either order.
     let is_killed = killed(&mut server).is_some();
     if ended && (is_killed || after < Duration::from_secs(1)) {
