@@ -377,18 +377,26 @@ async function playFigures(tab) {
       fault(tab.where, `the arrow keys don't step through figure ${index + 1}`);
     }
     // The other steps in the page itself: there are thousands.
-    const { told, tallest } = await player.evaluate((element, events) => {
+    const { told, tallest, wrong } = await player.evaluate((element, events) => {
       const [slider, svg] = [element.querySelector('input'), element.parentElement.querySelector('svg')];
       const told = new Set();
-      let tallest = 0;
+      let [tallest, wrong] = [0, 0];
+      const steps = Array.from(svg.querySelectorAll('.step'));
       for (let event = events - 1; event >= 0; event -= 1) {
         slider.value = event;
         slider.dispatchEvent(new Event('input'));
         told.add(element.querySelector('p').textContent);
+        // What the kernel held is shown where it was recorded, and nowhere else.
+        const cells = element.querySelectorAll('.kernel-side:not([hidden]) tbody td').length;
+        const recorded = steps[event - 1]?.dataset.kernel;
+        wrong += cells === (recorded ? JSON.parse(recorded).connections.length * 4 : 0) ? 0 : 1;
         tallest = Math.max(tallest, svg.getBoundingClientRect().height + element.getBoundingClientRect().height);
       }
-      return { told: told.size, tallest };
+      return { told: told.size, tallest, wrong };
     }, events);
+    if (wrong > 0) {
+      fault(tab.where, `at ${wrong} events figure ${index + 1} shows another kernel's side than was recorded`);
+    }
     if (tallest > 820) {
       fault(tab.where, `figure ${index + 1} and its player take ${Math.round(tallest)} px`);
     }
