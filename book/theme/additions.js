@@ -182,8 +182,9 @@
 // A figure can be played: its events appear one after the other. Without this, all of them stand there.
 (function players() {
     // How much of a tall figure is shown at once, in its own units: less where the kernel's side stands below it.
-    const WINDOW = { alone: 540, withKernel: 380 };
+    const WINDOW = { alone: 540, withKernel: 340 };
     const PAUSE = { least: 600, most: 3000 }; // milliseconds between two events when it plays by itself
+    const players = new Map();
     for (const svg of document.querySelectorAll('main figure > svg.tcp-figure')) {
         const steps = Array.from(svg.querySelectorAll('.step'));
         const heads = svg.querySelector('.heads');
@@ -216,11 +217,15 @@
 
         const [, , width, height] = svg.getAttribute('viewBox').split(' ').map(Number);
         let timer;
+        const me = { figure: svg.parentElement, player, step, partner: undefined };
+        players.set(svg.querySelector('title').id, me);
 
         function show(event) {
             const isWhole = event === steps.length;
-            // From the first touch on, a tall figure keeps to one screen. When all is shown, it is all there again.
-            const shown = isWhole ? height : Math.min(height, hasKernel ? WINDOW.withKernel : WINDOW.alone);
+            // From the first touch on, a tall figure keeps to one screen. When all is shown, it is all there again, but not
+            // beside another.
+            const most = hasKernel ? WINDOW.withKernel : WINDOW.alone;
+            const shown = me.partner ? most : isWhole ? height : Math.min(height, most);
             const { y = 0, height: tall = 0 } = steps[event - 1]?.getBBox() ?? {};
             const from = Math.max(0, Math.min(y + tall + 40 - shown, height - shown));
             svg.setAttribute('viewBox', `0 ${from} ${width} ${shown}`);
@@ -243,9 +248,15 @@
             kernel.style.minHeight = `${kernel.offsetHeight}px`;
         }
 
-        function go(event) {
+        function step(event) {
             slider.value = Math.max(0, Math.min(event, steps.length));
             show(Number(slider.value));
+        }
+
+        // Beside another, both step together: their clients do the same, up to the event at which the servers differ.
+        function go(event) {
+            step(event);
+            me.partner?.step(event);
         }
 
         function stop() {
@@ -298,6 +309,41 @@
             hasKernel ? ', and see what the kernel holds after each' : ''}.`;
         forward.disabled = true;
     }
+    for (const [title, pitfall] of players) {
+        const cure = players.get(title.replace(/-pitfall-title$/, '-cure-title'));
+        if (cure && cure !== pitfall) {
+            sideBySide(pitfall, cure);
+        }
+    }
+
+    // The cure's figure stands further down, where the text speaks of it. It can be taken up beside the pitfall's.
+    function sideBySide(pitfall, cure) {
+        const [pair, left] = [document.createElement('div'), document.createElement('p')];
+        pair.className = 'pair';
+        left.textContent = 'This figure stands further up now, beside that of the pitfall.';
+        const beside = Object.assign(document.createElement('button'), {
+            type: 'button', className: 'beside', textContent: 'Beside the cure',
+        });
+        beside.setAttribute('aria-pressed', false);
+        pitfall.player.append(beside);
+        beside.addEventListener('click', () => {
+            const isApart = !pair.isConnected;
+            beside.setAttribute('aria-pressed', isApart);
+            [pitfall.partner, cure.partner] = isApart ? [cure, pitfall] : [];
+            if (isApart) {
+                pitfall.figure.before(pair);
+                cure.figure.before(left);
+                pair.append(pitfall.figure, cure.figure);
+            } else {
+                pair.replaceWith(pitfall.figure);
+                left.replaceWith(cure.figure);
+            }
+            // Together they begin at the beginning; alone, each is whole again.
+            pitfall.step(isApart ? 1 : Infinity);
+            cure.step(isApart ? 1 : Infinity);
+            beside.focus();
+        });
+    }
 })();
 
 // What was recorded of the kernel after an event, as a picture that can be read aloud: a table whose cells are queues.
@@ -337,7 +383,7 @@ function kernelSide(recorded) {
         1: 'The server’s thread sleeps in ',
     }[threads.length] ?? `The server’s ${threads.length} threads sleep in `);
     for (const [index, { call, of }] of threads.entries()) {
-        sleepers.append(index ? ', ' : '', make('code', call), of ? `, of ${of}` : '');
+        sleepers.append(index ? ', ' : '', make('code', call), of ? ` (${of})` : '');
     }
     return [connections.length > 0 ? table : make('p', 'The kernel holds no connection.'), sleepers];
 }
