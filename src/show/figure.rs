@@ -172,7 +172,9 @@ impl<'a> Drawing<'a> {
         self.y = self.top + GAP + 3;
         for event in drawn(run.recording) {
             let at = Duration::from_nanos(event.at_ns).as_secs_f64();
-            let _ = writeln!(self.body, "<g class=\"step\" data-at=\"{at:.3}\">");
+            let kernel = event.kernel.as_ref().and_then(|side| serde_json::to_string(side).ok());
+            let kernel = kernel.map_or(String::new(), |side| format!(" data-kernel=\"{}\"", escape(&side)));
+            let _ = writeln!(self.body, "<g class=\"step\" data-at=\"{at:.3}\"{kernel}>");
             match &event.action {
                 Action::MoreCalls { .. } | Action::Repeats { .. } => {
                     self.summary(&event.action.to_string(), self.lane(&event.who));
