@@ -242,10 +242,10 @@ fn junit_has_a_case_for_each_probe() {
 }
 
 /// Answers every line with `250 ok`.
-fn says_ok(stream: TcpStream) -> io::Result<()> {
+fn says_ok(mut stream: TcpStream) -> io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     while lines.read_line(&mut String::new())? > 0 {
-        (&stream).write_all(b"250 ok\r\n")?;
+        stream.write_all(b"250 ok\r\n")?;
     }
     Ok(())
 }
@@ -295,13 +295,13 @@ fn a_claim_that_is_not_kept_is_no_success() {
 }
 
 /// Answers as Python's `http.server` does: without saying how long the answer is.
-fn says_until_the_end(stream: TcpStream) -> io::Result<()> {
+fn says_until_the_end(mut stream: TcpStream) -> io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let asked = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let status = if asked.contains(" / ") { "200 OK" } else { "404 Not Found" };
-    (&stream).write_all(format!("HTTP/1.0 {status}\r\nServer: plain\r\n\r\n").as_bytes())?;
-    (&stream).write_all(b"hello\n")
+    stream.write_all(format!("HTTP/1.0 {status}\r\nServer: plain\r\n\r\n").as_bytes())?;
+    stream.write_all(b"hello\n")
 }
 
 #[test]
@@ -492,7 +492,8 @@ fn wrong_usage_is_status_2_and_says_what_to_do() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for (arguments, said) in [
         (&["probe"][..], "required"),
-        (&["probe", "127.0.0.1:1", "--only=nonsense"], "split-message"),
+        (&["probe", "127.0.0.1:1", "--only=nonsense"], "All names: tcp-pitfalls list"),
+        (&["probe", "127.0.0.1:1", "--only=idle_client"], "Did you mean idle-client?"),
         (&["probe", "127.0.0.1:1", "--chapter=7"], "7"),
         (&["probe", "127.0.0.1"], "Write HOST:PORT"),
         (&["probe", "127.0.0.1:http"], "Write HOST:PORT"),
@@ -511,7 +512,7 @@ fn wrong_usage_is_status_2_and_says_what_to_do() {
         (&["probe", "127.0.0.1:1", "--speaks=lines", "--path=/health"], "are for --speaks http"),
         (&["probe", "127.0.0.1:1", "--speaks=http", "--path=health"], "\"health\" is no path"),
         (&["probe", "./hello", "{addr}"], "probe -- ./my_server {addr}"),
-        (&["explain", "nonsense"], "idle-client"),
+        (&["explain", "leaks"], "no probe has that name"),
         (&["nonsense"], "nonsense"),
     ] {
         let (code, out, err) = common::run(PROGRAM, arguments);
@@ -525,7 +526,8 @@ fn every_probe_is_listed_and_explained() {
     let (code, list, _) = common::run(PROGRAM, &["list"]);
     assert_eq!(code, Some(0));
     for probe in probes::all() {
-        assert!(list.contains(probe.name), "{} is listed", probe.name);
+        let is_apart = |line: &str| line.split_whitespace().next() == Some(probe.name);
+        assert!(list.lines().any(is_apart), "{} is listed, and its column apart from the text", probe.name);
         let (code, text, _) = common::run(PROGRAM, &["explain", probe.name]);
         assert_eq!(code, Some(0));
         assert!(text.starts_with(probe.name) && text.contains("To mend a server that falls"), "{text}");

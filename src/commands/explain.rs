@@ -4,12 +4,12 @@ use tcp_pitfalls::probes::{self, Probe};
 use tcp_pitfalls::show::screen::{self, BOLD, COMMAND, DIM, print, println};
 use tcp_pitfalls::staircase::STEPS;
 
-use super::{PAGE, probe_names};
+use super::{PAGE, probe_name};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The probe
-    #[arg(value_parser = probe_names())]
+    #[arg(value_parser = probe_name)]
     name: String,
 }
 

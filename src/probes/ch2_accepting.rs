@@ -16,7 +16,10 @@ pub(super) const PROBES: &[Probe] = &[
         name: "next-client",
         chapter: 2,
         does: "Is served, leaves, and connects again; the second client must be served as well",
-        remedy: Some("Put accept into a loop"),
+        remedy: Some(
+            "Put accept into a loop. If not even the first client is answered right, correct the answer, or what you say of \
+             it",
+        ),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,

@@ -87,11 +87,15 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
 }
 
-/// Text beside a word that stands in a column of so many columns.
+/// Text beside a word that stands in a column of so many columns, or below it if the word fills that.
 pub fn hanging(word: &str, column: usize, text: &str) -> String {
-    let lines = wrap(text, width().saturating_sub(column));
+    let mut lines = wrap(text, width().saturating_sub(column));
+    if word.len() >= column {
+        lines.insert(0, String::new());
+    }
     let words = std::iter::once(word).chain(std::iter::repeat(""));
-    lines.into_iter().zip(words).map(|(line, word)| format!("{word:column$}{line}\n")).collect()
+    let line = |(line, word): (String, &str)| format!("{word:column$}{line}").trim_end().to_owned() + "\n";
+    lines.into_iter().zip(words).map(line).collect()
 }
 
 /// Text as a paragraph, each line after `indent` spaces.

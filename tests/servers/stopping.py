@@ -89,7 +89,7 @@ def accept():
     if fault == "accepts-late" and (stopping or time.monotonic() < accepts_from):
         time.sleep(0.02)
         return
-    accepts_from = time.monotonic() + 3
+    accepts_from = time.monotonic() + 5
     while True:
         try:
             stream, _ = listener.accept()

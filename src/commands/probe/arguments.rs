@@ -13,7 +13,7 @@ use tcp_pitfalls::lab::server::{Launch, Target};
 use tcp_pitfalls::lab::signal::Signal;
 use tcp_pitfalls::probes::Terms;
 
-use crate::commands::probe_names;
+use crate::commands::probe_name;
 
 /// Examine a server of your own, in any language and any protocol of requests and answers
 ///
@@ -52,10 +52,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=6), help_heading = "Probes")]
     pub(super) chapter: Vec<u8>,
     /// Run only this probe; may be given several times
-    #[arg(long, value_name = "NAME", value_parser = probe_names(), help_heading = "Probes")]
+    #[arg(long, value_name = "NAME", value_parser = probe_name, help_heading = "Probes")]
     pub(super) only: Vec<String>,
     /// Known and accepted: status 0 if just these fall
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = probe_names(), help_heading = "Probes")]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = probe_name, help_heading = "Probes")]
     pub(super) expect_falls: Vec<String>,
 
     /// What the server speaks

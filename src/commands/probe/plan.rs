@@ -10,6 +10,7 @@ use tcp_pitfalls::show::screen::{self, BOLD, print, println};
 
 use super::AT_ONCE;
 use super::arguments::Arguments;
+use super::tell::plural;
 
 /// Says what would be sent, how often the server would be started, and how long that may take. Does none of it.
 pub(super) fn tell(arguments: &Arguments, probes: &[&Probe], dialogue: Dialogue, answer_is_known: bool) {
@@ -66,9 +67,10 @@ fn started(probes: &[&Probe], by_address: bool) -> String {
         return "nothing: it is running already. All that is sent is sent to it".into();
     }
     format!(
-        "up to four times to find out what it speaks, and then by each of the {} probes, by some of them up to three \
+        "up to four times to find out what it speaks, and then by each of the {} probe{}, by some up to three \
          times. Each server gets a port of its own, and is ended with all that it has started",
-        probes.len()
+        probes.len(),
+        plural(probes.len())
     )
 }
 

@@ -18,8 +18,11 @@ use crate::commands::PAGE;
 /// Where the text of a verdict begins: behind its sign and its word.
 const INDENT: usize = 11;
 
+/// How wide the column of the probes' names is. Evidence of those that are longer stands below.
+const NAME: usize = 19;
+
 /// Where the evidence begins that stands on the line of its probe.
-const EVIDENCE: usize = 32;
+const EVIDENCE: usize = INDENT + NAME + 2;
 
 /// What was seen before any verdict, in sentences.
 pub(super) fn learned(says: Vec<String>, silence: Option<String>, otherwise: Option<&str>) -> Vec<String> {
@@ -152,9 +155,12 @@ fn verdict(probe: &Probe, Finding { verdict, evidence }: &Finding) -> String {
     match verdict {
         Verdict::Skipped => String::new(),
         Verdict::Holds | Verdict::Note => {
-            let lines = evidence::lines(evidence, screen::width() - EVIDENCE);
+            let mut lines = evidence::lines(evidence, screen::width() - EVIDENCE);
+            if name.len() > NAME {
+                lines.insert(0, String::new());
+            }
             let text = lines.join(&format!("\n{:EVIDENCE$}", ""));
-            format!("{style}{sign} {word:7}{style:#}  {name:19}  {text}\n")
+            format!("{style}{sign} {word:7}{style:#}  {name:NAME$}  {text}\n")
         }
         Verdict::Falls | Verdict::Differs => {
             let mut text = format!("{style}{sign} {word:7}{style:#}  {name}\n");
@@ -210,11 +216,30 @@ fn sum_up(Examined { judged, took, .. }: &Examined) {
     });
     let (held, fell, skipped) = (count(Verdict::Holds), count(Verdict::Falls), count(Verdict::Skipped));
     println!("\n{held} held, {fell} fell, {}{skipped} skipped ({:.0} s).", others.concat(), took.as_secs_f32());
+    if skipped * 2 > judged.len() {
+        println!("More than half was skipped, and nothing is known of that: see the reasons above.");
+    }
+    if let Some(load) = load().filter(|_| fell + skipped > 0) {
+        eprintln!(
+            "{BOLD}note:{BOLD:#} this machine was busy: {load}. What is late may be its doing. Run again what fell or was \
+             skipped, with --only, when it isn't."
+        );
+    }
     if fell > 0 {
         println!("{DIM}More on each in the book: \"{PAGE}\". By what you see: \"What do you see?\".{DIM:#}");
     }
 }
 
-fn plural(count: usize) -> &'static str {
+/// How busy the machine is, in words, if that is much. Linux only (`proc_loadavg(5)`).
+fn load() -> Option<String> {
+    const MUCH: f32 = 4.0;
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f32 = text.split_whitespace().next()?.parse().ok()?;
+    let processors = std::thread::available_parallelism().ok()?.get();
+    let threads = format!("{load:.0} threads wanted to run on {processors} processor{}", plural(processors));
+    (load > MUCH * f32::from(u16::try_from(processors).ok()?)).then_some(threads)
+}
+
+pub(super) fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
