@@ -157,6 +157,7 @@ fn talk(stream: &TcpStream, line: &mut Vec<u8>, office: &Office) -> io::Result<(
     let mut number = u32::from(wrong("counts-from-2"));
     let came = Instant::now();
     let mut deadline = came + idle_time(number);
+    let mut answered = came;
     loop {
         if wrong("good-customer") {
             // One limit for the connection as a whole.
@@ -174,7 +175,7 @@ fn talk(stream: &TcpStream, line: &mut Vec<u8>, office: &Office) -> io::Result<(
             return Ok(());
         }
         if line.is_empty() {
-            deadline = Instant::now() + line_time();
+            deadline = if wrong("line-time-from-answer") { answered } else { Instant::now() } + line_time();
         }
         for &byte in &buffer[..count] {
             line.push(byte);
@@ -203,7 +204,8 @@ fn talk(stream: &TcpStream, line: &mut Vec<u8>, office: &Office) -> io::Result<(
             }
             write_before(stream, Instant::now() + taking_time(), &[format!("{number}: ").as_bytes(), &said].concat())?;
             let half = !buffer[..count].ends_with(b"\n") && !wrong("rest-is-silence");
-            deadline = Instant::now() + if half { line_time() } else { idle_time(number) };
+            answered = Instant::now();
+            deadline = answered + if half { line_time() } else { idle_time(number) };
             if wrong("one-read") {
                 break;
             }
