@@ -29,7 +29,7 @@ pub struct Member {
     /// Its program's name, of which the kernel keeps 15 bytes.
     pub name: String,
     parent: u32,
-    group: u32,
+    pub(super) group: u32,
     /// When it was started, in the kernel's ticks since the machine was. With the number it names one process for good.
     began: u64,
     /// Ended, and not yet waited for.
@@ -90,11 +90,11 @@ impl Root {
     pub(super) fn members(&self) -> Vec<Member> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
         let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
-        let mut others: Vec<Member> =
-            pids.filter_map(Member::read).filter(|process| process.began >= self.began).collect();
-        let mut members = take(&mut others, |process| process.pid == self.pid || process.group == self.pid);
-        Self::add_children(&mut members, &mut others);
-        members.extend(take(&mut others, |process| self.has_marked(process.pid)));
+        // Looked at all at once: one that starts another and ends, again and again, lives for a moment.
+        let (mut members, mut others): (Vec<Member>, Vec<Member>) = pids
+            .filter_map(Member::read)
+            .filter(|process| process.began >= self.began)
+            .partition(|process| process.group == self.pid || self.has_marked(process.pid));
         Self::add_children(&mut members, &mut others);
         members
     }
