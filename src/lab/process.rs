@@ -281,16 +281,18 @@ fn kill_all(root: &Root) -> Vec<Member> {
     let mut known = root.members();
     platform::kill_group(root.pid);
     let gone = wait_until(KILLED_WITHIN, || {
-        known.retain(Member::lives);
-        if known.is_empty() {
-            // What was started in the meantime.
-            known = root.members();
-            known.retain(Member::lives);
-        }
         for member in &known {
             // With its group, which gets no new members then, however fast they follow each other.
             platform::kill_group(member.group);
-            platform::kill(member.pid);
+            if member.lives() {
+                platform::kill(member.pid);
+            }
+        }
+        known.retain(Member::lives);
+        if known.is_empty() {
+            // What was started in the meantime, and may have ended by now with another one in its place.
+            known = root.members();
+            known.retain(|member| !member.is_zombie);
         }
         known.is_empty().then_some(())
     });

@@ -1,6 +1,6 @@
 //! A started program and everything that it has started: which processes those are, and what they use. Linux only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -33,7 +33,7 @@ pub struct Member {
     /// When it was started, in the kernel's ticks since the machine was. With the number it names one process for good.
     began: u64,
     /// Ended, and not yet waited for.
-    is_zombie: bool,
+    pub(super) is_zombie: bool,
     /// Ended as a zombie is, but threads other than the first go on.
     is_headless: bool,
 }
@@ -90,8 +90,9 @@ impl Root {
     pub(super) fn members(&self) -> Vec<Member> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
         let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
-        // Looked at all at once: one that starts another and ends, again and again, lives for a moment.
-        let (mut members, mut others): (Vec<Member>, Vec<Member>) = pids
+        // The youngest first, and each looked at all at once: some start another and end, again and again.
+        let youngest_first = pids.collect::<BTreeSet<u32>>().into_iter().rev();
+        let (mut members, mut others): (Vec<Member>, Vec<Member>) = youngest_first
             .filter_map(Member::read)
             .filter(|process| process.began >= self.began)
             .partition(|process| process.group == self.pid || self.has_marked(process.pid));

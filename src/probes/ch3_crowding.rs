@@ -80,9 +80,8 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
     });
     let simpler = "it doesn't serve a client that is alone, either; see next-client";
     // Of lines that are claimed this is the headline of its chapter, which each earlier step falls into.
-    trial.unless_simpler(judged, simpler, |trial, server| match trial.terms.dialogue.claimed {
-        true => trial.in_turn(server, &["hello"]),
-        false => trial.serves_two(server),
+    trial.unless_simpler(judged, simpler, |trial, server| {
+        if trial.terms.dialogue.claimed { trial.in_turn(server, &["hello"]) } else { trial.serves_two(server) }
     })
 }
 
