@@ -137,6 +137,36 @@
     }
 })();
 
+// The line that matters is marked: a listing names a text that is in that line alone (```rust,falls:TEXT). Without this it
+// is a line like the others.
+(function markedLines() {
+    for (const code of document.querySelectorAll('main pre > code[class*=":"]')) {
+        for (const [, verdict, text] of Array.from(code.classList, name => /^(falls|holds):(.+)$/.exec(name)).filter(Boolean)) {
+            const all = code.textContent;
+            const at = all.indexOf(text);
+            if (at < 0) {
+                continue;
+            }
+            const [from, to] = [all.lastIndexOf('\n', at) + 1, all.indexOf('\n', at) + 1 || all.length];
+            const [range, texts] = [document.createRange(), document.createTreeWalker(code, NodeFilter.SHOW_TEXT)];
+            let before = 0;
+            while (texts.nextNode()) {
+                const { length } = texts.currentNode;
+                if (from >= before && from < before + length) {
+                    range.setStart(texts.currentNode, from - before);
+                }
+                if (to > before && to <= before + length) {
+                    range.setEnd(texts.currentNode, to - before);
+                }
+                before += length;
+            }
+            const mark = Object.assign(document.createElement('mark'), { className: verdict });
+            mark.append(range.extractContents());
+            range.insertNode(mark);
+        }
+    }
+})();
+
 // The staircase tells the evidence of the cell that is pointed at, or that has the focus. One Tab leads into a table, the
 // arrows lead from cell to cell.
 (function staircase() {
