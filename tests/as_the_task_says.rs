@@ -17,7 +17,7 @@ use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::Verdict;
 
 /// For each exercise, what is wrong with a server that nothing else is wrong with. tests/classroom/src/bin/ has them.
-const FAULTS: [(&str, &[&str]); 7] = [
+const FAULTS: [(&str, &[&str]); 8] = [
     (
         "01",
         &[
@@ -194,6 +194,42 @@ const FAULTS: [(&str, &[&str]); 7] = [
             "strips-blanks",
             "strips-returns",
             "unknown-before-joining",
+        ],
+    ),
+    (
+        "08",
+        &[
+            "announces-on-stderr",
+            "counts-from-2",
+            "end-is-told",
+            "ends-with-status-143",
+            "errors-are-counted",
+            "half-a-line-is-not-counted",
+            "half-a-line-is-not-told",
+            "half-at-the-end-is-answered",
+            "idle-limit-1-second",
+            "idle-limit-8-seconds",
+            "is-text",
+            "keeps-open",
+            "limit-for-first-word-alone",
+            "line-limit-1-second",
+            "line-limit-8-seconds",
+            "one-customer",
+            "one-number",
+            "one-number-for-all",
+            "one-read",
+            "other-words",
+            "short-lines",
+            "silence-is-not-counted",
+            "silence-is-reset",
+            "silence-is-told",
+            "strips-blanks",
+            "strips-return",
+            "tally-on-stderr",
+            "tally-says-otherwise",
+            "told-and-kept",
+            "waits-at-the-end",
+            "waits-for-first-word",
         ],
     ),
 ];

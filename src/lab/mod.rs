@@ -9,6 +9,7 @@ pub mod leash;
 pub mod port;
 pub mod process;
 pub mod recording;
+pub mod segments;
 pub mod server;
 pub mod signal;
 pub mod tree;

@@ -292,7 +292,8 @@ impl Running {
             listener.port() == self.addr.port() && (all || listener.ip() == self.addr.ip())
         };
         if listeners.iter().any(|listener| here(&listener)) {
-            return ", though its process runs and listens there".into();
+            let longer = if self.reached { "" } else { ". Give it longer to start: --start SECONDS" };
+            return format!(", though its process runs and listens there by now{longer}");
         }
         let places = listeners.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ");
         format!(". Its process runs and listens on {places}, not on {}. Check the command", self.addr)

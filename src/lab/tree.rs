@@ -89,9 +89,14 @@ impl Root {
     /// makes an orphan, and a program may overwrite its environment (nginx does, for its title), but rarely all at once.
     pub(super) fn members(&self) -> Vec<Member> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-        let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
-        let mut others: Vec<Member> =
-            pids.filter_map(Member::read).filter(|process| process.began >= self.began).collect();
+        let mut pids: Vec<u32> =
+            processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok()).collect();
+        // After all of them are listed.
+        if let Some(last) = last_pid() {
+            pids.retain(|&pid| is_between(self.pid, pid, last));
+        }
+        let others = pids.into_iter().filter_map(Member::read);
+        let mut others: Vec<Member> = others.filter(|process| process.began >= self.began).collect();
         let mut members = take(&mut others, |process| process.pid == self.pid || process.group == self.pid);
         Self::add_children(&mut members, &mut others);
         members.extend(take(&mut others, |process| self.has_marked(process.pid)));
@@ -114,6 +119,17 @@ impl Root {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.windows(mark.len()).any(|window| window == mark)
     }
+}
+
+/// The number that was given out last. A machine may have thousands of processes, and to read of each when it began takes
+/// longer than all else: numbers are given out one after the other, and after the highest from the lowest again.
+fn last_pid() -> Option<u32> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
+}
+
+/// Whether a number was given out since that of the first, which is one of them.
+fn is_between(first: u32, pid: u32, last: u32) -> bool {
+    if first <= last { (first..=last).contains(&pid) } else { pid >= first || pid <= last }
 }
 
 /// Takes out of `processes` those that match.

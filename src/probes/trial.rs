@@ -178,7 +178,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Gives a verdict unless it blames the server for what it does as well without that which the probe is about: the
-    /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at.
+    /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at,
+    /// unless the control itself says why it can't be held.
     pub(crate) fn unless_simpler(
         &self,
         judged: Judged,
@@ -193,7 +194,8 @@ impl<'a> Trial<'a> {
                 let plain = trial.start().and_then(|mut server| control(&trial, &mut server));
                 Err(match plain {
                     Ok(()) => accusation,
-                    Err(why) => Otherwise::skipped(format!("{simpler}: {why}")),
+                    Err(why) if why.accuses() => Otherwise::skipped(format!("{simpler}: {why}")),
+                    Err(why) => why,
                 })
             }
             judged => judged,

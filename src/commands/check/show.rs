@@ -97,7 +97,11 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
     let (holds, falls, skipped) = (graded.holds(), graded.falls(), graded.skipped());
     let score = format!("{} of {} points", graded.points(), graded.of());
     if graded.is_done() {
-        let all = if skipped == 0 { "Every check holds".into() } else { format!("{holds} checks held, none fell") };
+        let all = if holds == graded.checks.len() {
+            "Every check holds".into()
+        } else {
+            format!("{holds} checks held, none fell")
+        };
         let _ = writeln!(text, "\n{GOOD}{all}: {score}.{GOOD:#}\n");
         // A teacher may have taken it away.
         let solution = workshop.solution(graded.exercise);
