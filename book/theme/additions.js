@@ -380,7 +380,7 @@
 function kernelSide(recorded) {
     const make = (name, text, attributes = {}) => Object.assign(document.createElement(name), { textContent: text, ...attributes });
     if (!recorded) {
-        return [make('p', 'The kernel was not recorded here: something was still moving.')];
+        return [make('p', 'The kernel was not recorded here: not all had come to rest, or the server had ended.')];
     }
     const { connections, threads } = JSON.parse(recorded);
     const table = document.createElement('table');
