@@ -110,6 +110,11 @@
     }
 })();
 
+// Commands, and what one or a scene has printed, are told by their first line: "$ cargo run", "  the pitfall: …".
+for (const code of document.querySelectorAll('main pre > .language-text')) {
+    code.classList.toggle('told', /^(\$ |--[ \w]| {2}the (pitfall|cure): )/.test(code.textContent));
+}
+
 // An excerpt begins at the margin, wherever its code stands in the file. What is copied is the same.
 (function withoutIndentation() {
     for (const code of document.querySelectorAll('main pre > code')) {
