@@ -117,12 +117,12 @@ fn queue_at_the_stop(option: &str, recorder: &Recorder) -> Played {
         process.signal(stop)?;
         process.go_on()?;
     }
-    let served =
+    let answered =
         waiting.iter_mut().filter_map(|client| matches!(client.line(LIMIT), Reply::Line(_)).then_some(())).count();
-    Ok(match served {
+    Ok(match answered {
         2 => Finding::holds("both clients in the queue were answered after the signal"),
         _ => Finding::falls(format!(
-            "2 clients stood in the queue with their lines at the signal, and {served} were answered"
+            "2 clients stood in the queue with their lines at the signal, and {answered} were answered"
         )),
     })
 }
