@@ -117,6 +117,8 @@ impl Watched {
         let mut ids: Vec<u32> = if pid == process::id() {
             self.threads.clone()
         } else {
+            // One that has ended and is not yet waited for has none.
+            kernel::descriptors(pid).filter(|&count| count > 0)?;
             let names = fs::read_dir(&tasks).ok()?.flatten().map(|task| task.file_name());
             names.filter_map(|name| name.to_str()?.parse().ok()).collect()
         };
