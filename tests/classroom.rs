@@ -231,7 +231,7 @@ fn every_check_has_a_server_that_fails_just_it() {
 }
 
 /// Servers that do something too late, or that are wrong only in one order of events, and the check that finds each.
-const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 21] = [
+const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 23] = [
     ("02", "time-of-nothing", "dripping-client"),
     ("02", "slow-speaker-not-told", "dripping-client"),
     ("03", "counted-in-thread", "six-and-no-more"),
@@ -250,6 +250,8 @@ const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 21] = [
     ("08", "time-of-nothing", "dripping-customer"),
     ("08", "line-time-from-answer", "good-customer"),
     ("08", "idle-limit-8-seconds", "silent-customers"),
+    ("08", "limit-for-first-word-alone", "silent-customers"),
+    ("08", "waits-for-first-word", "silent-customers"),
     ("08", "whole-seconds", "silent-customers"),
     ("08", "answers-for-ever", "full-hands"),
     ("08", "answers-in-8-seconds", "full-hands"),

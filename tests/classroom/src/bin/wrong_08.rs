@@ -30,7 +30,7 @@ fn line_time() -> Duration {
 fn idle_time(number: u32) -> Duration {
     Duration::from_millis(match () {
         () if wrong("idle-limit-1-second") => 1000,
-        () if wrong("silent-customers") => 2000,
+        () if wrong("silent-customers") => 3500,
         () if wrong("idle-limit-8-seconds") => 8000,
         () if wrong("waits-for-first-word") && number == 0 => 600_000,
         () if wrong("limit-for-first-word-alone") && number > 0 => 600_000,
