@@ -117,6 +117,8 @@ impl Watched {
         let mut ids: Vec<u32> = if pid == process::id() {
             self.threads.clone()
         } else {
+            // One that has ended and is not yet waited for has none.
+            kernel::descriptors(pid).filter(|&count| count > 0)?;
             let names = fs::read_dir(&tasks).ok()?.flatten().map(|task| task.file_name());
             names.filter_map(|name| name.to_str()?.parse().ok()).collect()
         };
@@ -138,8 +140,8 @@ impl Watched {
             return None;
         }
         // A thread of this process may not have said yet that it is the server's.
-        let served = sockets.iter().filter(|socket| socket.is_on(server) && socket.is_open() && !socket.is_orphan());
-        if pid == process::id() && threads.len() < 1 + served.count() {
+        let accepted = sockets.iter().filter(|socket| socket.is_on(server) && socket.is_open() && !socket.is_orphan());
+        if pid == process::id() && threads.len() < 1 + accepted.count() {
             return None;
         }
         if pid != process::id() && kernel::is_halted(pid)? {
@@ -149,9 +151,11 @@ impl Watched {
             let (call, descriptor) = kernel::sleeps_in(task)?;
             let link = descriptor.and_then(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok());
             let socket = sockets.iter().find(|socket| Some(socket.link()) == link);
-            let of = socket.and_then(|socket| match socket.listens() {
-                true => Some("the listener".to_owned()),
-                false => self.clients.iter().find(|(_, addr)| socket.leads_to(*addr)).map(|(name, _)| name.clone()),
+            let of = socket.and_then(|socket| {
+                if socket.listens() {
+                    return Some("the listener".to_owned());
+                }
+                self.clients.iter().find(|(_, addr)| socket.leads_to(*addr)).map(|(name, _)| name.clone())
             });
             Some(Sleeper { call: call.to_owned(), of })
         };
