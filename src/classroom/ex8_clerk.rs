@@ -100,7 +100,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             why: "What is limited is the wait for one thing, and a connection is many",
             points: 1,
             page: "08_deadlines.html#whole-connection",
-            starter_falls: false,
+            starter_falls: true,
         },
         Check {
             probe: probe(
