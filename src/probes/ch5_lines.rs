@@ -374,11 +374,13 @@ fn withheld_answer(trial: &Trial<'_>) -> Judged {
             falls!("sent {sent} and got nothing for {} s", patience.as_secs_f32());
         }
         client.half_close();
-        let came_at_once = client.comes_within(Silence::SOON);
+        let ended = Instant::now();
         match client.answer(trial.terms.limit, |got| request.check(got)) {
-            Reply::Line(answer) if request.is_answered_by(&answer) && came_at_once => Ok(Silence::UntilThen(
-                Otherwise::falls("the answer did not come until the client ended its side; then it came at once"),
-            )),
+            Reply::Line(answer) if request.is_answered_by(&answer) && ended.elapsed() < Silence::SOON => {
+                Ok(Silence::UntilThen(Otherwise::falls(
+                    "the answer did not come until the client ended its side; then it came at once",
+                )))
+            }
             // A server that takes the end for the wish to leave drops what it was still working on.
             Reply::Line(_) | Reply::End(_) | Reply::Reset(_) => Ok(Silence::Longer),
             other => falls!("sent {sent} and got {}", Trial::describe(&other)),
