@@ -75,6 +75,13 @@ async function main() {
       await look(context, origin, page, `${page}, players`, playFigures);
     }
     await context.close();
+    for (const width of WIDTHS) {
+      const context = await newContext(browser, { width });
+      for (const page of pages) {
+        await look(context, origin, page, `${page}, pairs, ${width} px`, pairFigures);
+      }
+      await context.close();
+    }
     // One look after another: a tab in the background doesn't scroll.
     for (const width of WIDTHS) {
       for (const colorScheme of SCHEMES) {
@@ -377,18 +384,26 @@ async function playFigures(tab) {
       fault(tab.where, `the arrow keys don't step through figure ${index + 1}`);
     }
     // The other steps in the page itself: there are thousands.
-    const { told, tallest } = await player.evaluate((element, events) => {
+    const { told, tallest, wrong } = await player.evaluate((element, events) => {
       const [slider, svg] = [element.querySelector('input'), element.parentElement.querySelector('svg')];
       const told = new Set();
-      let tallest = 0;
+      let [tallest, wrong] = [0, 0];
+      const steps = Array.from(svg.querySelectorAll('.step'));
       for (let event = events - 1; event >= 0; event -= 1) {
         slider.value = event;
         slider.dispatchEvent(new Event('input'));
         told.add(element.querySelector('p').textContent);
+        // What the kernel held is shown where it was recorded, and nowhere else.
+        const cells = element.querySelectorAll('.kernel-side:not([hidden]) tbody td').length;
+        const recorded = steps[event - 1]?.dataset.kernel;
+        wrong += cells === (recorded ? JSON.parse(recorded).connections.length * 4 : 0) ? 0 : 1;
         tallest = Math.max(tallest, svg.getBoundingClientRect().height + element.getBoundingClientRect().height);
       }
-      return { told: told.size, tallest };
+      return { told: told.size, tallest, wrong };
     }, events);
+    if (wrong > 0) {
+      fault(tab.where, `at ${wrong} events figure ${index + 1} shows another kernel's side than was recorded`);
+    }
     if (tallest > 820) {
       fault(tab.where, `figure ${index + 1} and its player take ${Math.round(tallest)} px`);
     }
@@ -407,6 +422,46 @@ async function playFigures(tab) {
   }
   if (tab.url() !== address) {
     fault(tab.where, 'an arrow in a player turns the page');
+  }
+}
+
+/** A pitfall's figure and its cure's stand side by side, or one above the other, step together, and go back. */
+async function pairFigures(tab) {
+  const buttons = tab.locator('.beside');
+  const titles = () => tab.locator('main figure title').allTextContents();
+  const before = await titles();
+  for (let index = 0; index < await buttons.count(); index += 1) {
+    const button = buttons.nth(index);
+    await button.focus();
+    await tab.keyboard.press('Enter');
+    const boxes = await tab.locator('.pair figure').evaluateAll(all => all.map(figure => figure.getBoundingClientRect().toJSON()));
+    const isBeside = boxes.length === 2 && boxes[1].left >= boxes[0].right && boxes[1].top === boxes[0].top;
+    const isBelow = boxes.length === 2 && boxes[1].top >= boxes[0].bottom;
+    const isWide = tab.viewportSize().width >= 900;
+    if (!(isWide ? isBeside : isBelow)) {
+      fault(tab.where, `pair ${index + 1} doesn't stand as it should: ${JSON.stringify(boxes)}`);
+      return;
+    }
+    await checkWidth(tab);
+    const sliders = tab.locator('.pair .player input');
+    await sliders.first().focus();
+    await tab.keyboard.press('ArrowRight');
+    await tab.keyboard.press('ArrowRight');
+    const at = await sliders.evaluateAll(all => all.map(slider => slider.value));
+    if (at.join() !== '3,3') {
+      fault(tab.where, `after two arrows, pair ${index + 1} is at the events ${at}`);
+    }
+    const tallest = Math.max(...boxes.map(box => box.height));
+    if (isWide && tallest > 900) {
+      fault(tab.where, `pair ${index + 1} is ${Math.round(tallest)} px tall`);
+    }
+    await checkAccessibility(tab);
+    await button.focus();
+    await tab.keyboard.press('Enter');
+    if ((await titles()).join() !== before.join()) {
+      fault(tab.where, `the figures of pair ${index + 1} don't go back to their places`);
+      return;
+    }
   }
 }
 

@@ -50,7 +50,8 @@ fn demonstration() -> Demonstration {
         scenes: vec![
             Scene::probe("split-message", one_read(), step()),
             Scene::probe("joined-messages", one_read(), step()),
-            Scene::probe("every-byte", ("a write that must not wait, and whose result is ignored", no_count), step()),
+            Scene::probe("every-byte", ("a write that must not wait, and whose result is ignored", no_count), step())
+                .watching_the_kernel(),
             Scene::probe(
                 "prompt-answer",
                 ("one answer in three writes", three_writes),
@@ -62,7 +63,8 @@ fn demonstration() -> Demonstration {
                     long_answer(false, recorder)
                 }),
                 ("the same server, closing as this step does", |recorder: &Recorder| long_answer(true, recorder)),
-            ),
+            )
+            .watching_the_kernel(),
             Scene::play(
                 "split-header",
                 ("a frame is read with two reads", |recorder: &Recorder| {
@@ -94,6 +96,8 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
             stream.note("ends its side, and reads until the client is done");
             close(stream.stream);
         } else {
+            // Waits for a byte of it, and leaves it there.
+            stream.stream.peek(&mut [0])?;
             stream.note("closes, with the second line unread");
         }
         served

@@ -34,7 +34,8 @@ fn demonstration() -> Demonstration {
                 terms(),
                 pitfall("step 5, which the signal just kills", "--pitfall=finishes-line"),
                 step(),
-            ),
+            )
+            .watching_the_kernel(),
             Scene::probe_with(
                 "stops-when-quiet",
                 terms(),
@@ -55,7 +56,8 @@ fn demonstration() -> Demonstration {
                 terms(),
                 pitfall("a wait for all threads, without a limit", "--pitfall=stuck-client"),
                 step(),
-            ),
+            )
+            .watching_the_kernel(),
             Scene::probe_with(
                 "half-close",
                 terms(),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::escape;
+use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, lock};
 use crate::probes::{Difference, Judged, Needs, Otherwise, Probe, Trial, falls, skipped};
@@ -54,6 +55,25 @@ pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     match client.line(trial.terms.limit) {
         Reply::End(rest) if rest.is_empty() => Ok(()),
         other => falls!("expected the end of the connection, got {}", Trial::describe(&other)),
+    }
+}
+
+/// Expects that the process ends within `limit`, and says this line of a tally on standard output.
+pub(super) fn expect_tally(trial: &Trial<'_>, server: &mut Running, limit: Duration, expected: &str) -> Judged<()> {
+    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+        falls!("the process never ended: it still ran {} s later, without a tally", limit.as_secs());
+    };
+    let output = server.process().map(|process| process.last_output()).unwrap_or_default();
+    let said = output.lines().map(str::trim_end).rfind(|line| line.starts_with("tally:"));
+    trial.recorder.note("server", format!("ends with {status}, and says {}", said.unwrap_or("no tally")));
+    match said {
+        Some(said) if said == expected => Ok(()),
+        Some(other) => Err(differing(expected.as_bytes(), other.as_bytes())),
+        None => falls!(
+            "expected \"{}\" on standard output, and no line that begins with tally: was there when the process had \
+             ended with {status}",
+            escape(expected.as_bytes())
+        ),
     }
 }
 

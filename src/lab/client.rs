@@ -80,8 +80,12 @@ impl Client {
         limit: Duration,
         receive_buffer: Option<usize>,
     ) -> io::Result<Client> {
+        recorder.look();
         let stream = Self::open(addr, limit, receive_buffer).map_err(|error| Lack::connecting(addr, error))?;
         recorder.record(name, Action::Connects);
+        if let (Some(watch), Ok(own)) = (recorder.watch(), stream.local_addr()) {
+            watch.client(name, own);
+        }
         let stream = Arc::new(stream);
         recorder.leash().connection(&stream);
         Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
@@ -115,6 +119,7 @@ impl Client {
 
     /// Sends bytes. False if the connection didn't take them; what that means shows at the next read.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
+        self.recorder.look();
         let began = Instant::now();
         let sent = (&*self.stream).write_all(bytes);
         match &sent {
@@ -126,6 +131,7 @@ impl Client {
 
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Reply {
+        self.recorder.look();
         let got = self.next_line(patience);
         self.record_reply(&got);
         got
@@ -148,6 +154,7 @@ impl Client {
     /// Waits for an answer of any form, at most for `patience`: `check` says when it is whole. What can't become the
     /// answer is given as it is, to the end of its line if it has one.
     pub fn answer(&mut self, patience: Duration, check: impl Fn(&[u8]) -> Match) -> Reply {
+        self.recorder.look();
         let got = self.quiet_answer(patience, check);
         self.record_reply(&got);
         got
@@ -312,6 +319,7 @@ impl Client {
 
     /// Ends the sending side: the server reads the end, and can still answer.
     pub fn half_close(&mut self) {
+        self.recorder.look();
         self.recorder.record(&self.name, Action::HalfCloses);
         // An error means that the connection has ended already, which shows at the next read.
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -323,6 +331,7 @@ impl Client {
     /// Resets the connection: the server's next read fails, and bytes on their way are lost.
     pub fn reset(mut self) {
         self.over = true;
+        self.recorder.look();
         self.recorder.record(&self.name, Action::Resets);
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
     }
@@ -332,6 +341,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         // The kernel tells the server only after this.
         if !self.over {
+            self.recorder.look();
             self.recorder.record(&self.name, Action::Leaves);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::iter;
 use std::time::Duration;
 
 /// Why a figure could not be had, in a sentence. Never to be taken for zero.
@@ -99,7 +100,10 @@ impl Root {
         let mut others: Vec<Member> = others.filter(|process| process.began >= self.began).collect();
         let mut members = take(&mut others, |process| process.pid == self.pid || process.group == self.pid);
         Self::add_children(&mut members, &mut others);
-        members.extend(take(&mut others, |process| self.has_marked(process.pid)));
+        // Only those are asked whose parents have ended: to read the environment of a process that is short of memory may
+        // take long.
+        let reapers = reapers();
+        members.extend(take(&mut others, |process| reapers.contains(&process.parent) && self.has_marked(process.pid)));
         Self::add_children(&mut members, &mut others);
         members
     }
@@ -119,6 +123,11 @@ impl Root {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.windows(mark.len()).any(|window| window == mark)
     }
+}
+
+/// The prober and all that it descends from. A process whose parent has ended is given to one of these.
+fn reapers() -> Vec<u32> {
+    iter::successors(Some(std::process::id()), |&pid| Member::read(pid).map(|member| member.parent)).collect()
 }
 
 /// The number that was given out last. A machine may have thousands of processes, and to read of each when it began takes

@@ -7,7 +7,6 @@ use super::trial::Trial;
 use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 
 pub(super) const PROBES: &[Probe] = &[Probe {
@@ -69,10 +68,13 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     if flood.is_kept() {
         // What a collector of garbage has not cleared away yet is no growth: it comes to an end.
         drop(flood.sending);
-        let quiet = Recorder::new();
+        let quiet = trial.recorder.aside();
+        // They stay connected: what one that leaves gives back would serve the next, and hide its growth.
+        let mut deaf_ones = Vec::new();
         let is_kept_again = |name| {
-            let another = trial.connect_with(&mut server, name, &quiet, None);
-            let again = another.and_then(|another| Flood::send(trial, &mut server, &another)).ok();
+            let Ok(another) = trial.connect_with(&mut server, name, &quiet, None) else { return true };
+            let again = Flood::send(trial, &mut server, &another).ok();
+            deaf_ones.push(another);
             again.is_none_or(|again| again.is_kept() || again.sending.sent() < MUCH)
         };
         if ["client 3", "client 4"].into_iter().all(is_kept_again) {

@@ -178,7 +178,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Gives a verdict unless it blames the server for what it does as well without that which the probe is about: the
-    /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at.
+    /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at,
+    /// unless the control itself says why it can't be held.
     pub(crate) fn unless_simpler(
         &self,
         judged: Judged,
@@ -188,12 +189,13 @@ impl<'a> Trial<'a> {
         match judged {
             Err(accusation) if accusation.accuses() => {
                 // What was seen is to be read without what is only made sure of.
-                let quiet = Recorder::new();
+                let quiet = self.recorder.aside();
                 let trial = Trial::new(self.target, self.terms, &quiet);
                 let plain = trial.start().and_then(|mut server| control(&trial, &mut server));
                 Err(match plain {
                     Ok(()) => accusation,
-                    Err(why) => Otherwise::skipped(format!("{simpler}: {why}")),
+                    Err(why) if why.accuses() => Otherwise::skipped(format!("{simpler}: {why}")),
+                    Err(why) => why,
                 })
             }
             judged => judged,

@@ -26,6 +26,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("end-drops-slow", "half-close-while-working"),
     ("never-spoken-kept", "closes-idle"),
     ("whole-grace", "stuck-client"),
+    ("drains-after-the-grace", "stuck-client"),
     ("slow-to-die", "stuck-client"),
     ("status-3", "clean-exit"),
 ];
@@ -115,6 +116,8 @@ fn what_the_signal_simply_kills_is_told_so_once() {
     let skipped: Vec<_> = others.map(|probe| (probe.name, server("no-handler"))).collect();
     common::expect(Verdict::Skipped, &skipped, &terms(false));
     common::expect(Verdict::Falls, &[("finishes-line", server("no-handler"))], &terms(false));
+    // As a JVM that nobody told otherwise.
+    common::expect(Verdict::Skipped, &[("stuck-client", server("slow-to-die"))], &terms(false));
 }
 
 #[test]

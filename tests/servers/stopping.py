@@ -112,6 +112,8 @@ def begin_to_stop():
                 quiet_since = time.monotonic()
             time.sleep(0.005)
     deadline = (started if fault == "grace-from-start" else time.monotonic()) + GRACE
+    if fault == "drains-after-the-grace":
+        deadline += 1
     if fault != "queue-reset":
         accept()
     if fault != "accepts-on":

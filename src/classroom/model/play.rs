@@ -216,11 +216,11 @@ fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], fir
 /// Plays these steps with a new server, to the first difference.
 fn replay<M: Model>(trial: &Trial<'_>, recorder: &Recorder, steps: &[Step], patience: Duration) -> Result<(), Stop> {
     let mut player = Player::<M>::new(trial, recorder, patience).map_err(|_| Stop::Void)?;
-    let mut played = player.play(steps);
-    if let (Err(Stop::Differs(difference)), true) = (&mut played, patience >= LAST_PATIENCE) {
+    let mut outcome = player.play(steps);
+    if let (Err(Stop::Differs(difference)), true) = (&mut outcome, patience >= LAST_PATIENCE) {
         difference.obituary = player.server.obituary().or_else(|| player.shortage());
     }
-    played
+    outcome
 }
 
 /// Why a conversation was not played to its end.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -163,8 +164,7 @@ fn number(step: &str) -> &str {
 
 /// Builds and runs everything.
 fn run(root: &Path) -> Result<Recorded> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let built = Command::new(cargo())
         .args(["build", "--quiet", "--package", "tcp-pitfalls", "--bins", "--features", "async"])
         .current_dir(root)
         .status()
@@ -176,6 +176,7 @@ fn run(root: &Path) -> Result<Recorded> {
     let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
     let mut recorded = Recorded { files: BTreeMap::new(), skipped: Vec::new(), failed: Vec::new() };
     chapters(root, &programs, &mut recorded)?;
+    restarts(root, &programs, &mut recorded)?;
     differences(root, &mut recorded)?;
     staircases(root, &programs, &mut recorded)?;
     commands(root, &programs, &mut recorded)?;
@@ -186,22 +187,58 @@ fn run(root: &Path) -> Result<Recorded> {
 fn chapters(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
     for step in STEPS.iter().chain(BEYOND) {
         let chapter = number(step);
-        let folder = programs.join("recorded").join(chapter);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
+        let folder = empty_folder(programs, chapter)?;
         let output = start(root, &programs.join(step), &["--record".into(), folder.to_string_lossy().into_owned()])?;
         if !output.succeeded {
             let what = format!("the demonstration did not go as it should:\n{}", output.errors);
             recorded.failed.push(Fault::in_file(format!("chapters/{step}/main.rs"), what));
         }
-        for entry in fs::read_dir(&folder).with_context(|| format!("{step} has recorded nothing"))? {
-            let entry = entry?;
-            let name = format!("{chapter}/{}", entry.file_name().to_string_lossy());
-            recorded.files.insert(name, fs::read_to_string(entry.path())?);
-        }
+        take(&folder, chapter, recorded).with_context(|| format!("{step} has recorded nothing"))?;
     }
     Ok(())
+}
+
+/// The scenes with HAProxy, which are played by tests.
+fn restarts(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
+    let folder = empty_folder(programs, "restarts")?;
+    let test = "cargo test --quiet --test haproxy";
+    let played = Command::new(cargo())
+        .args(test.split(' ').skip(1))
+        .current_dir(root)
+        .env("TCP_PITFALLS_RECORD", &folder)
+        .output()
+        .with_context(|| format!("cannot start {test}"))?;
+    if !played.status.success() {
+        let what = format!("`{test}` fails:\n{}", String::from_utf8_lossy(&played.stdout));
+        recorded.failed.push(Fault::in_file("tests/haproxy.rs", what));
+    } else if fs::read_dir(&folder)?.next().is_none() {
+        recorded.skipped.push("the scenes of the restarts: haproxy is not installed".into());
+    }
+    take(&folder, "restarts", recorded)
+}
+
+/// A folder for recordings of this run alone.
+fn empty_folder(programs: &Path, name: &str) -> Result<PathBuf> {
+    let folder = programs.join("recorded").join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Takes what was recorded into a folder.
+fn take(folder: &Path, name: &str, recorded: &mut Recorded) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        recorded.files.insert(name, fs::read_to_string(entry.path())?);
+    }
+    Ok(())
+}
+
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// What each step's server changes in that of the step before.
