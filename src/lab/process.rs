@@ -11,7 +11,7 @@ use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
 use super::signal::{self, Signal};
-use super::tree::{Known, Member, Root, Tree, Unreadable, Window};
+use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
 use super::wait::wait_until;
 
 /// How much of a program's output is kept, in bytes: so much of its beginning, and of its end.
@@ -158,7 +158,7 @@ impl Process {
         let (began, mut given) = (Instant::now(), limit);
         loop {
             let seen = wait_until(given.saturating_sub(began.elapsed()), || look(self));
-            let starved = self.tree().and_then(|tree| tree.starved()).unwrap_or_default();
+            let starved = tree::starved(self.id()).unwrap_or_default();
             let fair = limit + starved.min(2 * limit);
             if seen.is_some() || fair <= given {
                 return seen;

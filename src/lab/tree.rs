@@ -218,11 +218,6 @@ impl Tree {
         Ok(figures)
     }
 
-    /// How long the thread that fared worst was ready to run and had no processor.
-    pub(super) fn starved(&self) -> Known<Duration> {
-        Ok(self.processor()?.0.values().map(|time| time.waiting).max().unwrap_or_default())
-    }
-
     /// The processor time that every thread has used and waited for so far.
     pub(super) fn processor(&self) -> Known<Usage> {
         let usage: HashMap<u32, Time> = self.each("processor time", threads)?.into_iter().flatten().collect();
@@ -290,6 +285,11 @@ fn threads(pid: u32) -> io::Result<Vec<(u32, Time)>> {
         times.push((id, Time { running, waiting }));
     }
     Ok(times)
+}
+
+/// How long the thread of a process that fared worst was ready to run and had no processor.
+pub(super) fn starved(pid: u32) -> Option<Duration> {
+    threads(pid).ok()?.into_iter().map(|(_, time)| time.waiting).max()
 }
 
 /// A line of `/proc/PID/status` that counts kilobytes.

@@ -1,4 +1,4 @@
-//! Exercise 2 with one mistake: `wrong_02 --fault NAME ADDR`. See `faults/02.diff`.
+//! Exercise 02 with one mistake: `wrong_02 --fault NAME ADDR`. See `faults/02.diff`.
 
 #![allow(warnings, clippy::all, clippy::pedantic)] // A mistake leaves things unused.
 

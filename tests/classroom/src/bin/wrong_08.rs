@@ -1,4 +1,4 @@
-//! Exercise 8 with one mistake: `wrong_08 --fault NAME ADDR`. See `faults/08.diff`.
+//! Exercise 08 with one mistake: `wrong_08 --fault NAME ADDR`. See `faults/08.diff`.
 
 #![allow(warnings, clippy::all, clippy::pedantic)] // A mistake leaves things unused.
 
