@@ -49,6 +49,8 @@ pub enum Match {
     Whole(usize),
     /// They may become it.
     Partial,
+    /// They are the whole answer if the connection ends behind them, and else a part of it.
+    UntilEnd,
     /// The one at this place is another than was expected.
     Wrong(usize),
 }
@@ -191,12 +193,16 @@ impl Client {
                         other => other,
                     };
                 }
-                Match::Partial if self.pending.len() > LONGEST_ANSWER => return Reply::Flood,
-                Match::Partial => {}
+                Match::Partial | Match::UntilEnd if self.pending.len() > LONGEST_ANSWER => return Reply::Flood,
+                Match::Partial | Match::UntilEnd => {}
             }
             let mut buffer = [0; 16 * 1024];
             match self.read_before(deadline, &mut buffer) {
-                Ok(Some(0)) => return Reply::End(std::mem::take(&mut self.pending)),
+                Ok(Some(0)) => {
+                    let is_whole = check(&self.pending) == Match::UntilEnd;
+                    let got = std::mem::take(&mut self.pending);
+                    return if is_whole { Reply::Line(got) } else { Reply::End(got) };
+                }
                 Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
                 Ok(None) => return Reply::Nothing(self.pending.clone(), patience),
                 Err(_) => return Reply::Reset(std::mem::take(&mut self.pending)),
