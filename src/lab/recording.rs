@@ -12,7 +12,7 @@ use super::lock;
 use super::watch::{KernelSide, Watch};
 
 /// How many events one recording keeps. Further ones are only counted.
-const CAPACITY: usize = 20_000;
+pub const CAPACITY: usize = 20_000;
 
 /// How many bytes of each payload are kept.
 const PAYLOAD_HEAD: usize = 24;

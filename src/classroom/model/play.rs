@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
-use crate::classroom::kit::{beside_control_server, not_judged};
+use crate::classroom::kit::{beside_control_server, held_up, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Evidence, Explained, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
 pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
@@ -102,8 +102,7 @@ pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], e
             }
         }
     }
-    let why = "this machine is too busy to speak in time".to_owned();
-    Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }))
+    Err(held_up())
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
