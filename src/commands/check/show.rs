@@ -192,6 +192,12 @@ fn story(workshop: &Workshop, checked: &Checked, whole: bool) -> String {
     for line in evidence::lines(evidence, screen::width() - 4) {
         let _ = writeln!(text, "    {line}");
     }
+    if !recording.complaints.is_empty() {
+        let _ = writeln!(text, "\n    Your server wrote meanwhile:");
+        for line in &recording.complaints {
+            text.push_str(&screen::paragraph(line, 6));
+        }
+    }
     text.push('\n');
     text.push_str(&screen::paragraph(&format!("Why it matters: {}", sentence(why)), 4));
     for line in place(workshop, page) {
