@@ -27,7 +27,7 @@ const PLAYING: Duration = Duration::from_secs(3);
 
 /// How many there are at least, even if it takes longer, and how long that may be.
 const LEAST: usize = 12;
-const AT_MOST: Duration = Duration::from_secs(15);
+const AT_MOST: Duration = Duration::from_secs(25);
 
 /// How long what is owed may take until something seems to be wrong.
 const PATIENCE: Duration = Duration::from_millis(1500);

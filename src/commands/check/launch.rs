@@ -83,6 +83,16 @@ impl Launch {
         Some((missing, beside))
     }
 
+    /// A command like this for another server, whose files are yet to be written.
+    pub(super) fn like(&self) -> Launch {
+        let sources = self.sources();
+        let other = |word: &String| match Path::new(word).extension() {
+            Some(extension) if sources.contains(&word.as_str()) => format!("my_server.{}", extension.to_string_lossy()),
+            _ => word.clone(),
+        };
+        Launch { words: self.words.iter().map(other).collect(), build: None }
+    }
+
     /// The names of what its build makes: the files of the command. Without a build, none.
     pub(super) fn built(&self) -> impl Iterator<Item = &OsStr> {
         let words = if self.build.is_some() { &self.words[..] } else { &[] };

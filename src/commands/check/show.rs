@@ -67,7 +67,7 @@ fn begin(workshop: &Workshop, heading: &str, exercise: &Exercise, before: Option
         (Some(launch), _) => (mine(workshop, exercise, Some(&launch)), String::new()),
         (None, Some((done, launch))) => {
             let line = launch.line().replace(done.folder, folder);
-            let line = if line == launch.line() { "COMMAND … {addr}".into() } else { line };
+            let line = if line == launch.line() { launch.like().line() } else { line };
             (format!("{folder}/…"), format!(" -- {line}"))
         }
         (None, None) => (mine(workshop, exercise, None), String::new()),
