@@ -150,6 +150,21 @@ impl Process {
         wait_until(limit, || self.exited())
     }
 
+    /// Looks until `look` gives something, at most for `limit` and as long as it could have run and got no processor, and
+    /// never longer than three times that.
+    pub fn waits_until<T>(&mut self, limit: Duration, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
+        let (began, mut given) = (Instant::now(), limit);
+        loop {
+            let seen = wait_until(given.saturating_sub(began.elapsed()), || look(self));
+            let starved = self.tree().and_then(|tree| tree.starved()).unwrap_or_default();
+            let fair = limit + starved.min(2 * limit);
+            if seen.is_some() || fair <= given {
+                return seen;
+            }
+            given = fair;
+        }
+    }
+
     /// What it has printed so far, on standard output, then on standard error, and then what it wrote to its standard
     /// input, where a daemon thinks that its client is (on Linux).
     pub fn output(&self) -> String {

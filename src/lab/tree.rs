@@ -225,6 +225,11 @@ impl Tree {
         Ok(figures)
     }
 
+    /// How long the thread that fared worst was ready to run and had no processor.
+    pub(super) fn starved(&self) -> Known<Duration> {
+        Ok(self.processor()?.0.values().map(|time| time.waiting).max().unwrap_or_default())
+    }
+
     /// The processor time that every thread has used and waited for so far.
     pub(super) fn processor(&self) -> Known<Usage> {
         let usage: HashMap<u32, Time> = self.each("processor time", threads)?.into_iter().flatten().collect();
