@@ -103,7 +103,7 @@ impl Launch {
 /// Whether files that end like this belong to a language.
 fn is_source(extension: &OsStr) -> bool {
     let is_it = |mark: &&str| mark.strip_prefix('.').is_some_and(|mark| extension == mark);
-    LANGUAGES.iter().any(|(_, marks)| marks.iter().any(|mark| is_it(&mark)))
+    LANGUAGES.iter().any(|(_, marks)| marks.iter().any(is_it))
 }
 
 fn language(word: &str) -> Option<&'static str> {
