@@ -52,6 +52,7 @@ pub type Played = Result<Finding>;
 struct Take {
     caption: &'static str,
     run: Box<dyn FnOnce(&Recorder) -> Played + Send>,
+    watches: bool,
 }
 
 /// What was seen of one run.
@@ -122,10 +123,18 @@ impl Scene {
     ) -> Self {
         Scene {
             name,
-            pitfall: Take { caption: pitfall.0, run: Box::new(pitfall.1) },
-            cure: Take { caption: cure.0, run: Box::new(cure.1) },
+            pitfall: Take { caption: pitfall.0, run: Box::new(pitfall.1), watches: false },
+            cure: Take { caption: cure.0, run: Box::new(cure.1), watches: false },
             alone: false,
         }
+    }
+
+    /// A recording of it shows the kernel's side as well, wherever all stands still.
+    #[must_use]
+    pub fn watching_the_kernel(mut self) -> Self {
+        self.pitfall.watches = true;
+        self.cure.watches = true;
+        self
     }
 }
 
@@ -173,6 +182,10 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
     println!("{BOLD}{title}{BOLD:#}");
     let names: Vec<&str> = scenes.iter().map(|scene| scene.name).collect();
     let (mut broken_claims, mut skipped) = (Vec::new(), Vec::new());
+    for take in scenes.iter_mut().flat_map(|scene| [&mut scene.pitfall, &mut scene.cure]) {
+        // It takes time, and only the book shows it.
+        take.watches &= show.record.is_some();
+    }
     let played: Vec<[Seen; 2]> = play_all(scenes);
     for (&name, [pitfall, cure]) in names.iter().zip(&played) {
         println!("\n{BOLD}── {name} {}{BOLD:#}", "─".repeat(screen::width().saturating_sub(name.len() + 4)));
@@ -287,7 +300,7 @@ fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
 }
 
 fn play(take: Take) -> Seen {
-    let recorder = Recorder::new();
+    let recorder = if take.watches { Recorder::watching() } else { Recorder::new() };
     let played = (take.run)(&recorder);
     Seen::new(take.caption, played, recorder.recording())
 }

@@ -111,19 +111,20 @@ pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Find
     in_order(jobs, at_once, each, Finding::skipped)
 }
 
-/// Does the same, and keeps what was written down of each. When that moment has passed and something has fallen, all else
-/// is ended: a server that hangs would keep everybody waiting. One that is only slow has the time of each probe.
+/// Does the same, and keeps what was written down of each. When the moment `enough` has passed and something has fallen, all
+/// else is ended: a server that hangs would keep everybody waiting. One that is only slow has until `last`.
 pub fn run_recorded(
     jobs: &[Job<'_>],
     at_once: usize,
     enough: Instant,
+    last: Instant,
     done: impl Fn() + Sync,
 ) -> Vec<(Finding, Recording)> {
     let fell = AtomicBool::new(false);
-    let in_vain = || fell.load(SeqCst) && Instant::now() >= enough;
+    let in_vain = || Instant::now() >= if fell.load(SeqCst) { enough } else { last };
     let each = |index: usize| {
         let Done { finding, recording, .. } = if in_vain() {
-            let why = "there was no time left for it, after what fell".to_owned();
+            let why = "there was no time left for it".to_owned();
             let finding = Finding::skipped(Evidence { own_lack: true, ..why.into() });
             Done { finding, recording: Recording::default(), took: Duration::ZERO }
         } else {

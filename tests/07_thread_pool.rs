@@ -34,16 +34,24 @@ fn a_thread_whose_client_has_left_serves_another() {
 fn silent_clients_have_a_thread_each() {
     const SILENT: usize = 100;
     let workers = Workers::new(STACK_SIZE);
-    let all_are_served = Arc::new(Barrier::new(SILENT + 1));
+    let (sender, served) = mpsc::channel();
+    let gate = Arc::new(Barrier::new(SILENT + 1));
     // Some threads are free, which must not be given more than one client each.
     for _ in 0..10 {
         thread_of_a_visit(&workers);
     }
     for _ in 0..SILENT {
-        let all_are_served = Arc::clone(&all_are_served);
-        workers.run(Box::new(move || _ = all_are_served.wait())).unwrap();
+        let (sender, gate) = (sender.clone(), Arc::clone(&gate));
+        let visit = move || {
+            sender.send(()).unwrap();
+            gate.wait();
+        };
+        workers.run(Box::new(visit)).unwrap();
     }
-    all_are_served.wait();
+    for _ in 0..SILENT {
+        served.recv_timeout(LIMIT).expect("nobody waits until another has left");
+    }
+    gate.wait();
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -12,6 +13,7 @@ use tcp_pitfalls::chapter_06::stop::Stop;
 use tcp_pitfalls::chapter_08::deadlines::{Limits, ReadInTime, TooSlow, WriteInTime};
 use tcp_pitfalls::chapter_08::server::Options;
 use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::{Terms, Verdict};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_08_deadlines");
@@ -47,6 +49,22 @@ fn half_a_line_ends_with_an_error_when_its_time_is_over() {
     assert!(began.elapsed() >= MOMENT, "it is not ended early");
     assert_eq!((error.kind(), reader.too_slow), (ErrorKind::TimedOut, Some(TooSlow::Line)));
     assert_eq!(got, b"whole\nhal");
+}
+
+#[test]
+fn a_byte_now_and_then_gives_a_line_no_more_time() {
+    let (client, stream, stop) = client_and_stop();
+    let mut reader = ReadInTime::new(&stream, &stop, Limits { line: MOMENT * 10, ..generous() });
+    thread::scope(|scope| {
+        // A byte every few milliseconds until the other side has given up. If it never does, the end comes instead.
+        scope.spawn(move || {
+            wait_until(LIMIT, || (&client.stream).write_all(b"x").err());
+            drop(client);
+        });
+        let error = reader.read_to_end(&mut Vec::new()).expect_err("the line has a limit, however often a byte comes");
+        assert_eq!((error.kind(), reader.too_slow), (ErrorKind::TimedOut, Some(TooSlow::Line)));
+        stream.shutdown(Shutdown::Both).unwrap();
+    });
 }
 
 #[test]
@@ -149,11 +167,12 @@ fn pitfalls_spring() {
 fn what_a_pitfall_does_limit_holds() {
     // A timeout for each read is enough for who says nothing at all, which is why it is believed.
     common::expect(Verdict::Holds, &[("idle-limit", server(1, Some("slow-line")))], &terms(1, LIMIT));
-    common::expect(Verdict::Holds, &[("slow-line", server(1, Some("slow-reader")))], &terms(1, LIMIT));
+    common::expect(Verdict::Holds, &[("slow-line", server(2, Some("slow-reader")))], &terms(2, LIMIT));
 }
 
 #[test]
 fn the_step_holds() {
-    let holds = ["slow-line", "slow-reader", "idle-limit"].map(|name| (name, server(1, None)));
-    common::expect(Verdict::Holds, &holds, &terms(1, LIMIT));
+    // More than a byte's pause, or time begun anew with every byte would hold as well.
+    let holds = ["slow-line", "slow-reader", "idle-limit"].map(|name| (name, server(2, None)));
+    common::expect(Verdict::Holds, &holds, &terms(2, LIMIT));
 }

@@ -16,188 +16,6 @@ use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::Verdict;
 
-/// For each exercise, what is wrong with a server that nothing else is wrong with. tests/classroom/src/bin/ has them.
-const FAULTS: [(&str, &[&str]); 7] = [
-    (
-        "01",
-        &[
-            "announces-on-stderr",
-            "ends-with-status-0",
-            "everywhere",
-            "falls-back-when-taken",
-            "ipv4-everywhere",
-            "keeps-open",
-            "needs-no-brackets",
-            "port-overflows",
-            "quotes-tidied",
-            "range-untold",
-            "refuses-ipv6",
-            "reset-ends-door",
-            "shows-mapped",
-            "shows-own-address",
-            "shows-port",
-            "stands-there-twice",
-            "takes-a-plus",
-            "waits-for-a-word",
-        ],
-    ),
-    (
-        "02",
-        &[
-            "end-spends-number",
-            "end-will-do",
-            "ends-at-nul",
-            "half-a-name-will-do",
-            "is-text",
-            "keeps-open",
-            "keeps-return",
-            "limit-8-seconds",
-            "limit-half-a-second",
-            "one-read",
-            "other-words",
-            "reset-ends-window",
-            "short-names",
-            "slow-speaker-not-told",
-            "slow-spends-number",
-            "strips-blanks",
-            "strips-blanks-behind",
-            "strips-returns",
-        ],
-    ),
-    (
-        "03",
-        &[
-            "ascii-only",
-            "busy-without-end",
-            "end-keeps-seat",
-            "ends-at-vertical-tab",
-            "fire-ends-all",
-            "fire-goes-on",
-            "fire-is-answered",
-            "first-word",
-            "five-seats",
-            "idle-limit",
-            "lower-case",
-            "one-order",
-            "one-read",
-            "other-words",
-            "reads-once",
-            "reset-frees-two",
-            "seated-with-order",
-            "strips-blanks",
-            "two-ends",
-        ],
-    ),
-    (
-        "04",
-        &[
-            "answers-late",
-            "counts-header",
-            "counts-the-rest",
-            "drains-for-ever",
-            "empty-ends",
-            "ends-at-nul",
-            "half-header-not-told",
-            "idle-limit",
-            "limit-64-kib",
-            "limit-too-high",
-            "limit-too-low",
-            "little-endian",
-            "no-contents-not-told",
-            "one-client",
-            "plain-refusals",
-            "reads-once",
-            "refusal-goes-on",
-            "reverses-refusals",
-            "strips-newline",
-        ],
-    ),
-    (
-        "05",
-        &[
-            "all-alphabets",
-            "any-case",
-            "counts-characters",
-            "empty-text-refused",
-            "ends-at-nul",
-            "error-for-each-part",
-            "errors-overtake",
-            "idle-limit",
-            "keeps-descriptors",
-            "limit-too-high",
-            "limit-too-low",
-            "needs-no-blank",
-            "one-client",
-            "quit-drops-answers",
-            "quit-with-more",
-            "reads-once",
-            "rest-is-a-command",
-            "strips-blanks-before",
-            "strips-blanks-behind",
-            "strips-returns",
-            "tab-is-a-blank",
-        ],
-    ),
-    (
-        "06",
-        &[
-            "always-3-seconds",
-            "announces-on-stderr",
-            "any-case",
-            "blanks-before",
-            "counted-at-the-end",
-            "counts-errors",
-            "ends-with-status-1",
-            "error-ends",
-            "grace-1-second",
-            "grace-8-seconds",
-            "grace-for-each-byte",
-            "half-is-dropped",
-            "idle-limit",
-            "keeps-open",
-            "number-and-more",
-            "one-client",
-            "one-read",
-            "silent-client-hears-nothing",
-            "small-numbers",
-            "tally-on-stderr",
-            "tally-says-otherwise",
-            "two-tallies",
-        ],
-    ),
-    (
-        "capstone",
-        &[
-            "all-alphabets",
-            "any-case",
-            "bad-name-before-joined",
-            "grace-1-second",
-            "guest-cant-leave",
-            "guests-hear",
-            "guests-hear-no-bye",
-            "half-is-dropped",
-            "half-line-will-do",
-            "idle-limit",
-            "is-text",
-            "joiner-hears-itself",
-            "joins-twice",
-            "limit-too-high",
-            "limit-too-low",
-            "long-line-not-told-to-others",
-            "long-names",
-            "name-stays-taken",
-            "names-in-any-case",
-            "names-of-eight",
-            "names-without-blanks",
-            "short-names",
-            "sorts-in-any-case",
-            "strips-blanks",
-            "strips-returns",
-            "unknown-before-joining",
-        ],
-    ),
-];
-
 /// With how many seeds each server is examined.
 const SEEDS: u64 = 10;
 
@@ -267,13 +85,15 @@ fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
 #[ignore = "plays for minutes"]
 fn every_fault_is_found_and_no_model_answer_falls() {
     let folder = servers();
-    let jobs: Vec<(&str, Option<&str>)> = FAULTS
+    let jobs: Vec<(&str, Option<String>)> = classroom::ALL
         .iter()
-        .flat_map(|&(id, faults)| {
-            [None].into_iter().chain(faults.iter().copied().map(Some)).map(move |fault| (id, fault))
+        .flat_map(|exercise| {
+            let faults = common::faults(exercise).into_iter();
+            let faults = faults.filter(|(_, finder)| finder == "as-the-task-says").map(|(fault, _)| Some(fault));
+            [None].into_iter().chain(faults).map(|fault| (exercise.id, fault))
         })
         .collect();
-    let surprises = side_by_side(&jobs, |&(id, fault)| examine(&folder, id, fault));
+    let surprises = side_by_side(&jobs, |(id, fault)| examine(&folder, id, fault.as_deref()));
     let surprises: Vec<String> = surprises.into_iter().flatten().collect();
     assert!(surprises.is_empty(), "\n{}", surprises.join("\n\n"));
 }

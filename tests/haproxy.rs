@@ -1,6 +1,8 @@
 //! Two servers of step 8 behind HAProxy, replaced in turn under clients.
 //!
 //! Drained first, no client notices. By a plain SIGTERM, some lines have to be asked again, and none is cut or wrong.
+//!
+//! Each scene is shown by `--nocapture`, and recorded for the book where `TCP_PITFALLS_RECORD` says.
 #![cfg(unix)]
 
 mod common;
@@ -10,19 +12,28 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{self, Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use common::{LIMIT, Peer};
-use rustix::process::{Pid, Signal, kill_process};
+use tcp_pitfalls::lab::client::{self, Reply};
 use tcp_pitfalls::lab::port::{self, Port};
 use tcp_pitfalls::lab::process::Process;
+use tcp_pitfalls::lab::recording::{Recorder, with_thousands};
+use tcp_pitfalls::lab::signal::Signal;
 use tcp_pitfalls::lab::wait::wait_until;
+use tcp_pitfalls::probes::{Finding, Verdict};
+use tcp_pitfalls::show::scene::{Run, Scene};
 
 const STEP_8: &str = env!("CARGO_BIN_EXE_08_deadlines");
 const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/haproxy/haproxy.cfg");
+/// The variable by which `cargo book record` says in which folder it wants the scenes.
+const RECORD: &str = "TCP_PITFALLS_RECORD";
+
+/// The last words of a server that nobody was on.
+const NOBODY_LEFT: &str = "stopped: 0 connections finished, 0 cut";
 
 /// How often each server is replaced.
 const ROUNDS: usize = 3;
@@ -82,85 +93,80 @@ fn is_open(stream: &TcpStream) -> bool {
 }
 // ANCHOR_END: client
 
-/// A server that can be replaced by another at the same address.
-struct Server {
-    name: &'static str,
-    port: Port,
-    process: Process,
-}
-
 fn addr(port: &Port) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port.number))
 }
 
-fn start(port: &Port) -> Process {
-    let addr = addr(port);
-    let process = Process::start(&[STEP_8.to_owned(), "serve".into(), addr.to_string()], None).unwrap();
-    wait_until(LIMIT, || process.output().contains("listening on").then_some(())).expect("it listens");
-    // That it listens doesn't say that it serves.
-    Peer::connect(addr).ask("are you there?");
-    process
+/// A server of step 8 that can be replaced by another at the same address.
+struct Server {
+    /// What it is called in HAProxy's configuration.
+    name: &'static str,
+    port: Port,
+    process: Process,
+    recorder: Recorder,
 }
 
 impl Server {
-    fn new(name: &'static str) -> Self {
+    fn new(name: &'static str, recorder: &Recorder) -> Self {
         let port = port::draw().unwrap();
-        let process = start(&port);
-        Server { name, port, process }
+        let process = Self::process(addr(&port));
+        Server { name, port, process, recorder: recorder.clone() }
     }
 
-    fn signal(&self, signal: Signal) {
-        let id = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
-        kill_process(id, signal).unwrap();
+    fn process(addr: SocketAddr) -> Process {
+        let process = Process::start(&[STEP_8.to_owned(), "serve".into(), addr.to_string()], None).unwrap();
+        wait_until(LIMIT, || process.output().contains("listening on").then_some(())).expect("it listens");
+        // That it listens doesn't say that it serves.
+        Peer::connect(addr).ask("are you there?");
+        process
     }
 
     /// Stops it by SIGTERM, and returns its last words.
     fn stop(&mut self) -> String {
-        self.signal(Signal::TERM);
+        self.process.signal(Signal::Term).unwrap();
         let status = self.process.exits_within(LIMIT).expect("it stops");
         assert!(status.success(), "{status}");
-        self.process.last_output()
+        let said = self.process.last_output();
+        let last_words = said.lines().find(|line| line.starts_with("stopped: ")).unwrap_or_default().to_owned();
+        self.recorder.note(self.name, format!("gets SIGTERM. Its last words: {last_words}"));
+        last_words
+    }
+
+    fn start(&mut self) {
+        self.process = Self::process(addr(&self.port));
+        self.recorder.note(self.name, "is started anew, and answers");
     }
 }
 
 struct Haproxy {
-    child: Child,
+    process: Process,
     front: Port,
     stats: PathBuf,
+    recorder: Recorder,
 }
 
 impl Haproxy {
-    /// None, with a word, where it isn't installed.
-    fn start(servers: &[Server; 2]) -> Option<Self> {
+    fn start(servers: &[Server; 2], recorder: &Recorder) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let front = port::draw().unwrap();
         // Its path has to be short: about a hundred bytes.
         let stats = env::temp_dir().join(format!("haproxy-{}-{}", process::id(), NUMBER.fetch_add(1, SeqCst)));
-        let started = Command::new("haproxy")
-            .args(["-db", "-f", CONFIGURATION])
-            .env("STATS", &stats)
-            .env("FRONT", addr(&front).to_string())
-            .env("S1", addr(&servers[0].port).to_string())
-            .env("S2", addr(&servers[1].port).to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let child = match started {
-            Ok(child) => child,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                println!("skipped: haproxy is not installed");
-                return None;
-            }
-            Err(error) => panic!("cannot start haproxy: {error}"),
-        };
-        let haproxy = Haproxy { child, front, stats };
+        let command = [
+            "env".to_owned(),
+            format!("STATS={}", stats.display()),
+            format!("FRONT={}", addr(&front)),
+            format!("S1={}", addr(&servers[0].port)),
+            format!("S2={}", addr(&servers[1].port)),
+        ];
+        let command = command.into_iter().chain(["haproxy", "-db", "-f", CONFIGURATION].map(str::to_owned));
+        let process = Process::start(&command.collect::<Vec<_>>(), None).expect("`env` starts");
+        let haproxy = Haproxy { process, front, stats, recorder: recorder.clone() };
         let listens = || UnixStream::connect(&haproxy.stats).ok().map(drop);
-        wait_until(LIMIT, listens).expect("haproxy listens on its socket");
+        assert!(wait_until(LIMIT, listens).is_some(), "haproxy says: {}", haproxy.process.output());
         for server in servers {
-            haproxy.wait_until_up(server);
+            haproxy.wait_until(server.name, "UP");
         }
-        Some(haproxy)
+        haproxy
     }
 
     /// What it says to a command.
@@ -174,20 +180,16 @@ impl Haproxy {
     }
 
     /// A column of its statistics, for one of the servers.
-    fn stat(&self, server: &Server, column: &str) -> String {
+    fn stat(&self, server: &str, column: &str) -> String {
         let table = self.tell("show stat");
         let mut lines = table.lines();
         let index =
             lines.next().and_then(|head| head.trim_start_matches("# ").split(',').position(|one| one == column));
-        let row = lines.find(|line| line.starts_with(&format!("echo,{},", server.name)));
+        let row = lines.find(|line| line.starts_with(&format!("echo,{server},")));
         row.and_then(|row| row.split(',').nth(index?)).expect("there is such a figure").to_owned()
     }
 
-    fn wait_until_up(&self, server: &Server) {
-        self.wait_until(server, "UP");
-    }
-
-    fn wait_until(&self, server: &Server, status: &str) {
+    fn wait_until(&self, server: &str, status: &str) {
         wait_until(LIMIT, || (self.stat(server, "status") == status).then_some(())).expect("its check says so");
     }
 
@@ -195,29 +197,96 @@ impl Haproxy {
     /// Replaces a server, and no client notices.
     fn replace(&self, server: &mut Server) -> String {
         // Nobody new comes.
-        self.tell(&format!("set server echo/{} state drain", server.name));
-        // Nobody is left. Asked twice, since a client may just have been sent there.
+        self.set(server, "drain");
+        // Nobody is left.
+        self.wait_until_empty(server);
+        let last_words = server.stop();
+        // The new one has answered before anybody is sent to it.
+        server.start();
+        self.set(server, "ready");
+        self.wait_until(server.name, "UP");
+        last_words
+    }
+
+    fn set(&self, server: &Server, state: &str) {
+        let command = format!("set server echo/{} state {state}", server.name);
+        self.recorder.note("HAProxy", format!("is told: {command}"));
+        self.tell(&command);
+    }
+
+    fn wait_until_empty(&self, server: &Server) {
+        // Asked twice, since a client may just have been sent there.
         let mut empty = 0;
         let is_empty = || {
-            empty = if self.stat(server, "scur") == "0" { empty + 1 } else { 0 };
+            empty = if self.stat(server.name, "scur") == "0" { empty + 1 } else { 0 };
             (empty == 2).then_some(())
         };
         wait_until(LIMIT, is_empty).expect("every client leaves after some lines");
-        let last_words = server.stop();
-        // The new one has answered before anybody is sent to it.
-        server.process = start(&server.port);
-        self.tell(&format!("set server echo/{} state ready", server.name));
-        self.wait_until_up(server);
-        last_words
+        self.recorder.note("HAProxy", format!("has nobody on {} any more", server.name));
     }
     // ANCHOR_END: replace
+
+    fn connect(&self, who: &str) -> client::Client {
+        client::Client::connect(addr(&self.front), who, &self.recorder, LIMIT).unwrap()
+    }
+
+    /// One client was sent to this server.
+    fn has_served(&self, server: &str) {
+        assert_eq!(self.stat(server, "stot"), "1");
+        self.recorder.note(server, "has served this one");
+    }
+
+    /// A client sends a line, and it lies in HAProxy until `meanwhile` is over.
+    fn send_on_the_way(&self, client: &mut client::Client, line: &str, meanwhile: impl FnOnce()) {
+        self.process.halt().unwrap();
+        self.recorder.note("HAProxy", "is halted: what is sent now is on its way");
+        client.send(format!("{line}\n").as_bytes());
+        meanwhile();
+        self.recorder.note("HAProxy", "goes on");
+        self.process.go_on().unwrap();
+    }
 }
 
 impl Drop for Haproxy {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         let _ = fs::remove_file(&self.stats);
+    }
+}
+
+/// HAProxy with two servers behind it, and all that happens there.
+struct Stage {
+    haproxy: Haproxy,
+    servers: [Server; 2],
+    recorder: Recorder,
+}
+
+impl Stage {
+    /// None, with a word, where HAProxy isn't installed.
+    fn set() -> Option<Self> {
+        if Command::new("haproxy").arg("-v").output().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            println!("skipped: haproxy is not installed");
+            return None;
+        }
+        let recorder = Recorder::new();
+        let servers = ["s1", "s2"].map(|name| Server::new(name, &recorder));
+        let haproxy = Haproxy::start(&servers, &recorder);
+        Some(Stage { haproxy, servers, recorder })
+    }
+
+    fn run(self, caption: &str, finding: Finding) -> Run {
+        Run { caption: caption.to_owned(), finding, recording: self.recorder.recording() }
+    }
+}
+
+/// Prints a scene, and writes it down for the book if it is to.
+fn show(name: &str, pitfall: Run, cure: Run) {
+    let scene = Scene { chapter: "restarts".into(), name: name.to_owned(), pitfall, cure };
+    for (side, run) in scene.sides() {
+        println!("{}", run.transcript(side));
+    }
+    if let Some(folder) = env::var_os(RECORD) {
+        let path = Path::new(&folder).join(name).with_extension("json");
+        fs::write(path, serde_json::to_string_pretty(&scene.shortened()).unwrap() + "\n").unwrap();
     }
 }
 
@@ -266,10 +335,11 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Lets clients ask while each server is replaced some times, and returns how many lines were asked again.
-fn under_clients(haproxy: &Haproxy, servers: &mut [Server; 2], replace: impl Fn(&mut Server)) -> usize {
+/// Lets clients ask while each server is replaced some times. Returns how many lines were answered, and how many of them
+/// were asked again.
+fn under_clients(stage: &mut Stage, replace: impl Fn(&Haproxy, &mut Server)) -> (usize, usize) {
     let field = Field::default();
-    let front = addr(&haproxy.front);
+    let front = addr(&stage.haproxy.front);
     thread::scope(|scope| {
         let asking: Vec<_> = (0..SHORT + LASTING)
             .map(|number| {
@@ -281,9 +351,9 @@ fn under_clients(haproxy: &Haproxy, servers: &mut [Server; 2], replace: impl Fn(
             .collect();
         let over = Over(&field.over);
         for _ in 0..ROUNDS {
-            for server in &mut *servers {
+            for server in &mut stage.servers {
                 field.wait();
-                replace(server);
+                replace(&stage.haproxy, server);
             }
         }
         field.wait();
@@ -292,48 +362,113 @@ fn under_clients(haproxy: &Haproxy, servers: &mut [Server; 2], replace: impl Fn(
             client.join().unwrap();
         }
     });
-    let answered: usize = field.answered.iter().map(|count| count.load(SeqCst)).sum();
+    let answered = field.answered.iter().map(|count| count.load(SeqCst)).sum();
     let repeated = field.repeated.load(SeqCst);
-    println!("{answered} lines answered, {repeated} of them asked again, {} replacements", 2 * ROUNDS);
-    repeated
+    stage.recorder.number_by_chance(with_thousands(answered), "how many lines are asked is a matter of speed");
+    (answered, repeated)
+}
+
+/// Sends a line, and has its answer.
+fn ask(client: &mut client::Client, line: &str) {
+    client.send(format!("{line}\n").as_bytes());
+    assert_eq!(client.line(LIMIT), Reply::Line(format!("echo: {line}\n").into()));
+}
+
+#[test]
+fn a_line_on_its_way_is_lost_unless_the_server_was_drained() {
+    let (Some(mut plain), Some(mut drained)) = (Stage::set(), Stage::set()) else { return };
+
+    let mut client = plain.haproxy.connect("client 1");
+    ask(&mut client, "one");
+    plain.haproxy.send_on_the_way(&mut client, "two", || _ = plain.servers[0].stop());
+    assert_eq!(client.line(LIMIT), Reply::End(Vec::new()), "HAProxy ends it in order");
+    let mut client = plain.haproxy.connect("client 1");
+    ask(&mut client, "two");
+    plain.haproxy.has_served("s2");
+    drop(client);
+    let pitfall = plain.run(
+        "the client was sent to the server s1, which gets SIGTERM",
+        Finding::falls(
+            "client 1 sent \"two\" and saw the end of the connection, without an answer: s1 owed nothing when it stopped. On a \
+             new connection s2 answered",
+        ),
+    );
+
+    let mut client = drained.haproxy.connect("client 1");
+    ask(&mut client, "one");
+    let Stage { haproxy, servers: [server, _], .. } = &mut drained;
+    let haproxy = &*haproxy;
+    let replaced = thread::scope(|scope| {
+        let replacing = scope.spawn(|| haproxy.replace(server));
+        haproxy.wait_until("s1", "DRAIN");
+        haproxy.send_on_the_way(&mut client, "two", || {});
+        assert_eq!(client.line(LIMIT), Reply::Line("echo: two\n".into()));
+        let mut next = haproxy.connect("client 2");
+        ask(&mut next, "three");
+        // Nobody new is sent to a server that is drained.
+        haproxy.has_served("s2");
+        drop((next, client));
+        replacing.join().unwrap()
+    });
+    assert_eq!(replaced, NOBODY_LEFT);
+    let cure = drained.run(
+        "s1 is drained first, and gets SIGTERM when nobody is left",
+        Finding::holds("\"two\" was answered, client 2 was sent to s2, and when s1 stopped it had no client"),
+    );
+    show("line-on-its-way", pitfall, cure);
 }
 
 #[test]
 fn drained_and_replaced_no_answer_is_lost() {
-    let mut servers = ["s1", "s2"].map(Server::new);
-    let Some(haproxy) = Haproxy::start(&servers) else { return };
-    let repeated = under_clients(&haproxy, &mut servers, |server| {
-        let last_words = haproxy.replace(server);
-        assert!(last_words.contains("stopped: 0 connections finished, 0 cut"), "{last_words}");
+    let (Some(mut plain), Some(mut drained)) = (Stage::set(), Stage::set()) else { return };
+
+    let (answered, repeated) = under_clients(&mut plain, |haproxy, server| {
+        let last_words = server.stop();
+        let count = last_words.split(' ').nth(1).unwrap_or_default();
+        server.recorder.number_by_chance(count, "so many are connected in the moment of the signal");
+        server.start();
+        haproxy.wait_until(server.name, "UP");
+    });
+    plain.recorder.number_by_chance(repeated, "a line is lost if it crosses with the end of its server");
+    plain.recorder.either_by_chance(&["connections finished", "connection finished"], "it may be one");
+    let pitfall = plain.run(
+        "each of two servers gets SIGTERM three times, under six clients",
+        Finding {
+            verdict: Verdict::Note,
+            evidence: format!(
+                "{} lines answered in the end, {repeated} of them asked again. None was cut or wrong",
+                with_thousands(answered)
+            )
+            .into(),
+        },
+    );
+
+    let (answered, repeated) = under_clients(&mut drained, |haproxy, server| {
+        assert_eq!(haproxy.replace(server), NOBODY_LEFT);
     });
     assert_eq!(repeated, 0, "no client had to ask again");
-    for server in &servers {
+    for server in ["s1", "s2"] {
         for column in ["econ", "eresp", "wretr", "wredis"] {
-            assert_eq!(haproxy.stat(server, column), "0", "{column} of {}", server.name);
+            assert_eq!(drained.haproxy.stat(server, column), "0", "{column} of {server}");
         }
-        assert_ne!(haproxy.stat(server, "stot"), "0", "{} has served", server.name);
+        assert_ne!(drained.haproxy.stat(server, "stot"), "0", "{server} has served");
     }
-}
-
-#[test]
-fn by_a_plain_signal_every_line_is_answered_in_the_end() {
-    let mut servers = ["s1", "s2"].map(Server::new);
-    let Some(haproxy) = Haproxy::start(&servers) else { return };
-    // How often a client must ask again is chance.
-    under_clients(&haproxy, &mut servers, |server| {
-        server.stop();
-        server.process = start(&server.port);
-        haproxy.wait_until_up(server);
-    });
+    let cure = drained.run(
+        "each of them is drained first",
+        Finding::holds(format!(
+            "{} lines answered, 0 of them asked again, and HAProxy counts no error and no retry",
+            with_thousands(answered)
+        )),
+    );
+    show("replaced-in-turn", pitfall, cure);
 }
 
 #[test]
 fn a_halted_server_is_found_by_a_check_that_asks() {
-    let servers = ["s1", "s2"].map(Server::new);
-    let Some(haproxy) = Haproxy::start(&servers) else { return };
+    let Some(Stage { haproxy, servers, .. }) = Stage::set() else { return };
     // Its kernel still connects whoever comes, so a check that only connects would find it well.
-    servers[0].signal(Signal::STOP);
-    haproxy.wait_until(&servers[0], "DOWN");
-    servers[0].signal(Signal::CONT);
-    haproxy.wait_until_up(&servers[0]);
+    servers[0].process.halt().unwrap();
+    haproxy.wait_until("s1", "DOWN");
+    servers[0].process.go_on().unwrap();
+    haproxy.wait_until("s1", "UP");
 }

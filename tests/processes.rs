@@ -107,6 +107,15 @@ fn what_a_prober_under_a_prober_started_ends_with_it() {
 }
 
 #[test]
+fn of_much_output_the_beginning_and_the_end_are_kept() {
+    let process = shell("echo listening; head -c 1000000 /dev/zero | tr '\\0' x; echo; echo tally");
+    waits_for_output(&process, "tally");
+    let printed = process.printed();
+    assert!(printed.starts_with("listening\nx") && printed.ends_with("x\ntally\n"), "{printed}");
+    assert!(printed.len() < 40_000, "{}", printed.len());
+}
+
+#[test]
 fn a_server_with_state_is_asked_to_stop_before_it_is_killed() {
     let script = "trap 'echo tidied up; exit 0' QUIT; sleep 3600 & echo up; wait";
     let mut process = shell(script).stopped_by(Signal::Quit, Some(LIMIT));

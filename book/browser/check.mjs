@@ -1,9 +1,10 @@
 // Looks at the built book as a reader does: every page, in a browser, wide and narrow, light and dark.
 //
-//   node check.mjs [--shots DIR] [SITE]
+//   node check.mjs [--shots DIR] [--only PAGE]... [SITE]
 //
 // SITE is the folder of the built book; book/book unless it is given. --shots writes a picture of every page that is
-// looked at. CHROMIUM says which browser to start. Nothing but this machine is spoken to.
+// looked at. --only looks at this page, such as 02_accept_blocking.html, and not at the others. CHROMIUM says which
+// browser to start. Nothing but this machine is spoken to.
 
 import { execFileSync } from 'node:child_process';
 import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
@@ -51,7 +52,9 @@ main().catch(error => {
 
 async function main() {
   const here = path.dirname(fileURLToPath(import.meta.url));
-  const { values, positionals } = parseArgs({ options: { shots: { type: 'string' } }, allowPositionals: true });
+  const { values, positionals } = parseArgs({
+    options: { shots: { type: 'string' }, only: { type: 'string', multiple: true } }, allowPositionals: true,
+  });
   const site = path.resolve(positionals[0] ?? path.join(here, '..', 'book'));
   if (!existsSync(path.join(site, 'index.html'))) {
     throw new Error(`there is no built book in ${site}: type \`cargo book\` first`);
@@ -64,17 +67,25 @@ async function main() {
   const origin = `http://127.0.0.1:${server.address().port}`;
   const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
   try {
-    const pages = await listPages(browser, origin);
+    const all = await listPages(browser, origin);
+    const pages = values.only ?? all;
     const context = await newContext(browser, { width: WIDTHS[0] });
     for (const [words, page] of Object.entries(SYMPTOMS)) {
-      await look(context, origin, pages[0], `search for "${words}"`, tab => searchFor(tab, words, page));
+      await look(context, origin, all[0], `search for "${words}"`, tab => searchFor(tab, words, page));
     }
-    await look(context, origin, pages[1], 'skip link', skip);
-    await look(context, origin, pages[0], 'staircase', walkStaircase);
+    await look(context, origin, all[1], 'skip link', skip);
+    await look(context, origin, all[0], 'staircase', walkStaircase);
     for (const page of pages) {
       await look(context, origin, page, `${page}, players`, playFigures);
     }
     await context.close();
+    for (const width of WIDTHS) {
+      const context = await newContext(browser, { width });
+      for (const page of pages) {
+        await look(context, origin, page, `${page}, pairs, ${width} px`, pairFigures);
+      }
+      await context.close();
+    }
     // One look after another: a tab in the background doesn't scroll.
     for (const width of WIDTHS) {
       for (const colorScheme of SCHEMES) {
@@ -83,8 +94,8 @@ async function main() {
         for (const page of pages) {
           await lookAt(page, page, tab => readPage(tab, values.shots));
         }
-        await lookAt(pages[0], 'search', search);
-        await lookAt(pages[0], 'table of contents', toggleSidebar);
+        await lookAt(all[0], 'search', search);
+        await lookAt(all[0], 'table of contents', toggleSidebar);
         await context.close();
       }
     }
@@ -93,7 +104,7 @@ async function main() {
       for (const page of COLOURFUL) {
         await look(context, origin, page, `${page}, ${theme}`, checkAccessibility);
       }
-      await look(context, origin, pages[0], `search, ${theme}`, search);
+      await look(context, origin, all[0], `search, ${theme}`, search);
       await context.close();
     }
     console.log(`${pages.length} pages, looked at ${looks} times: ${faults} faults`);
@@ -377,18 +388,26 @@ async function playFigures(tab) {
       fault(tab.where, `the arrow keys don't step through figure ${index + 1}`);
     }
     // The other steps in the page itself: there are thousands.
-    const { told, tallest } = await player.evaluate((element, events) => {
+    const { told, tallest, wrong } = await player.evaluate((element, events) => {
       const [slider, svg] = [element.querySelector('input'), element.parentElement.querySelector('svg')];
       const told = new Set();
-      let tallest = 0;
+      let [tallest, wrong] = [0, 0];
+      const steps = Array.from(svg.querySelectorAll('.step'));
       for (let event = events - 1; event >= 0; event -= 1) {
         slider.value = event;
         slider.dispatchEvent(new Event('input'));
         told.add(element.querySelector('p').textContent);
+        // What the kernel held is shown where it was recorded, and nowhere else.
+        const cells = element.querySelectorAll('.kernel-side:not([hidden]) tbody td').length;
+        const recorded = steps[event - 1]?.dataset.kernel;
+        wrong += cells === (recorded ? JSON.parse(recorded).connections.length * 4 : 0) ? 0 : 1;
         tallest = Math.max(tallest, svg.getBoundingClientRect().height + element.getBoundingClientRect().height);
       }
-      return { told: told.size, tallest };
+      return { told: told.size, tallest, wrong };
     }, events);
+    if (wrong > 0) {
+      fault(tab.where, `at ${wrong} events figure ${index + 1} shows another kernel's side than was recorded`);
+    }
     if (tallest > 820) {
       fault(tab.where, `figure ${index + 1} and its player take ${Math.round(tallest)} px`);
     }
@@ -407,6 +426,46 @@ async function playFigures(tab) {
   }
   if (tab.url() !== address) {
     fault(tab.where, 'an arrow in a player turns the page');
+  }
+}
+
+/** A pitfall's figure and its cure's stand side by side, or one above the other, step together, and go back. */
+async function pairFigures(tab) {
+  const buttons = tab.locator('.beside');
+  const titles = () => tab.locator('main figure title').allTextContents();
+  const before = await titles();
+  for (let index = 0; index < await buttons.count(); index += 1) {
+    const button = buttons.nth(index);
+    await button.focus();
+    await tab.keyboard.press('Enter');
+    const boxes = await tab.locator('.pair figure').evaluateAll(all => all.map(figure => figure.getBoundingClientRect().toJSON()));
+    const isBeside = boxes.length === 2 && boxes[1].left >= boxes[0].right && boxes[1].top === boxes[0].top;
+    const isBelow = boxes.length === 2 && boxes[1].top >= boxes[0].bottom;
+    const isWide = tab.viewportSize().width >= 900;
+    if (!(isWide ? isBeside : isBelow)) {
+      fault(tab.where, `pair ${index + 1} doesn't stand as it should: ${JSON.stringify(boxes)}`);
+      return;
+    }
+    await checkWidth(tab);
+    const sliders = tab.locator('.pair .player input');
+    await sliders.first().focus();
+    await tab.keyboard.press('ArrowRight');
+    await tab.keyboard.press('ArrowRight');
+    const at = await sliders.evaluateAll(all => all.map(slider => slider.value));
+    if (at.join() !== '3,3') {
+      fault(tab.where, `after two arrows, pair ${index + 1} is at the events ${at}`);
+    }
+    const tallest = Math.max(...boxes.map(box => box.height));
+    if (isWide && tallest > 900) {
+      fault(tab.where, `pair ${index + 1} is ${Math.round(tallest)} px tall`);
+    }
+    await checkAccessibility(tab);
+    await button.focus();
+    await tab.keyboard.press('Enter');
+    if ((await titles()).join() !== before.join()) {
+      fault(tab.where, `the figures of pair ${index + 1} don't go back to their places`);
+      return;
+    }
   }
 }
 

@@ -110,6 +110,11 @@
     }
 })();
 
+// Commands, and what one or a scene has printed, are told by their first line: "$ cargo run", "  the pitfall: …".
+for (const code of document.querySelectorAll('main pre > .language-text')) {
+    code.classList.toggle('told', /^(\$ |--[ \w]| {2}the (pitfall|cure): )/.test(code.textContent));
+}
+
 // An excerpt begins at the margin, wherever its code stands in the file. What is copied is the same.
 (function withoutIndentation() {
     for (const code of document.querySelectorAll('main pre > code')) {
@@ -133,6 +138,36 @@
                 kept += character;
             }
             texts.currentNode.data = kept;
+        }
+    }
+})();
+
+// The line that matters is marked: a listing names a text that is in that line alone (```rust,falls:TEXT). Without this it
+// is a line like the others.
+(function markedLines() {
+    for (const code of document.querySelectorAll('main pre > code[class*=":"]')) {
+        for (const [, verdict, text] of Array.from(code.classList, name => /^(falls|holds):(.+)$/.exec(name)).filter(Boolean)) {
+            const all = code.textContent;
+            const at = all.indexOf(text);
+            if (at < 0) {
+                continue;
+            }
+            const [from, to] = [all.lastIndexOf('\n', at) + 1, all.indexOf('\n', at) + 1 || all.length];
+            const [range, texts] = [document.createRange(), document.createTreeWalker(code, NodeFilter.SHOW_TEXT)];
+            let before = 0;
+            while (texts.nextNode()) {
+                const { length } = texts.currentNode;
+                if (from >= before && from < before + length) {
+                    range.setStart(texts.currentNode, from - before);
+                }
+                if (to > before && to <= before + length) {
+                    range.setEnd(texts.currentNode, to - before);
+                }
+                before += length;
+            }
+            const mark = Object.assign(document.createElement('mark'), { className: verdict });
+            mark.append(range.extractContents());
+            range.insertNode(mark);
         }
     }
 })();
@@ -181,9 +216,10 @@
 
 // A figure can be played: its events appear one after the other. Without this, all of them stand there.
 (function players() {
-    // How much of a tall figure is shown at once, in its own units.
-    const WINDOW = 540;
+    // How much of a tall figure is shown at once, in its own units: less where the kernel's side stands below it.
+    const WINDOW = { alone: 540, withKernel: 340 };
     const PAUSE = { least: 600, most: 3000 }; // milliseconds between two events when it plays by itself
+    const players = new Map();
     for (const svg of document.querySelectorAll('main figure > svg.tcp-figure')) {
         const steps = Array.from(svg.querySelectorAll('.step'));
         const heads = svg.querySelector('.heads');
@@ -206,14 +242,25 @@
         told.setAttribute('role', 'status');
         player.append(back, slider, forward, play, told);
         svg.after(player);
+        const hasKernel = steps.some(step => step.dataset.kernel);
+        const kernel = document.createElement('div');
+        kernel.className = 'kernel-side';
+        kernel.hidden = true;
+        if (hasKernel) {
+            player.append(kernel);
+        }
 
         const [, , width, height] = svg.getAttribute('viewBox').split(' ').map(Number);
         let timer;
+        const me = { figure: svg.parentElement, player, step, partner: undefined };
+        players.set(svg.querySelector('title').id, me);
 
         function show(event) {
             const isWhole = event === steps.length;
-            // From the first touch on, a tall figure keeps to one screen. When all is shown, it is all there again.
-            const shown = isWhole ? height : Math.min(height, WINDOW);
+            // From the first touch on, a tall figure keeps to one screen. When all is shown, it is all there again, but not
+            // beside another.
+            const most = hasKernel ? WINDOW.withKernel : WINDOW.alone;
+            const shown = me.partner ? most : isWhole ? height : Math.min(height, most);
             const { y = 0, height: tall = 0 } = steps[event - 1]?.getBBox() ?? {};
             const from = Math.max(0, Math.min(y + tall + 40 - shown, height - shown));
             svg.setAttribute('viewBox', `0 ${from} ${width} ${shown}`);
@@ -230,11 +277,21 @@
                 : `${event} of ${steps.length}${at ? `, after ${at} s` : ''}: ${words[event - 1]}`;
             back.disabled = event === 0;
             forward.disabled = isWhole;
+            kernel.hidden = event === 0 || isWhole;
+            kernel.replaceChildren(...kernelSide(steps[event - 1]?.dataset.kernel));
+            // The text below it moves down once, and not up and down.
+            kernel.style.minHeight = `${kernel.offsetHeight}px`;
         }
 
-        function go(event) {
+        function step(event) {
             slider.value = Math.max(0, Math.min(event, steps.length));
             show(Number(slider.value));
+        }
+
+        // Beside another, both step together: their clients do the same, up to the event at which the servers differ.
+        function go(event) {
+            step(event);
+            me.partner?.step(event);
         }
 
         function stop() {
@@ -283,10 +340,88 @@
                 go(Number(slider.value) + (event.key === 'ArrowRight' ? 1 : -1));
             }
         });
-        told.textContent = `${steps.length} events. Step through them with the slider, or with the arrow keys.`;
+        told.textContent = `${steps.length} events. Step through them with the slider, or with the arrow keys${
+            hasKernel ? ', and see what the kernel holds after each' : ''}.`;
         forward.disabled = true;
     }
+    for (const [title, pitfall] of players) {
+        const cure = players.get(title.replace(/-pitfall-title$/, '-cure-title'));
+        if (cure && cure !== pitfall) {
+            sideBySide(pitfall, cure);
+        }
+    }
+
+    // The cure's figure stands further down, where the text speaks of it. It can be taken up beside the pitfall's.
+    function sideBySide(pitfall, cure) {
+        const [pair, left] = [document.createElement('div'), document.createElement('p')];
+        pair.className = 'pair';
+        left.textContent = 'This figure stands further up now, beside that of the pitfall.';
+        const beside = Object.assign(document.createElement('button'), {
+            type: 'button', className: 'beside', textContent: 'Beside the cure',
+        });
+        beside.setAttribute('aria-pressed', false);
+        pitfall.player.append(beside);
+        beside.addEventListener('click', () => {
+            const isApart = !pair.isConnected;
+            beside.setAttribute('aria-pressed', isApart);
+            [pitfall.partner, cure.partner] = isApart ? [cure, pitfall] : [];
+            if (isApart) {
+                pitfall.figure.before(pair);
+                cure.figure.before(left);
+                pair.append(pitfall.figure, cure.figure);
+            } else {
+                pair.replaceWith(pitfall.figure);
+                left.replaceWith(cure.figure);
+            }
+            // Together they begin at the beginning; alone, each is whole again.
+            pitfall.step(isApart ? 1 : Infinity);
+            cure.step(isApart ? 1 : Infinity);
+            beside.focus();
+        });
+    }
 })();
+
+// What was recorded of the kernel after an event, as a picture that can be read aloud: a table whose cells are queues.
+function kernelSide(recorded) {
+    const make = (name, text, attributes = {}) => Object.assign(document.createElement(name), { textContent: text, ...attributes });
+    if (!recorded) {
+        return [make('p', 'The kernel was not recorded here: not all had come to rest, or the server had ended.')];
+    }
+    const { connections, threads } = JSON.parse(recorded);
+    const table = document.createElement('table');
+    table.append(make('caption', 'What the kernel holds, in bytes, when all has come to rest'));
+    const row = (parent, ...cells) => {
+        const made = document.createElement('tr');
+        made.append(...cells);
+        parent.append(made);
+    };
+    const head = (text, colSpan = 1, scope = 'col') => make('th', text, { colSpan, scope });
+    const names = table.createTHead();
+    row(names, make('td', ''), head('to the server', 2, 'colgroup'), head('to the client', 2, 'colgroup'));
+    row(names, make('td', ''), ...['send queue', 'receive queue', 'send queue', 'receive queue'].map(text => head(text)));
+    for (const [isQueued, title] of [[false, 'accepted'], [true, 'in the accept queue']]) {
+        const group = connections.filter(connection => connection.is_queued === isQueued);
+        if (group.length === 0) {
+            continue;
+        }
+        const body = table.createTBody();
+        body.className = isQueued ? 'queued' : '';
+        row(body, head(`${title}: ${group.length}`, 5, 'rowgroup'));
+        for (const held of group) {
+            const queue = bytes => make('td', bytes.toLocaleString('en'), { className: bytes ? 'full' : '' });
+            row(body, head(held.client, 1, 'row'),
+                ...[held.client_sends, held.server_receives, held.server_sends, held.client_receives].map(queue));
+        }
+    }
+    const sleepers = make('p', {
+        0: 'The server is halted (SIGSTOP).',
+        1: 'The server’s thread sleeps in ',
+    }[threads.length] ?? `The server’s ${threads.length} threads sleep in `);
+    for (const [index, { call, of }] of threads.entries()) {
+        sleepers.append(index ? ', ' : '', make('code', call), of ? ` (${of})` : '');
+    }
+    return [connections.length > 0 ? table : make('p', 'The kernel holds no connection.'), sleepers];
+}
 
 // On paper, answers don't stand below their questions: they are collected at the end.
 (function answersAtTheEnd() {

@@ -35,7 +35,8 @@ fn demonstration() -> Demonstration {
                 "idle-client",
                 ("the loop of this step, without a read timeout", |recorder: &Recorder| stuck_behind_silence(recorder)),
                 ("the loop with a read timeout of one second", |recorder: &Recorder| held_up_for_a_second(recorder)),
-            ),
+            )
+            .watching_the_kernel(),
         ],
         why: "The kernel accepts connections by itself and lets them wait in a queue, so a client can connect, write and even \
               leave before the server knows of it. The server is not stuck in its second accept: it is still in the first \

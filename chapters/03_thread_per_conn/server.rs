@@ -63,7 +63,7 @@ pub fn serve(
         };
         // ANCHOR_END: card
         // Not `thread::spawn`: that panics when the system has no thread to give, here in the accept loop.
-        let thread = thread::Builder::new().name(format!("client {peer}")).stack_size(options.stack_size);
+        let thread = thread::Builder::new().name(peer.to_string()).stack_size(options.stack_size);
         let spawned = thread.spawn(move || {
             // Dropped in reverse order: the connection is closed before its permit is free again.
             let (_permit, stream) = (permit, stream);

@@ -50,7 +50,8 @@ fn demonstration() -> Demonstration {
         scenes: vec![
             Scene::probe("split-message", one_read(), step()),
             Scene::probe("joined-messages", one_read(), step()),
-            Scene::probe("every-byte", ("a write that must not wait, and whose result is ignored", no_count), step()),
+            Scene::probe("every-byte", ("a write that must not wait, and whose result is ignored", no_count), step())
+                .watching_the_kernel(),
             Scene::probe(
                 "prompt-answer",
                 ("one answer in three writes", three_writes),
@@ -62,7 +63,8 @@ fn demonstration() -> Demonstration {
                     long_answer(false, recorder)
                 }),
                 ("the same server, closing as this step does", |recorder: &Recorder| long_answer(true, recorder)),
-            ),
+            )
+            .watching_the_kernel(),
             Scene::play(
                 "split-header",
                 ("a frame is read with two reads", |recorder: &Recorder| {
@@ -90,6 +92,8 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
         // Room for the whole answer, so that the server can write it and leave before the client reads.
         SockRef::from(stream.stream).set_send_buffer_size(2 * LINE)?;
         let served = pitfall::first_line_only(stream.recorded(), stream.recorded());
+        // Waits for a byte of the second line, and leaves it there.
+        stream.stream.peek(&mut [0])?;
         if gently {
             stream.note("ends its side, and reads until the client is done");
             close(stream.stream);

@@ -35,7 +35,7 @@ pub fn echo_lines(mut reader: impl Read, mut writer: impl Write) -> io::Result<(
     let mut line = Vec::new();
     loop {
         let count = match reader.read(&mut buffer) {
-            // The end of the stream: the buffer isn't empty, and only the client has ended its side.
+            // The end of the stream: there was room to read into, so this is no 0 of an empty buffer.
             Ok(0) if line.is_empty() => return Ok(()),
             // Half a command must not be carried out as if it were a whole one.
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the client ended in the middle of a line")),

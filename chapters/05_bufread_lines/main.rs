@@ -38,8 +38,9 @@ fn demonstration() -> Demonstration {
         scenes: vec![
             Scene::probe("endless-line", ("read_line, which has no limit", read_line), step()),
             Scene::probe("not-utf8", ("lines() and unwrap()", lines_unwrap), step()),
-            Scene::probe("withheld-answer", ("BufStream without flush", never_flushed), step()),
-            Scene::probe("pipelined-lines", ("a new BufReader for each line", reader_per_line), step()),
+            Scene::probe("withheld-answer", ("BufStream without flush", never_flushed), step()).watching_the_kernel(),
+            Scene::probe("pipelined-lines", ("a new BufReader for each line", reader_per_line), step())
+                .watching_the_kernel(),
         ],
         why: "A buffered reader takes from the kernel what is there, and gives out lines; what it has read ahead exists nowhere \
               else. A buffered writer keeps answers until it is full or told to flush. Neither knows how long a line may be, \

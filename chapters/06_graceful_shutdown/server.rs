@@ -120,7 +120,7 @@ impl Server {
         let (stream, seat) = self.connections.enter(stream);
         let (stop, limit) = (Arc::clone(&self.stop), self.options.lines.limit);
         let stack_size = self.options.lines.connections.stack_size;
-        let thread = thread::Builder::new().name(format!("client {peer}")).stack_size(stack_size);
+        let thread = thread::Builder::new().name(peer.to_string()).stack_size(stack_size);
         thread.spawn(move || {
             let served = handle(&stream, &stop, limit);
             // As in step 3, the connection is closed before its seat is free. The log comes last: if nobody reads it,

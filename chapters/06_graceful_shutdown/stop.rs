@@ -64,6 +64,7 @@ impl Stop {
     // ANCHOR_END: wait
 }
 
+// ANCHOR: reader
 /// Reads from a client until the stop: what had arrived by then, and the rest of the line. Then its stream has ended.
 pub struct UntilStop<'a> {
     /// The client.
@@ -75,6 +76,7 @@ pub struct UntilStop<'a> {
     /// Whether the last byte read was the end of a line, or there was none yet.
     between_lines: bool,
 }
+// ANCHOR_END: reader
 
 impl<'a> UntilStop<'a> {
     /// Reads from this client until this stop.

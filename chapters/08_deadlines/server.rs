@@ -102,7 +102,9 @@ fn handle(stream: &TcpStream, stop: &Stop, limit: usize, limits: Limits, counts:
     let mut writer = WriteInTime::new(stream, limits.write);
     let served = echo_lines(&mut reader, &mut writer, limit);
     let too_slow = reader.too_slow.or(writer.too_slow);
-    too_slow.inspect(|&what| counts.count(what));
+    if let Some(what) = too_slow {
+        counts.count(what);
+    }
     match too_slow {
         // If it is idle, this is all: nothing is owed. A text would be taken for the answer to a line that is on its way.
         None | Some(TooSlow::Idle) => close(stream),

@@ -1,5 +1,6 @@
 //! The ticket window.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use super::kit::{expect_end, expect_line, in_time, probe};
@@ -116,6 +117,7 @@ fn silent_client(trial: &Trial<'_>) -> Judged {
     let mut silent = arrive(&mut window, "customer 1")?;
     let mut next = arrive(&mut window, "customer 2")?;
     next.send(b"Grace\n");
+    has_room(trial, &window)?;
     expect_ticket(trial, &mut next, "Grace")
         .with_obituary(&mut window)
         .about("customer 1 said nothing, and customer 2 waited behind it")?;
@@ -124,6 +126,22 @@ fn silent_client(trial: &Trial<'_>) -> Judged {
         .with_obituary(&mut window)
         .about("customer 1 said nothing until customer 2 behind it had its ticket")?;
     Ok("the silent customer 1 was told that it is too slow, and customer 2 got its ticket".into())
+}
+
+/// Lets more customers come while the first two are there, and go again.
+fn has_room(trial: &Trial<'_>, window: &Running) -> Judged<()> {
+    // Where there is no room, the kernel says nothing, and the customer's own tries again after a second.
+    const AT_ONCE: Duration = Duration::from_millis(900);
+    let quiet = trial.recorder.aside();
+    let come = |number| Client::connect(window.addr(), &format!("customer {number}"), &quiet, AT_ONCE);
+    let queue: Vec<_> = (3..=1 + QUEUE).map(|number| come(number).map_err(|error| (number, error))).collect();
+    trial.recorder.note("more customers", "come, until there are six, and go again");
+    match queue.into_iter().find_map(Result::err) {
+        Some((number, error)) if error.kind() == ErrorKind::TimedOut => {
+            falls!("customer {number} found no room in the queue, and there must be room for {QUEUE}")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn dripping_client(trial: &Trial<'_>) -> Judged {
@@ -152,6 +170,9 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
         ))
     })
 }
+
+/// How many customers must have room in the queue, behind the one at the window.
+const QUEUE: usize = 5;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, ask, differing, expect_line, in_time, probe};
+use super::kit::{AT_ONCE, ask, differing, expect_line, expect_tally, in_time, probe};
 use super::model::{Till, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
-use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within, unreachable};
@@ -324,26 +323,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     busy.send(b"9\n");
     let answered = expect_line(trial, &mut busy, "sold 19");
     drop((busy, idle));
-    let limit = trial.terms.limit.max(2 * GRACE);
-    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-        falls!(
-            "the process never ended: all clients had left, and it still ran {} s later, without a tally",
-            limit.as_secs()
-        );
-    };
-    let output = server.process().map(|process| process.last_output()).unwrap_or_default();
-    let said = output.lines().map(str::trim_end).rfind(|line| line.starts_with("tally:"));
-    trial.recorder.note("server", format!("ends with {status}, and says {}", said.unwrap_or("no tally")));
-    match said {
-        Some(EXPECTED) => {
-            answered?;
-            Ok(format!("five sales, one of them after the signal, and it said \"{EXPECTED}\"").into())
-        }
-        Some(other) => Err(differing(EXPECTED.as_bytes(), other.as_bytes())),
-        None => falls!(
-            "expected \"{}\" on standard output, and no line that begins with tally: was there when the process had \
-             ended with {status}",
-            escape(EXPECTED.as_bytes())
-        ),
-    }
+    expect_tally(trial, &mut server, trial.terms.limit.max(2 * GRACE), EXPECTED).about("all clients had left")?;
+    answered?;
+    Ok(format!("five sales, one of them after the signal, and it said \"{EXPECTED}\"").into())
 }

@@ -10,6 +10,7 @@ mod ex4_parcels;
 mod ex5_switchboard;
 mod ex6_closing;
 mod ex7_chat;
+mod ex8_clerk;
 mod kit;
 mod model;
 
@@ -19,7 +20,7 @@ use crate::probes::{Probe, Terms};
 
 /// One broken server that is to be mended.
 pub struct Exercise {
-    /// `01` to `06`, or `capstone`.
+    /// Its chapter, such as `04`, or `capstone`.
     pub id: &'static str,
     /// What it is called.
     pub title: &'static str,
@@ -49,7 +50,7 @@ pub fn terms(seed: u64) -> Terms {
     Terms { limit: Duration::from_secs(5), seed: Some(seed), ..Terms::default() }
 }
 
-/// All exercises, in the order of the chapters, the capstone last.
+/// All exercises, in the order in which they are best done: those of the six steps, the capstone, and what lies beyond.
 pub static ALL: &[Exercise] = &[
     ex1_door::EXERCISE,
     ex2_tickets::EXERCISE,
@@ -58,6 +59,7 @@ pub static ALL: &[Exercise] = &[
     ex5_switchboard::EXERCISE,
     ex6_closing::EXERCISE,
     ex7_chat::EXERCISE,
+    ex8_clerk::EXERCISE,
 ];
 
 /// The exercise with this name: `4`, `04` or `capstone`.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How many established connections wait in the accept queue of the listener on this port.
@@ -92,24 +92,58 @@ pub fn zombies(pid: u32) -> Option<usize> {
 const LISTEN: &str = "0A";
 
 /// A line of `/proc/net/tcp`, as it stands there (proc(5)).
-struct Socket {
+pub(super) struct Socket {
     inode: String,
     local: String,
     remote: String,
     state: String,
     unsent: usize,
-    received: usize,
+    /// Bytes to read, or, of a listener, connections to accept.
+    pub(super) received: usize,
 }
 
 impl Socket {
-    fn is_on(&self, addr: SocketAddr) -> bool {
+    pub(super) fn is_on(&self, addr: SocketAddr) -> bool {
         self.local.ends_with(&hex_port(addr.port()))
     }
 
+    pub(super) fn leads_to(&self, addr: SocketAddr) -> bool {
+        self.remote.ends_with(&hex_port(addr.port()))
+    }
+
     /// What a descriptor of it is called in `/proc/PID/fd`.
-    fn link(&self) -> PathBuf {
+    pub(super) fn link(&self) -> PathBuf {
         format!("socket:[{}]", self.inode).into()
     }
+
+    pub(super) fn listens(&self) -> bool {
+        self.state == LISTEN
+    }
+
+    /// Whether no descriptor stands for it: a program has not accepted it yet, or has closed it.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.inode == "0"
+    }
+
+    /// Whether its program has not closed it: established, or in CLOSE_WAIT.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "01" | "08")
+    }
+
+    /// How many bytes are to be read. The end that has come counts as one until it is read: CLOSE_WAIT, LAST_ACK, CLOSING.
+    pub(super) fn to_read(&self) -> usize {
+        self.received.saturating_sub(usize::from(matches!(self.state.as_str(), "08" | "09" | "0B")))
+    }
+
+    /// How many bytes are not yet acknowledged. The end that was sent counts as one: FIN_WAIT1, LAST_ACK, CLOSING.
+    pub(super) fn to_send(&self) -> usize {
+        self.unsent.saturating_sub(usize::from(matches!(self.state.as_str(), "04" | "09" | "0B")))
+    }
+}
+
+/// The listener on this port, and both ends of all its connections.
+pub(super) fn sockets_of(listener: SocketAddr) -> Vec<Socket> {
+    sockets(&hex_port(listener.port())).collect()
 }
 
 fn hex_port(port: u16) -> String {
@@ -147,14 +181,30 @@ fn addr(text: &str) -> Option<SocketAddr> {
 
 /// The system call that the main thread of a process is blocked in, for the calls a server waits in.
 pub fn blocked_call(pid: u32) -> Option<&'static str> {
-    let line = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    let number = line.split_whitespace().next()?;
+    sleeps_in(&PathBuf::from(format!("/proc/{pid}"))).map(|(call, _)| call)
+}
+
+/// The system call that a thread, given by its folder in `/proc`, sleeps in, and the descriptor that this is about.
+pub(super) fn sleeps_in(task: &Path) -> Option<(&'static str, Option<u32>)> {
+    let line = std::fs::read_to_string(task.join("syscall")).ok()?;
+    let mut words = line.split_whitespace();
+    // Or "running" (proc(5)).
+    let number: u32 = words.next()?.parse().ok()?;
     // Numbers from the kernel's tables (syscall_64.tbl; include/uapi/asm-generic/unistd.h).
-    match (std::env::consts::ARCH, number) {
-        ("x86_64", "45") | ("aarch64", "207") => Some("recvfrom"),
-        ("x86_64", "288") | ("aarch64", "242") => Some("accept4"),
-        _ => None,
-    }
+    let about_one = match (std::env::consts::ARCH, number) {
+        ("x86_64", 0) | ("aarch64", 63) => "read",
+        ("x86_64", 1) | ("aarch64", 64) => "write",
+        ("x86_64", 44) | ("aarch64", 206) => "sendto",
+        ("x86_64", 45) | ("aarch64", 207) => "recvfrom",
+        ("x86_64", 288) | ("aarch64", 242) => "accept4",
+        ("x86_64", 7) => return Some(("poll", None)),
+        ("x86_64", 271) | ("aarch64", 73) => return Some(("ppoll", None)),
+        ("x86_64", 202) | ("aarch64", 98) => return Some(("futex", None)),
+        ("x86_64", 230) | ("aarch64", 115) => return Some(("clock_nanosleep", None)),
+        _ => return None,
+    };
+    let descriptor = words.next().and_then(|word| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    Some((about_one, descriptor))
 }
 
 /// How many descriptors a process has open.

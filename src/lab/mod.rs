@@ -9,10 +9,12 @@ pub mod leash;
 pub mod port;
 pub mod process;
 pub mod recording;
+pub mod segments;
 pub mod server;
 pub mod signal;
 pub mod tree;
 pub mod wait;
+pub mod watch;
 
 /// What stands behind these locks is complete after each statement, so it can be used whatever has panicked meanwhile.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,10 +11,10 @@ use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
 use super::signal::{self, Signal};
-use super::tree::{Known, Member, Root, Tree, Unreadable, Window};
+use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
 use super::wait::wait_until;
 
-/// How much of a program's output is kept, in bytes: the last of it.
+/// How much of a program's output is kept, in bytes: so much of its beginning, and of its end.
 const OUTPUT_KEPT: usize = 16 * 1024;
 
 /// The variable by which a process is known that has left its group.
@@ -28,7 +28,7 @@ pub struct Process {
     child: Child,
     root: Root,
     /// Standard output and standard error. Read by two threads, so which came first is not known.
-    output: [Arc<Mutex<Vec<u8>>>; 2],
+    output: [Arc<Mutex<Output>>; 2],
     /// What it reads as standard input: an empty file, so that what it writes there is seen as well.
     input: Option<std::fs::File>,
     stop: Signal,
@@ -152,11 +152,25 @@ impl Process {
         wait_until(limit, || self.exited())
     }
 
+    /// Looks until `look` gives something, at most for `limit` and as long as it could have run and got no processor, and
+    /// never longer than three times that.
+    pub fn waits_until<T>(&mut self, limit: Duration, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
+        let (began, mut given) = (Instant::now(), limit);
+        loop {
+            let seen = wait_until(given.saturating_sub(began.elapsed()), || look(self));
+            let starved = tree::starved(self.id()).unwrap_or_default();
+            let fair = limit + starved.min(2 * limit);
+            if seen.is_some() || fair <= given {
+                return seen;
+            }
+            given = fair;
+        }
+    }
+
     /// What it has printed so far, on standard output, then on standard error, and then what it wrote to its standard
     /// input, where a daemon thinks that its client is (on Linux).
     pub fn output(&self) -> String {
-        let text = |output: &Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&lock(output)).into_owned();
-        let mut printed: String = self.output.iter().map(text).collect();
+        let mut printed: String = self.output.iter().map(|output| lock(output).text()).collect();
         if let Some(input) = &self.input {
             printed += &String::from_utf8_lossy(&platform::beginning(input, OUTPUT_KEPT));
         }
@@ -165,8 +179,7 @@ impl Process {
 
     /// What it has printed so far on standard output.
     pub fn printed(&self) -> String {
-        let printed = self.output[0].lock().expect("nothing panics while it holds this lock");
-        String::from_utf8_lossy(&printed).into_owned()
+        lock(&self.output[0]).text()
     }
 
     /// What it has printed when it has ended, given a moment for the last of it to be read.
@@ -299,14 +312,36 @@ fn kill_all(root: &Root) -> Vec<Member> {
     if gone.is_some() { Vec::new() } else { known }
 }
 
-fn collect(mut from: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) -> io::Result<()> {
+/// What a program has printed: the first of it, which may say where it listens, and the last, which may say why it ended.
+#[derive(Default)]
+struct Output {
+    beginning: Vec<u8>,
+    end: Vec<u8>,
+    has_gap: bool,
+}
+
+impl Output {
+    fn add(&mut self, bytes: &[u8]) {
+        let room = OUTPUT_KEPT - self.beginning.len();
+        let (beginning, rest) = bytes.split_at(room.min(bytes.len()));
+        self.beginning.extend_from_slice(beginning);
+        self.end.extend_from_slice(rest);
+        let surplus = self.end.len().saturating_sub(OUTPUT_KEPT);
+        self.end.drain(..surplus);
+        self.has_gap |= surplus > 0;
+    }
+
+    fn text(&self) -> String {
+        let gap: &[u8] = if self.has_gap { b"\n" } else { b"" };
+        String::from_utf8_lossy(&[&self.beginning, gap, &self.end].concat()).into_owned()
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static, output: Arc<Mutex<Output>>) -> io::Result<()> {
     let collecting = lack::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            let mut output = lock(&output);
-            output.extend_from_slice(&buffer[..count]);
-            let surplus = output.len().saturating_sub(OUTPUT_KEPT);
-            output.drain(..surplus);
+            lock(&output).add(&buffer[..count]);
         }
     });
     collecting.map(drop).map_err(io::Error::other)

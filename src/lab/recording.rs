@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::leash::Leash;
 use super::lock;
+use super::watch::{KernelSide, Watch};
 
 /// How many events one recording keeps. Further ones are only counted.
 const CAPACITY: usize = 20_000;
@@ -29,6 +30,9 @@ pub struct Event {
     /// What was done.
     #[serde(flatten)]
     pub action: Action,
+    /// What the kernel held when all had come to rest after this, if it did and was watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelSide>,
 }
 
 impl Event {
@@ -205,6 +209,7 @@ pub struct Recorder {
     connection: Option<usize>,
     recording: Arc<Mutex<Recording>>,
     leash: Leash,
+    watch: Option<Arc<Watch>>,
 }
 
 /// Everything that was taken down.
@@ -214,6 +219,9 @@ pub struct Recording {
     pub events: Vec<Event>,
     /// How many more there were than are kept.
     pub left_out: usize,
+    /// What the kernel held, and when. `Recorder::recording` says of each after which event that was.
+    #[serde(skip)]
+    looks: Vec<(u64, KernelSide)>,
     /// What may be otherwise in another run.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub chance: BTreeSet<Chance>,
@@ -247,7 +255,18 @@ pub enum Chance {
 impl Recorder {
     /// Begins a recording.
     pub fn new() -> Self {
-        Recorder { start: Instant::now(), connection: None, recording: Arc::default(), leash: Leash::default() }
+        Recorder {
+            start: Instant::now(),
+            connection: None,
+            recording: Arc::default(),
+            leash: Leash::default(),
+            watch: None,
+        }
+    }
+
+    /// Begins a recording that watches the kernel as well, and so takes its time between one event and the next.
+    pub fn watching() -> Self {
+        Recorder { watch: Some(Watch::new()), ..Self::new() }
     }
 
     /// Another recording of the same examination: of what is too much to be read, or would hide the rest.
@@ -276,17 +295,42 @@ impl Recorder {
     ///
     /// For sending: the other side may have the bytes, and write that down, before the call that sent them returns.
     pub fn record_since(&self, began: Instant, who: &str, action: Action) {
-        let at_ns = u64::try_from(began.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
+        let at_ns = self.since_start(began);
         let mut recording = lock(&self.recording);
         if recording.events.len() < CAPACITY {
-            recording.events.push(Event { at_ns, who: who.to_owned(), connection: self.connection, action });
+            recording.events.push(Event {
+                at_ns,
+                who: who.to_owned(),
+                connection: self.connection,
+                action,
+                kernel: None,
+            });
         } else {
             recording.left_out += 1;
         }
     }
 
+    /// Takes down what the kernel holds after the last event, if it is watched and all comes to rest. To be called before
+    /// a client does something more.
+    pub(super) fn look(&self) {
+        let Some(seen) = self.watch.as_ref().and_then(|watch| watch.still()) else { return };
+        lock(&self.recording).looks.push((self.since_start(Instant::now()), seen));
+    }
+
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_deref()
+    }
+
+    fn since_start(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Takes down something in words.
     pub fn note(&self, who: &str, text: impl Into<String>) {
+        // The server isn't held up.
+        if who != "server" {
+            self.look();
+        }
         self.record(who, Action::Note { text: text.into() });
     }
 
@@ -319,6 +363,12 @@ impl Recorder {
     pub fn recording(&self) -> Recording {
         let mut recording = lock(&self.recording).clone();
         recording.events.sort_by_key(|event| event.at_ns);
+        for (at_ns, seen) in std::mem::take(&mut recording.looks) {
+            let before = recording.events.partition_point(|event| event.at_ns <= at_ns);
+            if let Some(event) = before.checked_sub(1).and_then(|last| recording.events.get_mut(last)) {
+                event.kernel = Some(seen);
+            }
+        }
         recording
     }
 }

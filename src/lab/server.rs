@@ -184,6 +184,9 @@ impl Target {
         let process = process.stopped_by(launch.stop, launch.moment_to_stop);
         recorder.note("server", format!("is started for {spelling}"));
         recorder.number_by_chance(port, "a port is drawn for each run");
+        if let Some(watch) = recorder.watch() {
+            watch.server(addr, Some(process.id()));
+        }
         let leash = recorder.leash().program(process.id());
         let running = Running::new(addr, recorder.clone());
         Ok(Running { _leash: Some(leash), process: Some(process), patience: launch.start, ..running })
@@ -422,6 +425,9 @@ impl InProcess {
     fn start(serve: Arc<Handler>, recorder: &Recorder) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Lack::binding)?;
         let addr = listener.local_addr()?;
+        if let Some(watch) = recorder.watch() {
+            watch.server(addr, None);
+        }
         let (accepted, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let stopping = Arc::new(AtomicBool::new(false));
         let this = InProcess {
@@ -432,6 +438,7 @@ impl InProcess {
         };
         let recorder = recorder.clone();
         let accepting = lack::spawn(move || {
+            recorder.watch().inspect(|watch| watch.this_thread());
             while let Ok((stream, _peer)) = listener.accept() {
                 if stopping.load(SeqCst) {
                     return;
@@ -439,6 +446,7 @@ impl InProcess {
                 let number = accepted.fetch_add(1, SeqCst) + 1;
                 let (serve, served, told) = (Arc::clone(&serve), Arc::clone(&served), recorder.of_connection(number));
                 let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
+                    told.watch().inspect(|watch| watch.this_thread());
                     let connection = Connection { stream: &stream, recorder: &told };
                     match panic::catch_unwind(AssertUnwindSafe(|| serve(&connection))) {
                         Ok(Ok(())) => told.note("server", "is done with the connection"),

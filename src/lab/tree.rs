@@ -90,9 +90,15 @@ impl Root {
     pub(super) fn members(&self) -> Vec<Member> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
         let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
+        let mut pids: BTreeSet<u32> = pids.collect();
+        // After all of them are listed.
+        if let Some(last) = last_pid() {
+            pids.retain(|&pid| is_between(self.pid, pid, last));
+        }
         // The youngest first, and each looked at all at once: some start another and end, again and again.
-        let youngest_first = pids.collect::<BTreeSet<u32>>().into_iter().rev();
-        let (mut members, mut others): (Vec<Member>, Vec<Member>) = youngest_first
+        let (mut members, mut others): (Vec<Member>, Vec<Member>) = pids
+            .into_iter()
+            .rev()
             .filter_map(Member::read)
             .filter(|process| process.began >= self.began)
             .partition(|process| process.group == self.pid || self.has_marked(process.pid));
@@ -115,6 +121,17 @@ impl Root {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.windows(mark.len()).any(|window| window == mark)
     }
+}
+
+/// The number that was given out last. A machine may have thousands of processes, and to read of each when it began takes
+/// longer than all else: numbers are given out one after the other, and after the highest from the lowest again.
+fn last_pid() -> Option<u32> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
+}
+
+/// Whether a number was given out since that of the first, which is one of them.
+fn is_between(first: u32, pid: u32, last: u32) -> bool {
+    if first <= last { (first..=last).contains(&pid) } else { pid >= first || pid <= last }
 }
 
 /// Takes out of `processes` those that match.
@@ -268,6 +285,11 @@ fn threads(pid: u32) -> io::Result<Vec<(u32, Time)>> {
         times.push((id, Time { running, waiting }));
     }
     Ok(times)
+}
+
+/// How long the thread of a process that fared worst was ready to run and had no processor.
+pub(super) fn starved(pid: u32) -> Option<Duration> {
+    threads(pid).ok()?.into_iter().map(|(_, time)| time.waiting).max()
 }
 
 /// A line of `/proc/PID/status` that counts kilobytes.

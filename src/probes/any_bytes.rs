@@ -9,7 +9,8 @@ use super::{Difference, Judged, Needs, Otherwise, Probe, skipped};
 use crate::dialogue::Lines;
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
-use crate::lab::recording::{Payload, Recorder, escape};
+use crate::lab::recording::Recorder;
+use crate::lab::recording::{Payload, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
@@ -80,7 +81,7 @@ fn plain_lines(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
 
 fn converse(trial: &Trial<'_>, lines: &Lines, seed: u64) -> Judged {
     let mut server = trial.start()?;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let model = find_out(trial, &mut server, lines, &quiet)?;
     let mut random = Random(seed);
     trial.recorder.note(

@@ -11,7 +11,6 @@ use super::trial::{Trial, draw_port, unreachable};
 use super::{Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
-use crate::lab::recording::Recorder;
 use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
@@ -67,7 +66,7 @@ fn bare_port(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into())?;
     let listening = |port| {
         let hosts: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-        let quiet = Recorder::new();
+        let quiet = trial.recorder.aside();
         hosts.into_iter().find(|&addr| Client::connect(addr, "client 1", &quiet, Duration::from_secs(2)).is_ok())
     };
     let outcome = comes_to(trial, || match server.process()?.exited() {

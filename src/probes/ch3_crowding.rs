@@ -11,7 +11,7 @@ use super::{Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped}
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::lack::{self, Lack};
-use crate::lab::recording::{Payload, Recorder};
+use crate::lab::recording::Payload;
 use crate::lab::server::Running;
 use crate::lab::tree::{Known, Unreadable, Window};
 use crate::lab::wait::wait_until;
@@ -74,7 +74,7 @@ pub(super) const PROBES: &[Probe] = &[
 fn idle_client(trial: &Trial<'_>) -> Judged {
     let judged = is_served_beside(trial, false).and_then(|evidence| {
         // One that reads whole lines when there is something to read waits only for a client that has begun one.
-        let quiet = Recorder::new();
+        let quiet = trial.recorder.aside();
         is_served_beside(&Trial::new(trial.target, trial.terms, &quiet), true)?;
         Ok(evidence)
     });
@@ -134,7 +134,7 @@ fn crowd(trial: &Trial<'_>) -> Judged {
     let crowd = trial.terms.crowd;
     let mut server = trial.start()?;
     trial.serves_two(&mut server)?;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let mut clients = Vec::new();
     for number in 1..=crowd {
         clients.push(server.connect_with(&format!("client {number}"), &quiet, None).map_err(unreachable)?);
@@ -200,7 +200,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     const CLIENTS: usize = 200;
 
     let mut server = start_with_few(trial)?;
-    let crowd = fill(&mut server, CLIENTS)?;
+    let crowd = fill(trial, &mut server, CLIENTS)?;
     let count = crowd.len();
     trial.recorder.number_by_chance(count, "clients connect until the server gives up");
     trial.recorder.note("clients", format!("{count} have connected, and say nothing"));
@@ -282,7 +282,7 @@ fn all_of(window: &Window) -> Duration {
 /// Expects that a server which was busy when it was full is nearly as busy with descriptors left.
 fn expect_no_spin(trial: &Trial<'_>, full: &Window) -> Judged<()> {
     let mut server = start_with_few(trial)?;
-    let silent = fill(&mut server, 8)?;
+    let silent = fill(trial, &mut server, 8)?;
     let Ok(control) = watch(&mut server)? else { return Ok(()) };
     drop(silent);
     trial.kernel(format!("counts {} for one that has descriptors left", in_words(&control)));
@@ -307,8 +307,8 @@ fn in_words(window: &Window) -> String {
 }
 
 /// Connects so many silent clients, or as many as the server takes.
-fn fill(server: &mut Running, count: usize) -> Judged<Vec<Client>> {
-    let quiet = Recorder::new();
+fn fill(trial: &Trial<'_>, server: &mut Running, count: usize) -> Judged<Vec<Client>> {
+    let quiet = trial.recorder.aside();
     let addr = server.addr();
     let mut crowd = Vec::new();
     while crowd.len() < count {
@@ -435,7 +435,7 @@ impl fmt::Display for Held {
 /// Expects that the server doesn't end over a client that resets in the middle of a request: that is another pitfall.
 fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     const ENOUGH: usize = 10;
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     // Whether the one in between is served shows in what follows.
     let all: Judged<()> = (0..ENOUGH).try_for_each(|_| {
         reset_in_the_middle(trial, server, &quiet, true)?;
@@ -451,7 +451,7 @@ fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
 
 /// So many clients that ask and leave, and as many that reset: what the way out of an error forgets is lost as well.
 fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize, began: Instant) -> Judged<()> {
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     for number in 1..=count {
         if began.elapsed() > LONGEST {
             skipped!("too slow to be judged: it took over {} s", LONGEST.as_secs());

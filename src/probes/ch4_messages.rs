@@ -8,7 +8,7 @@ use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::{Match, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
-use crate::lab::recording::{Payload, Recorder, escape, with_thousands};
+use crate::lab::recording::{Payload, escape, with_thousands};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
@@ -338,7 +338,7 @@ fn prompt_answer(trial: &Trial<'_>) -> Judged {
 /// Times round trips of so many requests in one write. Gives the medians, in words.
 fn round_trips(trial: &Trial<'_>, server: &mut Running, rounds: usize, together: usize) -> Judged<String> {
     const SLOW: Duration = Duration::from_millis(20);
-    let quiet = Recorder::new();
+    let quiet = trial.recorder.aside();
     let mut times = [Vec::new(), Vec::new()];
     let what = if together == 1 { "one request" } else { "two requests in one write" };
     trial

@@ -7,7 +7,6 @@ use super::trial::Trial;
 use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 
 pub(super) const PROBES: &[Probe] = &[Probe {
@@ -69,7 +68,7 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     if flood.is_kept() {
         // What a collector of garbage has not cleared away yet is no growth: it comes to an end.
         drop(flood.sending);
-        let quiet = Recorder::new();
+        let quiet = trial.recorder.aside();
         // They stay connected: what one that leaves gives back would serve the next, and hide its growth.
         let mut deaf_ones = Vec::new();
         let is_kept_again = |name| {

@@ -189,7 +189,7 @@ impl<'a> Trial<'a> {
         match judged {
             Err(accusation) if accusation.accuses() => {
                 // What was seen is to be read without what is only made sure of.
-                let quiet = Recorder::new();
+                let quiet = self.recorder.aside();
                 let trial = Trial::new(self.target, self.terms, &quiet);
                 let plain = trial.start().and_then(|mut server| control(&trial, &mut server));
                 Err(match plain {

@@ -27,6 +27,9 @@ const OUTERMOST: i32 = 32;
 /// The widest a label gets before it is broken into lines.
 const LABEL: i32 = 276;
 
+/// What stands in front of the servers `s1` and `s2`, and is all that a client sees of them.
+const BALANCER: &str = "HAProxy";
+
 /// One run to draw.
 pub struct Run<'a> {
     /// Tells this run from all others on the page: letters, digits and hyphens.
@@ -169,7 +172,9 @@ impl<'a> Drawing<'a> {
         self.y = self.top + GAP + 3;
         for event in drawn(run.recording) {
             let at = Duration::from_nanos(event.at_ns).as_secs_f64();
-            let _ = writeln!(self.body, "<g class=\"step\" data-at=\"{at:.3}\">");
+            let kernel = event.kernel.as_ref().and_then(|side| serde_json::to_string(side).ok());
+            let kernel = kernel.map_or(String::new(), |side| format!(" data-kernel=\"{}\"", escape(&side)));
+            let _ = writeln!(self.body, "<g class=\"step\" data-at=\"{at:.3}\"{kernel}>");
             match &event.action {
                 Action::MoreCalls { .. } | Action::Repeats { .. } => {
                     self.summary(&event.action.to_string(), self.lane(&event.who));
@@ -237,6 +242,11 @@ impl<'a> Drawing<'a> {
         if self.lanes.iter().any(is_wide) { HEAD + SECOND_LINE } else { HEAD }
     }
 
+    /// Whom the clients talk to.
+    fn front(&self) -> &'static str {
+        if self.lanes.iter().any(|lane| lane.who == BALANCER) { BALANCER } else { "server" }
+    }
+
     fn lane(&self, who: &str) -> i32 {
         self.lanes.iter().find(|lane| lane.who == who).map_or(WIDTH / 2, |lane| lane.x)
     }
@@ -253,7 +263,7 @@ impl<'a> Drawing<'a> {
 
     fn event(&mut self, event: &Event, recording: &Recording) {
         let (who, label) = (event.who.as_str(), label(&event.action));
-        let (here, server) = (self.lane(who), self.lane("server"));
+        let (here, server) = (self.lane(who), self.lane(self.front()));
         let lane = class(who);
         match &event.action {
             Action::Connects | Action::Sends(_) => self.arrow(&label, is_call(&event.action), (here, server), lane),
@@ -410,7 +420,7 @@ fn lanes(events: &[Event]) -> Vec<Lane<'_>> {
         }
     }
     // What a client does, it does to a server, whether or not that does anything of its own.
-    if names.iter().any(|who| class(who) == "client") && !names.contains(&"server") {
+    if names.iter().any(|who| class(who) == "client") && !names.contains(&"server") && !names.contains(&BALANCER) {
         names.push("server");
     }
     names.sort_by_key(|who| match class(who) {
@@ -431,7 +441,7 @@ fn is_stage(who: &str) -> bool {
 /// The class that gives a lane its colour.
 fn class(who: &str) -> &'static str {
     match who {
-        "server" => "server",
+        "server" | "s1" | "s2" => "server",
         _ if who.contains("client") => "client",
         _ => "kernel",
     }

@@ -89,7 +89,7 @@ fn ends(mut events: Vec<Event>, not_kept: usize, head: usize, tail: usize, alway
 }
 
 fn left_out(events: usize, at_ns: u64) -> Event {
-    Event { at_ns, who: String::new(), connection: None, action: Action::LeftOut { events } }
+    Event { at_ns, who: String::new(), connection: None, action: Action::LeftOut { events }, kernel: None }
 }
 
 fn fold(events: &[Event]) -> Vec<Event> {
@@ -109,7 +109,11 @@ fn fold(events: &[Event]) -> Vec<Event> {
                 _ => {}
             }
         }
-        folded.push(Event { action: Action::MoreCalls { reads, read, writes, written }, ..many[0].clone() });
+        folded.push(Event {
+            action: Action::MoreCalls { reads, read, writes, written },
+            kernel: None,
+            ..many[0].clone()
+        });
         folded.push(last.clone());
     }
     folded
@@ -123,9 +127,9 @@ fn fold_repeated(folded: &mut Vec<Event>, events: &[Event]) {
     for same in events.chunk_by(are_same) {
         match same {
             [_] | [_, _] => folded.extend_from_slice(same),
-            [first, second, ..] => {
-                let action = Action::Repeats { times: same.len() - 1 };
-                folded.extend([first.clone(), Event { action, ..second.clone() }]);
+            [first, second, .., last] => {
+                let (action, kernel) = (Action::Repeats { times: same.len() - 1 }, last.kernel.clone());
+                folded.extend([first.clone(), Event { action, kernel, ..second.clone() }]);
             }
             [] => {}
         }

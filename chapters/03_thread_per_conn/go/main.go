@@ -98,8 +98,8 @@ func withoutGo(listener net.Listener) {
 	}
 }
 
-// fatalAccept is as the example in the documentation of package net: it ends as soon as a client comes for whom there is
-// no descriptor.
+// fatalAccept is as the example in the documentation of package net: it ends when no descriptor
+// is left, before anybody else has come.
 func fatalAccept(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()

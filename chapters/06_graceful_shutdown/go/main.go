@@ -32,7 +32,7 @@ func main() {
 	if flag.NArg() != 1 {
 		log.Fatal("usage: main [-pitfall NAME] [-grace DURATION] ADDR")
 	}
-	s := &server{grace: *grace, idle: make(map[net.Conn]bool)}
+	s := &server{grace: *grace, conns: make(map[net.Conn]bool)}
 	servers := map[string]func(net.Listener, chan os.Signal){
 		"":              s.run,
 		"finishes-line": s.returnAtOnce,
@@ -53,12 +53,12 @@ func main() {
 	log.Print("stopped")
 }
 
-// server knows all open connections, and which of them are idle: between two lines, and owed nothing.
+// server knows all open connections, and whether each is idle: between two lines, and owed nothing.
 type server struct {
 	grace  time.Duration
 	open   sync.WaitGroup
 	mutex  sync.Mutex
-	idle   map[net.Conn]bool
+	conns  map[net.Conn]bool
 	stopAt time.Time // no deadline while it is zero
 }
 
@@ -84,7 +84,7 @@ func (s *server) run(listener net.Listener, signals chan os.Signal) {
 func (s *server) cut() {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	for conn := range s.idle {
+	for conn := range s.conns {
 		conn.Close()
 	}
 }
@@ -92,12 +92,13 @@ func (s *server) cut() {
 // ANCHOR_END: server
 
 // ANCHOR: idle
-// endIdle ends the Reads that wait for another line, at this time and after. In the middle of a line there is no deadline.
+// endIdle ends the Reads that wait for another line, at this time and after. In the middle of a line there is no
+// deadline.
 func (s *server) endIdle(stopAt time.Time) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.stopAt = stopAt
-	for conn, idle := range s.idle {
+	for conn, idle := range s.conns {
 		if idle {
 			conn.SetReadDeadline(stopAt)
 		}
@@ -108,7 +109,7 @@ func (s *server) endIdle(stopAt time.Time) {
 func (s *server) set(conn net.Conn, idle bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.idle[conn] = idle
+	s.conns[conn] = idle
 	if idle {
 		conn.SetReadDeadline(s.stopAt)
 	} else {
@@ -154,7 +155,7 @@ func (s *server) handle(conn net.Conn) {
 	closeGently(conn)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	delete(s.idle, conn)
+	delete(s.conns, conn)
 }
 
 // ANCHOR: lines

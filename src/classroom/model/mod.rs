@@ -3,6 +3,7 @@
 //! The first conversation plays every row of the task's table and the exact limits. All others are made by dice. What is
 //! owed is awaited before the next client does anything, so that the model's order is the only right one.
 
+mod clerk;
 mod counter;
 mod dice;
 mod door;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub(super) use self::clerk::Clerk;
 use self::counter::Counter;
 use self::dice::Dice;
 use self::door::doors;
@@ -42,6 +44,7 @@ pub(super) const fn as_the_task_says(chapter: u8) -> Check {
         4 => ("04_partial_read_write.html#the-server-of-this-step", conversations::<Parcels>),
         5 => ("05_bufread_lines.html#the-server-of-this-step", conversations::<Switchboard>),
         6 => ("06_graceful_shutdown.html#the-server-of-this-step", conversations::<Till>),
+        8 => ("08_deadlines.html#the-server-of-this-step", conversations::<Clerk>),
         _ => ("what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read", conversations::<Room>),
     };
     Check {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
-use crate::classroom::kit::beside_control_server;
+use crate::classroom::kit::{beside_control_server, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Evidence, Explained, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
 pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
@@ -31,10 +31,10 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long it may take when that is played again, and the student is shown what stays away.
 const LAST_PATIENCE: Duration = Duration::from_secs(6);
 
-/// How long the process may take to end when the last client has gone. The task says "not later than that".
-const LEAVING: Duration = Duration::from_secs(2);
+/// What comes later than this came too late, on a machine that was quick all the while: the tasks say "at once".
+const TOO_LATE: Duration = Duration::from_secs(2);
 
-/// How long what is owed may take after a pause, with which the time is over that the task gives.
+/// The same after a pause, with which the time is over that the task gives.
 const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
 
 /// How long "a moment later" is at most, and a little more.
@@ -71,29 +71,49 @@ pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
         let quick = many::<M>(trial, found);
         (quick, slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>())
     });
-    let count = [quick].into_iter().chain(slow).sum::<Judged<usize>>()?;
+    let played = [quick].into_iter().chain(slow).collect::<Judged<Vec<Played>>>()?;
+    let right: usize = played.iter().map(|played| played.right).sum();
+    let unjudged: usize = played.iter().map(|played| played.unjudged).sum();
     let seed = trial.terms.seed.unwrap_or(1);
-    Ok(format!("{count} conversations went as the task says, the random ones with seed {seed}").into())
+    let evidence = format!("{right} conversations went as the task says, the random ones with seed {seed}");
+    if unjudged == 0 { Ok(evidence.into()) } else { Err(not_judged(&format!("{evidence}, and {unjudged} more"))) }
+}
+
+/// How many conversations went as the task says, and how many could not be judged.
+struct Played {
+    right: usize,
+    unjudged: usize,
+}
+
+impl Played {
+    const RIGHT: Played = Played { right: 1, unjudged: 0 };
+    const UNJUDGED: Played = Played { right: 0, unjudged: 1 };
 }
 
 /// Plays one conversation, which is all of a check, and shows the first difference.
 pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], evidence: &str) -> Judged {
     for _ in 0..ATTEMPTS {
-        let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
-        match player.play(steps) {
-            Ok(()) => return Ok(evidence.into()),
-            Err(Stop::Differs(first)) => return Err(first.falls("")).with_obituary(&mut player.server),
-            Err(Stop::Void) => {
+        let attempt = || -> Judged<_> {
+            let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
+            let outcome = player.play(steps);
+            Ok((outcome, player.server))
+        };
+        let (control, attempt) = beside_control_server(trial, attempt)?;
+        match attempt? {
+            (Ok(()), _) => return Ok(evidence.into()),
+            (Err(Stop::Differs(first)), mut server) if !first.is_late || control.was_quick() => {
+                return Err(first.falls("")).with_obituary(&mut server);
+            }
+            (Err(_), _) => {
                 trial.recorder.note("check", "was held up by this machine; once more from the beginning");
             }
         }
     }
-    let why = "this machine is too busy to speak in time".to_owned();
-    Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }))
+    Err(not_judged("what came was right, and not all of it in time"))
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
-fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judged<usize> {
+fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judged<Played> {
     const WHICH: &str = "in a conversation with a pause";
     let recorder = trial.recorder.aside();
     let mut player = Player::<M>::new(trial, &recorder, PATIENCE)?;
@@ -101,25 +121,27 @@ fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judg
         // One difference is enough to be shown, and those of the others are quicker to show.
         Err(Stop::Differs(first)) if !found.swap(true, SeqCst) => {
             if first.is_silence {
-                return show::<M>(trial, WHICH, &[steps], &first).map_or(Ok(1), Err);
+                return show::<M>(trial, WHICH, &[steps], &first);
             }
             trial.recorder.adopt(&recorder);
             Err(first.finding(WHICH, "", trial.terms.seed.unwrap_or(1)))
         }
-        _ => Ok(1),
+        Ok(()) => Ok(Played::RIGHT),
+        Err(_) => Ok(Played::UNJUDGED),
     }
 }
 
 /// The conversations of the table, and then random ones while there is time.
-fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
+fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
     let until = Instant::now() + PLAYING;
     let tables = M::table();
     let (mut player, mut number, mut attempt) = (None, 0, 1);
+    let mut unjudged = 0;
     loop {
         let random = number >= tables.len();
         // A server that is right, but slow, may not come to the end of the table.
         if Instant::now() >= if random { until } else { until + PLAYING } {
-            return Ok(number);
+            return Ok(Played { right: number - unjudged, unjudged: unjudged + tables.len().saturating_sub(number) });
         }
         let steps = match tables.get(number) {
             Some(steps) => steps.clone(),
@@ -136,7 +158,9 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
             }
             // The server is kept, so that what a conversation leaves behind shows in the next.
             Ok(()) if !playing.stopped => player = Some(playing),
-            Ok(()) | Err(Stop::Void) => {}
+            Ok(()) => {}
+            // Of those by dice there are enough.
+            Err(Stop::Void) => unjudged += 1,
             Err(Stop::Differs(first)) => {
                 found.store(true, SeqCst);
                 let seed = trial.terms.seed.unwrap_or(1);
@@ -147,9 +171,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
                 };
                 let steps = &steps[..first.steps];
                 let shortest = shorter::<M>(trial, steps, &playing.played, &first);
-                if let Some(finding) = show::<M>(trial, &which, &[&shortest, steps, &playing.played], &first) {
-                    return Err(finding);
-                }
+                unjudged += show::<M>(trial, &which, &[&shortest, steps, &playing.played], &first)?.unjudged;
             }
         }
         (number, attempt) = (number + 1, 1);
@@ -160,8 +182,8 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<usize> {
 /// same server.
 fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
     let fails = |steps: &[Step]| {
-        let difference = difference_of::<M>(trial, &trial.recorder.aside(), steps, HASTE);
-        difference.is_some_and(|difference| difference.is_silence == first.is_silence)
+        let replayed = replay::<M>(trial, &trial.recorder.aside(), steps, HASTE);
+        matches!(replayed, Err(Stop::Differs(difference)) if difference.is_silence == first.is_silence)
     };
     let until = Instant::now() + SHRINKING;
     match [steps, played].into_iter().find(|steps| fails(steps)) {
@@ -172,42 +194,39 @@ fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: 
 
 /// Plays the first of these conversations that fails once more, for the student to see. What differed falls in any case.
 /// What did not come in time falls only if it stays away again.
-fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Option<Otherwise> {
+fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Judged<Played> {
     let seed = trial.terms.seed.unwrap_or(1);
+    let mut played = Played::UNJUDGED;
     // On a machine that is too slow to judge what is late, once more.
     for steps in conversations.iter().flat_map(|steps| [steps, steps]) {
         let recorder = trial.recorder.aside();
-        let play = || difference_of::<M>(trial, &recorder, steps, LAST_PATIENCE.max(trial.terms.limit));
-        let Ok((control, Some(difference))) = beside_control_server(play) else { continue };
-        if difference.is_late && !control.was_quick() {
-            continue;
-        }
-        trial.recorder.adopt(&recorder);
-        let (from, to) = (first.steps, steps.len());
-        let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
-        return Some(difference.finding(which, &cut, seed));
+        let replay = || replay::<M>(trial, &recorder, steps, LAST_PATIENCE.max(trial.terms.limit));
+        played = match beside_control_server(trial, replay)? {
+            (control, Err(Stop::Differs(difference))) if !difference.is_late || control.was_quick() => {
+                trial.recorder.adopt(&recorder);
+                let (from, to) = (first.steps, steps.len());
+                let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
+                return Err(difference.finding(which, &cut, seed));
+            }
+            (_, Ok(())) => Played::RIGHT,
+            (_, Err(_)) => Played::UNJUDGED,
+        };
     }
-    trial.recorder.note("check", "has played it again, and this time all came as it should");
-    (!first.is_silence).then(|| first.clone().finding(which, ", which did not happen again", seed))
+    if !first.is_silence {
+        return Err(first.clone().finding(which, ", which did not happen again", seed));
+    }
+    trial.recorder.note("check", "has played it again, and this time all came as it should, or was not judged");
+    Ok(played)
 }
 
 /// Plays these steps with a new server, to the first difference.
-fn difference_of<M: Model>(
-    trial: &Trial<'_>,
-    recorder: &Recorder,
-    steps: &[Step],
-    patience: Duration,
-) -> Option<Mismatch> {
-    let mut player = Player::<M>::new(trial, recorder, patience).ok()?;
-    match player.play(steps) {
-        Err(Stop::Differs(mut difference)) => {
-            if patience >= LAST_PATIENCE {
-                difference.obituary = player.server.obituary().or_else(|| player.shortage());
-            }
-            Some(difference)
-        }
-        Ok(()) | Err(Stop::Void) => None,
+fn replay<M: Model>(trial: &Trial<'_>, recorder: &Recorder, steps: &[Step], patience: Duration) -> Result<(), Stop> {
+    let mut player = Player::<M>::new(trial, recorder, patience).map_err(|_| Stop::Void)?;
+    let mut outcome = player.play(steps);
+    if let (Err(Stop::Differs(difference)), true) = (&mut outcome, patience >= LAST_PATIENCE) {
+        difference.obituary = player.server.obituary().or_else(|| player.shortage());
     }
+    outcome
 }
 
 /// Why a conversation was not played to its end.
@@ -236,7 +255,7 @@ struct Mismatch {
     bytes: Option<Difference>,
     /// Whether something did not come in time, which may be this machine's fault.
     is_silence: bool,
-    /// Whether less time was given for it than for other things.
+    /// Whether it may have come, only later than it must.
     is_late: bool,
     /// How many steps had been taken.
     steps: usize,
@@ -416,17 +435,14 @@ impl<M: Model> Player<M> {
 
     /// Awaits all that is owed, and looks whether anything else has come.
     fn settle(&mut self, after: &Step, began: Instant) -> Result<(), Stop> {
-        let patience = self.patience.min(match after.act {
-            Act::Pause(1300..) => AFTER_A_PAUSE,
-            // Shorter than the three seconds after which a closing server ends in any case.
-            Act::End | Act::Signal => LEAVING,
-            _ => self.patience,
-        });
+        let patience = self.patience;
+        let most = if matches!(after.act, Act::Pause(1300..)) { AFTER_A_PAUSE } else { TOO_LATE };
         // Who was let in too early or too late comes again.
         let may_retry = |due: &Due| after.act == Act::Come && matches!(due, Due::Line(_)) && began.elapsed() < A_MOMENT;
+        let waits_since = Instant::now();
         for (who, due) in std::mem::take(&mut self.owed) {
-            if let Due::Exit(line) = due {
-                self.expect_exit(line.as_deref(), patience.min(LEAVING))?;
+            if let Due::Exit(line) = &due {
+                self.expect_exit(line.as_deref())?;
                 continue;
             }
             let Some(mut got) = self.next(who, &due, patience) else { continue };
@@ -438,13 +454,17 @@ impl<M: Model> Player<M> {
                 _ if !due.is_met_by(&got) => {
                     let is_silence = matches!(got, Reply::Nothing(..));
                     let (missed, bytes) = due.missed(&got);
-                    let mut differs = self.mismatch(format!("after {after}:\nclient {who}: {missed}"), is_silence);
-                    differs.is_late = is_silence && patience < self.patience;
-                    return Err(Stop::Differs(differs).showing(bytes));
+                    let text = format!("after {after}:\nclient {who}: {missed}");
+                    return Err(self.differs(text, is_silence).showing(bytes));
                 }
                 (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
                 (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
                 _ => {}
+            }
+            let took = waits_since.elapsed();
+            if took > most {
+                let took = took.as_secs_f32();
+                return Err(self.is_late(format!("after {after}:\nclient {who}: {due} came only after {took:.1} s")));
             }
         }
         self.expect_nothing_else(after)
@@ -482,12 +502,13 @@ impl<M: Model> Player<M> {
         stray.map_or(Ok(()), |text| Err(self.differs(text, false)))
     }
 
-    fn expect_exit(&mut self, last: Option<&str>, patience: Duration) -> Result<(), Stop> {
+    fn expect_exit(&mut self, last: Option<&str>) -> Result<(), Stop> {
+        let (patience, began) = (self.patience, Instant::now());
         let Some(process) = self.server.process() else { return Ok(()) };
         let Some(status) = process.exits_within(patience) else {
-            let text = "all clients had gone after the signal: the process still runs";
-            return Err(Stop::Differs(Mismatch { is_late: true, ..self.mismatch(text.into(), true) }));
+            return Err(self.differs("all clients had gone after the signal: the process still runs".into(), true));
         };
+        let took = began.elapsed();
         process.last_output();
         let printed = process.printed();
         let text = if !status.success() {
@@ -509,10 +530,19 @@ impl<M: Model> Player<M> {
                         self.differs("the last line on standard output is another than was expected".into(), false);
                     return Err(stop.showing(Some(bytes)));
                 }
+                _ if took > TOO_LATE => {
+                    let text =
+                        format!("all clients had gone after the signal: it ran on for {:.1} s", took.as_secs_f32());
+                    return Err(self.is_late(text));
+                }
                 _ => return Ok(()),
             }
         };
         Err(self.differs(text, false))
+    }
+
+    fn is_late(&self, text: String) -> Stop {
+        Stop::Differs(Mismatch { is_late: true, ..self.mismatch(text, true) })
     }
 
     fn differs(&self, text: String, is_silence: bool) -> Stop {

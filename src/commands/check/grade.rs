@@ -10,7 +10,7 @@ use super::launch::Launch;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::server::{LIMIT, Target};
 use tcp_pitfalls::probes::{Finding, Terms, Verdict};
 use tcp_pitfalls::show::screen;
 
@@ -19,6 +19,10 @@ const AT_ONCE: usize = 8;
 
 /// How long all checks of one exercise may take together, once one has fallen. A right server needs half of it.
 const TOGETHER: Duration = Duration::from_secs(14);
+
+/// How long they may take if none has fallen. On a machine that had ten times as much to do as it could, a right server
+/// needed 40 s.
+const AT_MOST: Duration = Duration::from_secs(50);
 
 /// The server of one exercise.
 pub(super) struct Server {
@@ -122,7 +126,7 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
     let terms = classroom::terms(seed.unwrap_or_else(random));
     let bar = screen::progress(servers.iter().map(|server| server.exercise.checks.len()).sum(), "checking");
     let graded = |Server { exercise, launch, target }: Server| {
-        let enough = Instant::now() + TOGETHER;
+        let began = Instant::now();
         // A server that never listens is said to do so once, and not by each check after 10 s.
         let (mut target, took) = match target.and_then(|target| Ok((target.clone(), reach(&target)?))) {
             Ok(reached) => reached,
@@ -132,12 +136,13 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
         if let Target::Command(launch) = &mut target {
             launch.start *= 2;
         }
-        // Where a program takes long to start, everything does.
-        let terms = Terms { limit: terms.limit.max(3 * took), ..terms.clone() };
+        // Where a program takes long to start, everything does. But one that is slow by itself may hang as well.
+        let terms = Terms { limit: terms.limit.max(3 * took).min(LIMIT), ..terms.clone() };
         // The last check takes the longest, so it comes first.
         let checks = exercise.checks.iter().rev();
         let jobs = checks.clone().map(|check| Job { probe: &check.probe, target: &target, terms: &terms });
-        let found = examination::run_recorded(&jobs.collect::<Vec<_>>(), AT_ONCE, enough, || bar.inc(1));
+        let jobs: Vec<Job<'_>> = jobs.collect();
+        let found = examination::run_recorded(&jobs, AT_ONCE, began + TOGETHER, began + AT_MOST, || bar.inc(1));
         let checked = checks.zip(found).map(|(check, (finding, recording))| Checked { check, finding, recording });
         let mut checks: Vec<Checked> = checked.collect();
         checks.reverse();

@@ -42,7 +42,7 @@ use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM, eprint, eprintln, print, pr
 )]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option to type")]
 pub(crate) struct CheckArguments {
-    /// The exercise: 1 to 6, or capstone
+    /// The exercise: 1 to 6, capstone, or 8
     #[arg(value_parser = exercise_names())]
     exercise: Option<String>,
     /// How to start a server of yours in any language, with {addr} where its address belongs
@@ -113,7 +113,7 @@ impl CheckArguments {
 /// Your file is kept beside the new one, as main.rs.backup.
 #[derive(Args)]
 pub(crate) struct ResetArguments {
-    /// The exercise: 1 to 6, or capstone
+    /// The exercise: 1 to 6, capstone, or 8
     #[arg(value_parser = exercise_names())]
     exercise: String,
     /// Do not ask

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::dialogue::{Match, Request};
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
@@ -75,7 +74,7 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
         }
     }
     // The rest is late on purpose: the server has had time to stop, and to see that a deadline of its own has passed.
-    has_begun(&server, &mut half_sent.client);
+    has_begun(trial, &server, &mut half_sent.client);
     if half == Half::ReadByAnOldServer {
         half_sent.client.ends_within(Duration::from_millis(300));
     }
@@ -157,7 +156,7 @@ pub(super) fn unread_answer_at_stop(trial: &Trial<'_>) -> Judged {
     // That the answer is written can't be seen. If it isn't, it is in progress.
     wait_until(Duration::from_millis(200), || server.process()?.exited());
     stop(trial, &mut server, &mut [])?;
-    refuses_within(&server, TO_BEGIN, &Recorder::new(), || false);
+    refuses_within(&server, TO_BEGIN, &trial.recorder.aside(), || false);
     client.send(&trial.request("late").bytes);
     // A reset, if it comes to that, comes at once.
     wait_until(Duration::from_millis(200), || server.process()?.exited());
@@ -190,7 +189,7 @@ fn all_answered(trial: &Trial<'_>, client: &mut Client, requests: &[Request]) ->
         for request in requests {
             match request.check(&got[length..]) {
                 Match::Whole(more) => length += more,
-                Match::Partial => return Match::Partial,
+                Match::Partial | Match::UntilEnd => return Match::Partial,
                 Match::Wrong(at) => return Match::Wrong(length + at),
             }
         }

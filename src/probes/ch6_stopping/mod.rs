@@ -17,7 +17,6 @@ use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
-use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
@@ -297,7 +296,7 @@ fn lets_finish(trial: &Trial<'_>) -> Judged<bool> {
     stop(trial, &mut server, &mut [&mut late.client])?;
     // A process that takes a moment to die goes on for so long, and refuses nobody.
     let patience = (trial.terms.grace / 2).clamp(TO_BEGIN, TO_BEGIN * 3);
-    refuses_within(&server, patience, &Recorder::new(), || late.client.state() == State::Ended);
+    refuses_within(&server, patience, &trial.recorder.aside(), || late.client.state() == State::Ended);
     Ok(late.finish(trial).is_ok())
 }
 
@@ -323,8 +322,8 @@ fn stays(trial: &Trial<'_>, server: &mut Running, client: &mut Client) -> bool {
 }
 
 /// Waits until the server shows that it stops: it refuses new clients, or ends this one. A second has to do.
-fn has_begun(server: &Running, client: &mut Client) {
-    refuses_within(server, TO_BEGIN, &Recorder::new(), || client.state() == State::Ended);
+fn has_begun(trial: &Trial<'_>, server: &Running, client: &mut Client) {
+    refuses_within(server, TO_BEGIN, &trial.recorder.aside(), || client.state() == State::Ended);
 }
 
 /// Halts the server with all that it has started, so that whatever comes waits in the kernel.

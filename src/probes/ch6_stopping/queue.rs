@@ -58,22 +58,27 @@ fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     go_on(trial, &mut server);
     let count = waiting.len();
     // From the end of the queue: how many of the first are still served is chance, and the last is lost first.
+    let name = format!("{count} clients");
     for (mut client, request) in waiting.into_iter().rev() {
         if let Err(instead) = trial.expect(&mut client, &request) {
+            trial.recorder.note(&name, "are not all answered");
             return reset_in_queue(trial, &mut server, count, &instead).map(Served::Not);
         }
     }
+    trial.recorder.note(&name, "are answered");
     Ok(Served::All(count))
 }
 
 /// Connects clients that ask, as many as the kernel lets wait.
 fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Request)>> {
     let mut waiting = Vec::new();
+    // Each of them does the same, and what matters is the signal.
+    let aside = trial.recorder.aside();
     while waiting.len() < CLIENTS.min(trial.terms.crowd) {
         let name = format!("client {}", waiting.len() + 1);
         // A full queue leaves the attempt unanswered.
         let patience = Duration::from_millis(500);
-        let Ok(mut client) = Client::connect(server.addr(), &name, trial.recorder, patience) else { break };
+        let Ok(mut client) = Client::connect(server.addr(), &name, &aside, patience) else { break };
         let request = trial.request(&name);
         client.send(&request.bytes);
         waiting.push((client, request));
@@ -84,6 +89,7 @@ fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Reques
     if waiting.is_empty() {
         skipped!("no client was seen to wait in the accept queue of the halted server");
     }
+    trial.recorder.note(&format!("{} clients", waiting.len()), "connect, and ask");
     trial.kernel(format!("{} clients wait in the accept queue", waiting.len()));
     Ok(waiting)
 }

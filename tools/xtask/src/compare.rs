@@ -21,7 +21,15 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d([\d,.]*\d)?").
 pub fn scenes(old: &Scene, new: &Scene) -> Result<Option<String>> {
     let (mut before, mut now) = (String::new(), String::new());
     for ((side, old), (_, new)) in old.sides().into_iter().zip(new.sides()) {
-        let (lines, new_lines) = (lines(side, old)?, lines(side, new)?);
+        let (mut lines, mut new_lines) = (lines(side, old)?, lines(side, new)?);
+        let (sides, new_sides) = (kernel_sides(&old.recording)?, kernel_sides(&new.recording)?);
+        // Whether all came to rest in time is chance. A cure has time limits of its own, so what rest it came to is, too.
+        for (acts, kernel) in sides.iter().filter(|_| side == "pitfall") {
+            if let Some(new_kernel) = new_sides.get(acts) {
+                lines += kernel;
+                new_lines += new_kernel;
+            }
+        }
         before.push_str(&lines);
         now.push_str(&with_numbers_of(&lines, &new_lines, |number, other| {
             is_chance(&old.recording, number) && is_chance(&new.recording, other)
@@ -52,6 +60,19 @@ fn is_chance(recording: &Recording, number: &str) -> bool {
         Chance::Pieces { .. } => true,
         Chance::Either { .. } => false,
     })
+}
+
+/// What the kernel held, each by how much others than the server had done before: the server may be further or not when
+/// that is written down.
+fn kernel_sides(recording: &Recording) -> Result<BTreeMap<usize, String>> {
+    let (mut sides, mut acts) = (BTreeMap::new(), 0);
+    for event in &recording.events {
+        acts += usize::from(event.who != "server");
+        if let Some(side) = &event.kernel {
+            sides.insert(acts, format!("the kernel: {}\n", to_string(side)?));
+        }
+    }
+    Ok(sides)
 }
 
 /// All that is compared of a run.
@@ -100,6 +121,7 @@ fn lines(side: &str, run: &Run) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use tcp_pitfalls::lab::recording::{Payload, Recorder};
+    use tcp_pitfalls::lab::watch::{KernelSide, Sleeper};
     use tcp_pitfalls::probes::Finding;
 
     use super::*;
@@ -197,6 +219,26 @@ mod tests {
         assert!(are_same(&transfer(&[4096, 4096], 10, true), &transfer(&[8192], 10, true)));
         assert!(are_same(&transfer(&[8192], 10, true), &transfer(&[8192], 4, true)));
         assert!(!are_same(&transfer(&[8192], 10, true), &transfer(&[8192], 10, false)));
+    }
+
+    #[test]
+    fn what_the_kernel_held_must_be_the_same_where_both_runs_have_it() {
+        let held = |calls: [Option<&str>; 2]| {
+            let mut scene = scene("holds", |recorder| {
+                recorder.note("client 1", "asks");
+                recorder.note("client 1", "leaves");
+            });
+            scene.pitfall.recording = scene.cure.recording.clone();
+            for (event, call) in scene.pitfall.recording.events.iter_mut().zip(calls) {
+                event.kernel = call.map(|call| KernelSide {
+                    connections: Vec::new(),
+                    threads: vec![Sleeper { call: call.into(), of: None }],
+                });
+            }
+            scene
+        };
+        assert!(are_same(&held([Some("futex"), Some("poll")]), &held([None, Some("poll")])));
+        assert!(!are_same(&held([Some("futex"), Some("poll")]), &held([Some("poll"), None])));
     }
 
     #[test]

@@ -18,15 +18,15 @@ pub fn all(root: &Path) -> Result<()> {
     if drawn.exists() {
         fs::remove_dir_all(&drawn).with_context(|| format!("could not empty {}", drawn.display()))?;
     }
-    Staircase::recorded(root)?.draw(root, &drawn)?;
+    Staircase::draw_all(root, &drawn)?;
 
-    // Beside the scenes stand the benchmark's results, in a folder that is no chapter's.
-    let chapters =
-        folder(root).read_dir()?.flatten().filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
-    for entry in chapters.flat_map(|chapter| WalkDir::new(chapter.path())) {
+    // Beside the folders of scenes stand the staircase and the survey, and that of the benchmark.
+    for entry in WalkDir::new(folder(root)).min_depth(2) {
         let entry = entry.context("could not list the recordings")?;
-        if entry.path().extension().is_some_and(|extension| extension == "json") {
-            scene(&drawn, entry.path())?;
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "json") && !path.starts_with(folder(root).join("duel"))
+        {
+            scene(&drawn, path)?;
         }
     }
     survey::draw(root, &drawn)

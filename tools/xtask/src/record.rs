@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -71,9 +72,12 @@ pub fn record(root: &Path) -> Result<()> {
     }
     // Its evidence is of one run, and takes a run of its own: the check looks at the verdicts alone.
     let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
-    let staircase = start(root, &programs.join("tcp-pitfalls"), &["--json".into()])?;
-    if Staircase::write(root, &staircase.text)? {
-        println!("written  book/recorded/staircase.json and its picture");
+    let run = |arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Ok(start(root, &programs.join("tcp-pitfalls"), &arguments)?.text)
+    };
+    for name in Staircase::record(root, run)? {
+        println!("written  book/recorded/{name}");
     }
     for name in stale(root, &recorded)? {
         println!("nothing writes this any more, so remove it: book/recorded/{name}");
@@ -163,8 +167,7 @@ fn number(step: &str) -> &str {
 
 /// Builds and runs everything.
 fn run(root: &Path) -> Result<Recorded> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let built = Command::new(cargo())
         .args(["build", "--quiet", "--package", "tcp-pitfalls", "--bins", "--features", "async"])
         .current_dir(root)
         .status()
@@ -176,6 +179,7 @@ fn run(root: &Path) -> Result<Recorded> {
     let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
     let mut recorded = Recorded { files: BTreeMap::new(), skipped: Vec::new(), failed: Vec::new() };
     chapters(root, &programs, &mut recorded)?;
+    restarts(root, &programs, &mut recorded)?;
     differences(root, &mut recorded)?;
     staircases(root, &programs, &mut recorded)?;
     commands(root, &programs, &mut recorded)?;
@@ -186,22 +190,58 @@ fn run(root: &Path) -> Result<Recorded> {
 fn chapters(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
     for step in STEPS.iter().chain(BEYOND) {
         let chapter = number(step);
-        let folder = programs.join("recorded").join(chapter);
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
+        let folder = empty_folder(programs, chapter)?;
         let output = start(root, &programs.join(step), &["--record".into(), folder.to_string_lossy().into_owned()])?;
         if !output.succeeded {
             let what = format!("the demonstration did not go as it should:\n{}", output.errors);
             recorded.failed.push(Fault::in_file(format!("chapters/{step}/main.rs"), what));
         }
-        for entry in fs::read_dir(&folder).with_context(|| format!("{step} has recorded nothing"))? {
-            let entry = entry?;
-            let name = format!("{chapter}/{}", entry.file_name().to_string_lossy());
-            recorded.files.insert(name, fs::read_to_string(entry.path())?);
-        }
+        take(&folder, chapter, recorded).with_context(|| format!("{step} has recorded nothing"))?;
     }
     Ok(())
+}
+
+/// The scenes with HAProxy, which are played by tests.
+fn restarts(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
+    let folder = empty_folder(programs, "restarts")?;
+    let test = "cargo test --quiet --test haproxy";
+    let played = Command::new(cargo())
+        .args(test.split(' ').skip(1))
+        .current_dir(root)
+        .env("TCP_PITFALLS_RECORD", &folder)
+        .output()
+        .with_context(|| format!("cannot start {test}"))?;
+    if !played.status.success() {
+        let what = format!("`{test}` fails:\n{}", String::from_utf8_lossy(&played.stdout));
+        recorded.failed.push(Fault::in_file("tests/haproxy.rs", what));
+    } else if fs::read_dir(&folder)?.next().is_none() {
+        recorded.skipped.push("the scenes of the restarts: haproxy is not installed".into());
+    }
+    take(&folder, "restarts", recorded)
+}
+
+/// A folder for recordings of this run alone.
+fn empty_folder(programs: &Path, name: &str) -> Result<PathBuf> {
+    let folder = programs.join("recorded").join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Takes what was recorded into a folder.
+fn take(folder: &Path, name: &str, recorded: &mut Recorded) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        recorded.files.insert(name, fs::read_to_string(entry.path())?);
+    }
+    Ok(())
+}
+
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// What each step's server changes in that of the step before.
@@ -231,13 +271,12 @@ fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<(
             recorded.failed.push(Fault::in_file(format!("book/recorded/{name}"), what));
         }
         // The table stands behind what was skipped and why, and behind a legend.
-        let table = output.text.split("\n\n").find(|part| part.trim_start().starts_with(['1', '6']));
+        let table = output.text.split("\n\n").find(|part| part.trim_start().starts_with('1'));
         let table = table.context("the staircase has no table")?;
         recorded.files.insert(name.to_owned(), format!("{}\n", table.trim_end()));
         Ok(())
     };
     record("staircase.txt", &[])?;
-    record("staircase-beyond.txt", &["--beyond".into()])?;
     if GoServers::can_be_built() {
         record("staircase-go.txt", &["--go".into()])?;
     } else {

@@ -1,0 +1,418 @@
+//! The counter that waits for nobody.
+
+use std::io::{ErrorKind, Write};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::kit::{ask, expect_end, expect_line, expect_tally, in_time, not_judged, probe};
+use super::model::{Clerk, come, plays, say};
+use super::{Check, Exercise, model};
+use crate::lab::client::{Client, Reply};
+use crate::lab::server::Running;
+use crate::lab::wait::wait_until;
+use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, unreachable};
+
+/// How long a customer has from the first byte of a line to its end.
+const LINE: Duration = Duration::from_secs(2);
+
+/// How long it may say nothing between two lines.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// How long it has to take an answer.
+const TAKING: Duration = Duration::from_secs(3);
+
+/// How much later than that it loses its place, at the latest.
+const LATE: Duration = Duration::from_secs(1);
+
+/// The same where nobody sees when the time began.
+const VERY_LATE: Duration = Duration::from_secs(2);
+
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "08",
+    title: "The counter that waits for nobody",
+    folder: "chapters/08_deadlines/exercise",
+    checks: &[
+        Check {
+            probe: probe(
+                8,
+                Needs::Command,
+                "numbered-lines",
+                "Two customers say lines, whole, in pieces and joined; each must get its answers, with numbers of its own",
+                numbered_lines,
+            ),
+            why: "A clock at the counter is worth nothing if nobody is served in time either",
+            points: 1,
+            page: "05_bufread_lines.html#the-server-of-this-step",
+            starter_falls: false,
+        },
+        Check {
+            probe: probe(
+                8,
+                Needs::Command,
+                "half-a-line",
+                "A customer says a line and half of the next in one write, and nothing more; it must be told that it is too \
+                 slow, in time, and others be served",
+                half_a_line,
+            ),
+            why: "It waits for an answer, and has to know that none will come",
+            points: 1,
+            page: "08_deadlines.html#why",
+            starter_falls: true,
+        },
+        Check {
+            probe: probe(
+                8,
+                Needs::Command,
+                "dripping-customer",
+                "A customer says letters without end; it must be told that it is too slow, in time and so that it can \
+                 read it, and at last be cut off",
+                dripping_customer,
+            ),
+            why: "How many reads a line takes is decided by the customer, so a time for each of them is a time without end",
+            points: 1,
+            page: "08_deadlines.html#the-pitfall",
+            starter_falls: true,
+        },
+        Check {
+            probe: probe(
+                8,
+                Needs::Command,
+                "silent-customers",
+                "A customer never says a line, and one says no second line; each must lose its place in time, without a \
+                 word",
+                silent_customers,
+            ),
+            why: "Nothing is owed between two lines: a word would be taken for the answer to the next one, and a place \
+                 that nobody uses is somebody else's",
+            points: 1,
+            page: "08_deadlines.html#idle-limit",
+            starter_falls: true,
+        },
+        Check {
+            probe: probe(
+                8,
+                Needs::Command,
+                "good-customer",
+                "A customer thinks for a moment, and then says one line after the other, each in time, for longer than any \
+                 limit; it must be served to the end",
+                good_customer,
+            ),
+            why: "What is limited is the wait for one thing, and a connection is many",
+            points: 1,
+            page: "08_deadlines.html#whole-connection",
+            starter_falls: true,
+        },
+        Check {
+            probe: probe(
+                8,
+                Needs::Command,
+                "full-hands",
+                "A customer says lines and takes no answer; it must lose its place in time, and others be served",
+                full_hands,
+            ),
+            why: "A write waits for the customer as a read does, and without a limit as long as the customer likes",
+            points: 1,
+            page: "08_deadlines.html#slow-reader",
+            starter_falls: true,
+        },
+        Check {
+            probe: probe(
+                8,
+                Needs::Signals,
+                "tally-adds-up",
+                "Three customers lose their places, each in another way, and three go by themselves; then sends SIGTERM, \
+                 and the tally must say 3",
+                tally_adds_up,
+            ),
+            why: "Only these numbers tell you whether a limit is too short, or somebody too slow on purpose",
+            points: 1,
+            page: "08_deadlines.html#the-server-of-this-step",
+            starter_falls: true,
+        },
+        model::as_the_task_says(8),
+    ],
+};
+
+fn arrive(counter: &mut Running, name: &str) -> Judged<Client> {
+    counter.connect(name).map_err(unreachable)
+}
+
+/// Somebody else comes, is served, and leaves.
+fn serves_another(trial: &Trial<'_>, counter: &mut Running) -> Judged<()> {
+    let mut another = arrive(counter, "another")?;
+    ask(trial, &mut another, "a stamp", "1: a stamp").about("somebody else came meanwhile")?;
+    another.leave();
+    Ok(())
+}
+
+/// Expects that a customer didn't lose its place before its time was over. The counter's clock began later than ours.
+fn expect_not_early(what: &str, took: Duration, limit: Duration) -> Judged<()> {
+    /// Clocks are read at different moments, and some count in steps.
+    const TOLERANCE: Duration = Duration::from_millis(100);
+    if took + TOLERANCE < limit {
+        falls!("{what} lost its place after {:.1} s, and has {} s", took.as_secs_f32(), limit.as_secs());
+    }
+    Ok(())
+}
+
+fn numbered_lines(trial: &Trial<'_>) -> Judged {
+    let mut steps = vec![come(1), come(2), say(1, "a stamp\n"), say(2, "a form\nand a pen\nand some in"), say(1, "\n")];
+    steps.extend([say(2, "k\n"), say(1, "two "), say(1, "stamps\n"), say(2, " caf\u{e9} \n")]);
+    plays::<Clerk>(trial, &steps, "two customers got their answers, each with numbers of its own")
+}
+
+fn half_a_line(trial: &Trial<'_>) -> Judged {
+    const WHAT: &str = "a customer that said half a line and nothing more";
+    in_time(trial, "to tell a customer in the middle of a line that it is too slow", LINE + LATE, || {
+        let mut counter = trial.start()?;
+        let mut slow = arrive(&mut counter, "customer 1")?;
+        let began = Instant::now();
+        // What has come of a line behind the end of another is its beginning.
+        slow.send(b"a stamp\nand a for");
+        expect_line(trial, &mut slow, "1: a stamp")?;
+        serves_another(trial, &mut counter)?;
+        expect_line(trial, &mut slow, "error: too slow").about(WHAT)?;
+        let took = began.elapsed();
+        expect_not_early(WHAT, took, LINE)?;
+        expect_end(trial, &mut slow).about(WHAT)?;
+        Ok((took, "a customer was told in the middle of its line that it is too slow, and others were served".into()))
+    })
+}
+
+fn dripping_customer(trial: &Trial<'_>) -> Judged {
+    const WHAT: &str = "a customer that said a letter now and then";
+    in_time(trial, "to tell a customer that says letters without end that it is too slow", LINE + LATE, || {
+        let mut counter = trial.start()?;
+        let aside = trial.recorder.aside();
+        let mut dripping = counter.connect_with("customer 1", &aside, None).map_err(unreachable)?;
+        ask(trial, &mut dripping, "a stamp", "1: a stamp")?;
+        trial
+            .recorder
+            .note("customer 1", "says a letter now and then, and near the end of its time one each millisecond");
+        let began = Instant::now();
+        let untold = drip(&mut dripping, LINE + trial.terms.limit)?;
+        let took = began.elapsed();
+        expect_not_early(WHAT, took, LINE)?;
+        trial.recorder.note("customer 1", "goes on before it reads what came");
+        expect_on_and_on(&dripping, untold)?;
+        expect_line(trial, &mut dripping, "error: too slow").about(WHAT)?;
+        expect_end(trial, &mut dripping).about(WHAT)?;
+        let still = || dripping.stream().write_all(b"a").is_err().then_some(());
+        if wait_until(trial.terms.limit, still).is_none() {
+            let limit = trial.terms.limit.as_secs();
+            falls!("{WHAT} was told to go and went on for {limit} s more, and was not cut off");
+        }
+        trial.recorder.note("customer 1", "is told that it is too slow, goes on, and is cut off");
+        serves_another(trial, &mut counter)?;
+        Ok((took, "a customer that would have said letters for ever was told that it is too slow".into()))
+    })
+}
+
+/// Says letters until something comes back, and fewer than a line may have. Around the end of the customer's time they come
+/// so fast that a counter which gives each read what is left of it meets a time of nothing. Gives when nothing had come yet.
+fn drip(customer: &mut Client, most: Duration) -> Judged<Instant> {
+    const HURRY: Range<Duration> = Duration::from_millis(1800)..Duration::from_millis(2200);
+    let began = Instant::now();
+    loop {
+        let untold = Instant::now();
+        let pause = if HURRY.contains(&began.elapsed()) { 1 } else { 100 };
+        let sent = customer.stream().write_all(b"a").is_ok();
+        if !sent || customer.comes_within(Duration::from_millis(pause)) {
+            return Ok(untold);
+        }
+        if began.elapsed() > most {
+            falls!("a customer said a letter now and then, and still had its place after {} s", most.as_secs());
+        }
+    }
+}
+
+/// Expects that a customer can go on for a moment after it was told to go, which was later than at `untold`.
+fn expect_on_and_on(customer: &Client, untold: Instant) -> Judged<()> {
+    const GOING_ON: Duration = Duration::from_millis(400);
+    const CUT_OFF: Duration = Duration::from_secs(1);
+    let reset = wait_until(GOING_ON, || customer.stream().write_all(b"a").is_err().then_some(()));
+    // If it was this machine that took so long, the counter may have had enough.
+    if reset.is_some() && untold.elapsed() < CUT_OFF {
+        falls!(
+            "a customer that says letters without end was reset within {} ms after it was told that it is too slow: where it \
+             is less lucky, it never reads that",
+            untold.elapsed().as_millis()
+        );
+    }
+    Ok(())
+}
+
+fn silent_customers(trial: &Trial<'_>) -> Judged {
+    in_time(trial, "to let a silent customer go", IDLE + LATE, || {
+        let mut counter = trial.start()?;
+        let came = Instant::now();
+        let mut never = arrive(&mut counter, "customer 1")?;
+        let mut no_more = arrive(&mut counter, "customer 2")?;
+        let asked = Instant::now();
+        ask(trial, &mut no_more, "a stamp", "1: a stamp")?;
+        let mut longest = Duration::ZERO;
+        for (customer, since, what) in [
+            (&mut never, came, "a customer that never said anything"),
+            (&mut no_more, asked, "a customer that said nothing after its first line"),
+        ] {
+            match customer.line(IDLE + trial.terms.limit) {
+                Reply::End(rest) if rest.is_empty() => {}
+                other => {
+                    falls!("{what}: expected the end of the connection without a word, got {}", Trial::describe(&other))
+                }
+            }
+            expect_not_early(what, since.elapsed(), IDLE)?;
+            longest = longest.max(since.elapsed());
+        }
+        serves_another(trial, &mut counter)?;
+        Ok((longest, "two silent customers lost their places, without a word".into()))
+    })
+}
+
+fn good_customer(trial: &Trial<'_>) -> Judged {
+    const ATTEMPTS: usize = 4;
+    for _ in 0..ATTEMPTS {
+        if let Some(evidence) = works_for_long(trial)? {
+            return Ok(evidence);
+        }
+        trial.recorder.note("check", "was held up by this machine; once more from the beginning");
+    }
+    Err(not_judged("a customer that was late itself lost its place"))
+}
+
+/// Nothing if this side was not as quick as a good customer is.
+fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
+    /// Longer than a line may take, and shorter than a silence.
+    const SILENCE: Duration = Duration::from_millis(2500);
+    const PAUSE: Duration = Duration::from_millis(400);
+    const IN_TIME: Duration = Duration::from_millis(1200);
+    let mut counter = trial.start()?;
+    let came = Instant::now();
+    let mut customer = arrive(&mut counter, "customer 1")?;
+    let mut lines = 0;
+    while came.elapsed() < IDLE + LATE {
+        lines += 1;
+        let silence = if lines == 1 { SILENCE } else { Duration::ZERO };
+        let began = Instant::now();
+        wait_until(silence, || None::<()>);
+        customer.send(b"a st");
+        wait_until(PAUSE, || None::<()>);
+        customer.send(b"amp\n");
+        let in_time = began.elapsed() < silence + IN_TIME;
+        let answered = expect_line(trial, &mut customer, &format!("{lines}: a stamp"));
+        if answered.is_err() && !in_time {
+            return Ok(None);
+        }
+        answered.about(&format!(
+            "line {lines} of a customer that thinks for a moment and then takes half a second for each"
+        ))?;
+    }
+    let seconds = came.elapsed().as_secs();
+    Ok(Some(format!("a customer that was never too slow was served for {seconds} s").into()))
+}
+
+/// A customer that says one line after the other and takes no answer.
+struct FullHands {
+    customer: Client,
+    came: Instant,
+    sent: usize,
+    /// When its connection last took something of what it said without a pause.
+    last: Instant,
+}
+
+impl FullHands {
+    fn arrive(trial: &Trial<'_>, counter: &mut Running) -> Judged<Self> {
+        const WINDOW: usize = 4096;
+        let customer = counter.connect_with("customer 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
+        customer.note("says one line after the other, and takes no answer");
+        // That a write waits must show.
+        let _ = customer.stream().set_write_timeout(Some(Duration::from_millis(100)));
+        Ok(FullHands { customer, came: Instant::now(), sent: 0, last: Instant::now() })
+    }
+
+    /// Whether it is cut off before its connection has taken nothing for `patience`.
+    fn is_cut_off(&mut self, patience: Duration) -> bool {
+        /// More than the kernels keep. A counter that goes on reading hears a line now and then from there on.
+        const WITHOUT_PAUSE: usize = 16 * 1024 * 1024;
+        let mut line = vec![b'x'; 999];
+        line.push(b'\n');
+        let lines = line.repeat(64);
+        while self.last.elapsed() < patience {
+            let pauses = self.sent > WITHOUT_PAUSE;
+            let end = if pauses { line.len() } else { lines.len() };
+            match self.customer.stream().write(&lines[self.sent % line.len()..end]) {
+                Ok(count) => {
+                    self.sent += count;
+                    if pauses {
+                        wait_until(Duration::from_millis(100), || None::<()>);
+                    } else {
+                        self.last = Instant::now();
+                    }
+                }
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                }
+                Err(_) => {
+                    self.customer.note("is cut off");
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// For how long a connection takes nothing before it is full.
+const FULL: Duration = Duration::from_millis(500);
+
+fn full_hands(trial: &Trial<'_>) -> Judged {
+    const WHAT: &str = "a customer that took no answer";
+    in_time(trial, "to let a customer go that takes no answer", TAKING + VERY_LATE, || {
+        let mut counter = trial.start()?;
+        let mut full = FullHands::arrive(trial, &mut counter)?;
+        let patience = TAKING + trial.terms.limit;
+        let at_once = full.is_cut_off(FULL);
+        if !at_once {
+            serves_another(trial, &mut counter).about(WHAT)?;
+            if !full.is_cut_off(patience) {
+                falls!("{WHAT} still had its place {} s after its connection had taken the last", patience.as_secs());
+            }
+        }
+        expect_not_early(WHAT, full.came.elapsed(), TAKING)?;
+        let took = full.last.elapsed();
+        serves_another(trial, &mut counter)?;
+        Ok((took, "a customer that took no answer lost its place, and others were served".into()))
+    })
+}
+
+fn tally_adds_up(trial: &Trial<'_>) -> Judged {
+    let mut counter = trial.start()?;
+    let mut served = |name: &str| {
+        let mut customer = counter.connect(name).map_err(unreachable)?;
+        ask(trial, &mut customer, "a stamp", "1: a stamp").map(|()| customer)
+    };
+    let mut ends = served("customer 4")?;
+    ends.half_close();
+    expect_end(trial, &mut ends).about("a customer ended its side")?;
+    served("customer 5")?.leave();
+    let mut resets = served("customer 6")?;
+    resets.send(b"and a for");
+    resets.reset();
+    let (mut slow, mut idle) = (served("customer 2")?, served("customer 3")?);
+    slow.send(b"and a for");
+    let mut full = FullHands::arrive(trial, &mut counter)?;
+    let full_is_out = full.is_cut_off(FULL);
+    for (customer, what, limit) in [(&mut slow, "in the middle of a line", LINE), (&mut idle, "silent", IDLE)] {
+        let patience = limit + trial.terms.limit;
+        // What it is told is for the other checks.
+        if !customer.ends_within(patience) {
+            falls!("a customer that was {what} still had its place after {} s", patience.as_secs());
+        }
+    }
+    if !full_is_out && !full.is_cut_off(TAKING + trial.terms.limit) {
+        falls!("a customer that took no answer never lost its place");
+    }
+    trial.ask_to_stop("check", &mut counter)?;
+    expect_tally(trial, &mut counter, trial.terms.limit, "tally: places lost 3")?;
+    Ok("three lost their places and three did not, and the tally said so".into())
+}
