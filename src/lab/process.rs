@@ -71,9 +71,11 @@ pub fn raise_descriptor_limit() {
     platform::raise_descriptor_limit();
 }
 
-/// What was started here and could not be ended, for example because it has changed its user. Each is told once.
+/// What was started here and could not be ended, for example because it has changed its user. Each is told once, if it
+/// still runs.
 pub fn left_behind() -> Vec<Member> {
-    std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"))
+    let left = std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"));
+    left.into_iter().filter(Member::lives).collect()
 }
 
 impl Process {
@@ -292,14 +294,18 @@ fn kill_all(root: &Root) -> Vec<Member> {
     let mut known = root.members();
     platform::kill_group(root.pid);
     let gone = wait_until(KILLED_WITHIN, || {
+        for member in &known {
+            // With its group, which gets no new members then, however fast they follow each other.
+            platform::kill_group(member.group);
+            if member.lives() {
+                platform::kill(member.pid);
+            }
+        }
         known.retain(Member::lives);
         if known.is_empty() {
-            // What was started in the meantime.
+            // What was started in the meantime, and may have ended by now with another one in its place.
             known = root.members();
-            known.retain(Member::lives);
-        }
-        for member in &known {
-            platform::kill(member.pid);
+            known.retain(|member| !member.is_zombie);
         }
         known.is_empty().then_some(())
     });
@@ -349,7 +355,7 @@ mod platform {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
-    use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, kill_process_group, setrlimit};
+    use rustix::process::{Pid, Resource, Rlimit, getpgrp, getrlimit, kill_process, kill_process_group, setrlimit};
 
     use super::Signal;
 
@@ -419,8 +425,10 @@ mod platform {
         Ok(kill_process_group(leader, signal)?)
     }
 
+    /// Not this program's own, which a process may have joined.
     pub(super) fn kill_group(leader: u32) {
-        if let Some(leader) = leader.try_into().ok().and_then(Pid::from_raw) {
+        let leader = leader.try_into().ok().and_then(Pid::from_raw);
+        if let Some(leader) = leader.filter(|leader| *leader != getpgrp()) {
             let _ = kill_process_group(leader, rustix::process::Signal::KILL);
         }
     }

@@ -129,23 +129,40 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
             trial.recorder.note("client 1", "sees the end, in the middle of its request");
             Err(unfinished(trial, &mut server, together))
         }
-        Some(true) => falls!(
-            "{kept} kept until the one in the middle of a request was cut off, {:.1} s after the signal",
-            after.as_secs_f32()
-        ),
-        Some(false) => falls!("{together}, and only {:.1} s after the signal", after.as_secs_f32()),
+        Some(kept_till_then) => {
+            // On a busy machine, a process that is simply killed may take a second as well.
+            is_more_than_killed(trial, &mut server)?;
+            let after = after.as_secs_f32();
+            if kept_till_then {
+                falls!(
+                    "{kept} kept until the one in the middle of a request was cut off, {after:.1} s after the signal"
+                );
+            }
+            falls!("{together}, and only {after:.1} s after the signal")
+        }
     }
 }
 
 pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {
     let grace = trial.terms.grace;
-    // The control: how long it takes to end on this machine when nobody is waited for.
+    // The control: how long it takes to end on this machine when nobody is waited for. What is long may be chance.
     let quiet = trial.recorder.aside();
-    let alone = stops_when_all_have_gone(&Trial::new(trial.target, trial.terms, &quiet))?;
-    let (status, stuck_for) = stops_with_a_stuck_client(trial, alone.min(Duration::from_secs(2)))?;
-    // One that goes on waiting when nobody is left stops as late as with a stuck client. Once may be chance.
-    let gone_for = alone.min(stops_when_all_have_gone(trial)?);
-    if gone_for < Duration::from_secs(1) || gone_for * 10 < stuck_for * 8 {
+    let quiet = Trial::new(trial.target, trial.terms, &quiet);
+    let mut alone = stops_when_all_have_gone(&quiet)?;
+    if alone > Duration::from_millis(500) {
+        alone = alone.min(stops_when_all_have_gone(&quiet)?);
+    }
+    let (status, mut stuck_for) = stops_with_a_stuck_client(trial, alone.min(Duration::from_secs(2)))?;
+    // One that goes on waiting when nobody is left stops as late as with a stuck client.
+    let mut did_not_wait = alone < Duration::from_secs(1);
+    if !did_not_wait {
+        alone = alone.min(stops_when_all_have_gone(trial)?);
+        if alone * 10 < stuck_for * 8 {
+            stuck_for = stuck_for.min(stops_with_a_stuck_client(&quiet, alone)?.1);
+        }
+        did_not_wait = alone < Duration::from_secs(1) || alone * 10 < stuck_for * 8;
+    }
+    if did_not_wait {
         return Ok(format!(
             "the client got its time, and then the process ended with {status}; once nobody was left, it did not wait"
         )
