@@ -15,6 +15,10 @@ use super::wait::wait_until;
 /// floods.
 pub const LONGEST_ANSWER: usize = 1024 * 1024 + 4;
 
+/// What every host takes, in bytes: RFC 9293, 3.7.1.
+#[cfg(target_os = "linux")]
+const SMALL_SEGMENT: u32 = 536;
+
 /// A connection to the server under examination.
 pub struct Client {
     stream: Arc<TcpStream>,
@@ -76,7 +80,8 @@ impl Client {
         Self::connect_with(addr, name, recorder, limit, None)
     }
 
-    /// Connects with a receive buffer of about so many bytes, set before connecting so that the window fits it.
+    /// Connects with a receive buffer of about so many bytes, set before connecting so that the window fits it. One of less
+    /// than 4 KiB makes segments small, too: by their size the other side's kernel decides how much it keeps to send.
     pub fn connect_with(
         addr: SocketAddr,
         name: &str,
@@ -106,6 +111,10 @@ impl Client {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
         if let Some(size) = receive_buffer {
             socket.set_recv_buffer_size(size)?;
+            #[cfg(target_os = "linux")]
+            if size < 4096 {
+                socket.set_tcp_mss(SMALL_SEGMENT)?;
+            }
         }
         socket.connect_timeout(&addr.into(), limit)?;
         let stream = TcpStream::from(socket);

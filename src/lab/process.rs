@@ -182,6 +182,15 @@ impl Process {
         lock(&self.output[0]).text()
     }
 
+    /// The last lines that it has written to standard error.
+    pub fn complaints(&self, most: usize) -> Vec<String> {
+        let text = lock(&self.output[1]).text();
+        // Without what would be a command to the terminal.
+        let lines = text.lines().map(|line| line.chars().filter(|it| !it.is_control()).collect::<String>());
+        let lines: Vec<String> = lines.filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(most)..].to_vec()
+    }
+
     /// What it has printed when it has ended, given a moment for the last of it to be read.
     pub fn last_output(&self) -> String {
         // Both collecting threads drop their handle at the end of the output. A child that inherited it may hold it.

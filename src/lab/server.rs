@@ -84,7 +84,7 @@ impl From<Vec<String>> for Launch {
 pub struct Running {
     addr: SocketAddr,
     /// By which the process can be ended from outside. Stands before it, to be dropped while the number is its own.
-    _leash: Option<Arc<u32>>,
+    leash: Option<Arc<u32>>,
     process: Option<Process>,
     recorder: Recorder,
     in_process: Option<InProcess>,
@@ -92,7 +92,7 @@ pub struct Running {
     patience: Duration,
     reached: bool,
     /// Kept from others as long as this server is examined.
-    _port: Option<Port>,
+    port: Option<Port>,
 }
 
 impl Target {
@@ -140,13 +140,16 @@ impl Target {
                 let in_process = InProcess::start(Arc::clone(serve), &recorder)
                     .context("cannot start the server in this process")?;
                 let addr = in_process.addr;
-                Ok(Running { in_process: Some(in_process), ..Running::new(addr, recorder) })
+                let mut running = Running::new(addr, recorder);
+                running.in_process = Some(in_process);
+                Ok(running)
             }
             Target::Command(_) => {
                 let port = port::draw()?;
                 let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
-                let running = self.start_at(&addr.to_string(), addr, &recorder, descriptors)?;
-                Ok(Running { _port: Some(port), ..running })
+                let mut running = self.start_at(&addr.to_string(), addr, &recorder, descriptors)?;
+                running.port = Some(port);
+                Ok(running)
             }
         }
     }
@@ -188,8 +191,20 @@ impl Target {
             watch.server(addr, Some(process.id()));
         }
         let leash = recorder.leash().program(process.id());
-        let running = Running::new(addr, recorder.clone());
-        Ok(Running { _leash: Some(leash), process: Some(process), patience: launch.start, ..running })
+        let mut running = Running::new(addr, recorder.clone());
+        (running.leash, running.process, running.patience) = (Some(leash), Some(process), launch.start);
+        Ok(running)
+    }
+}
+
+/// What a server that lives on has written to standard error is a part of what happened.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        if process.exited().is_none() {
+            let lines = process.complaints(5);
+            self.recorder.complaints(lines.iter().map(|line| shorten(line, 240)).collect());
+        }
     }
 }
 
@@ -198,13 +213,13 @@ impl Running {
     fn new(addr: SocketAddr, recorder: Recorder) -> Self {
         Running {
             addr,
-            _leash: None,
+            leash: None,
             process: None,
             recorder,
             in_process: None,
             patience: LIMIT,
             reached: false,
-            _port: None,
+            port: None,
         }
     }
 
@@ -304,7 +319,8 @@ impl Running {
         let status = process.exits_within(Duration::from_millis(500))?;
         let output = process.last_output();
         let last = if status.success() { None } else { last_words(&output, self.addr.port()) };
-        let said = last.map_or(String::new(), |line| format!("; its last words: {}", shorten(line, 240)));
+        let place = last.and_then(|_| place_in_source(&output)).map_or(String::new(), |place| format!(" ({place})"));
+        let said = last.map_or(String::new(), |line| format!("; its last words: {}{place}", shorten(line, 240)));
         let text = format!("the server's process has ended with {status}{said}");
         self.recorder.note("server", format!("has ended with {status}"));
         Some(text)
@@ -332,6 +348,11 @@ fn last_words(output: &str, port: u16) -> Option<&str> {
     best.or_else(|| messages().next_back())
         .or_else(|| output.lines().rfind(|line| !line.trim().is_empty()))
         .map(str::trim)
+}
+
+/// Where Python says that it went wrong: the last line of the trace that names a file, as `File "server.py", line 7`.
+fn place_in_source(output: &str) -> Option<&str> {
+    output.lines().map(str::trim).rfind(|line| line.starts_with("File \"") && line.contains("\", line "))
 }
 
 /// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET and Rust print it.
