@@ -185,7 +185,12 @@ fn expect_cases(cases: &[Case], at_once: usize) {
             Some(false) => Verdict::Holds,
             None => continue,
         };
-        let excused = finding.verdict == Verdict::Skipped && !cfg!(target_os = "linux");
+        let excused = match finding.verdict {
+            Verdict::Skipped => !cfg!(target_os = "linux"),
+            // It was too busy to judge what is late.
+            Verdict::Note => expected == Verdict::Holds,
+            _ => false,
+        };
         if finding.verdict != expected && !excused {
             surprises.push(format!(
                 "{} {} {}: {}",
@@ -230,40 +235,18 @@ fn every_check_has_a_server_that_fails_just_it() {
     expect_cases(&cases, 8);
 }
 
-/// Servers that do something too late, or that are wrong only in one order of events, and the check that finds each.
-const TOO_LATE_OR_OUT_OF_ORDER: [(&str, &str, &str); 21] = [
-    ("02", "time-of-nothing", "dripping-client"),
-    ("02", "slow-speaker-not-told", "dripping-client"),
-    ("03", "counted-in-thread", "six-and-no-more"),
-    ("03", "busy-after-3-seconds", "six-and-no-more"),
-    ("03", "reset-frees-two", "reset-gives-seat-back"),
-    ("06", "accept-sees-no-signal", "door-closes"),
-    ("06", "shuts-after-2-seconds", "door-closes"),
-    ("06", "tick-of-2500-ms", "idle-hears-bye"),
-    ("capstone", "tick-of-2500-ms", "room-closes"),
-    ("capstone", "shuts-after-2-seconds", "room-closes"),
-    ("capstone", "put-out-in-silence", "slow-reader-out"),
-    ("08", "line-limit-8-seconds", "half-a-line"),
-    ("08", "rest-is-silence", "half-a-line"),
-    ("08", "closes-at-once", "dripping-customer"),
-    ("08", "listens-for-ever", "dripping-customer"),
-    ("08", "time-of-nothing", "dripping-customer"),
-    ("08", "line-time-from-answer", "good-customer"),
-    ("08", "idle-limit-8-seconds", "silent-customers"),
-    ("08", "whole-seconds", "silent-customers"),
-    ("08", "answers-for-ever", "full-hands"),
-    ("08", "answers-in-8-seconds", "full-hands"),
-];
-
 #[test]
 #[ignore = "compiles all exercises and examines each several times"]
 fn what_is_late_or_out_of_order_is_found() {
-    let cases = TOO_LATE_OR_OUT_OF_ORDER.map(|(id, fault, finder)| {
-        let exercise = classroom::find(id).expect("there is this exercise");
-        Case::new(exercise, "wrong", &["--fault", fault], move |check: &Check| {
-            (check.probe.name == finder).then_some(true)
-        })
-    });
+    let mut cases = Vec::new();
+    for exercise in classroom::ALL {
+        for (fault, finder) in common::faults(exercise) {
+            if finder != "as-the-task-says" && finder != fault {
+                let falls = move |check: &Check| (check.probe.name == finder).then_some(true);
+                cases.push(Case::new(exercise, "wrong", &["--fault", &fault], falls));
+            }
+        }
+    }
     expect_cases(&cases, 1);
 }
 
@@ -401,7 +384,7 @@ fn a_student_works_through_an_exercise() {
     copy.solve();
     let compare = "Compare with    chapters/solutions/src/bin/solution_04.rs";
     copy.expect(&["check", ID], 0, &["Every check holds: 10 of 10 points", compare, "Next: 05"]);
-    copy.expect(&["check"], 0, &["✓ done", "10 of 10 points", "10 of 90 points"]);
+    copy.expect(&["check"], 0, &["✓ done", "10 of 10 points", "10 of 80 points"]);
 
     // From the beginning.
     let said = copy.run(&["reset", ID], "n\n");
@@ -410,7 +393,7 @@ fn a_student_works_through_an_exercise() {
     copy.expect(&["reset", ID, "--yes"], 0, &["main.rs.backup"]);
     assert_eq!(read(copy.file()), read(starter_of(exercise())));
     assert_eq!(read(copy.file().with_file_name("main.rs.backup")), read(solution_of(exercise())));
-    copy.expect(&["check"], 0, &["0 of 90 points"]);
+    copy.expect(&["check"], 0, &["0 of 80 points"]);
     copy.expect(&["reset", ID, "--yes"], 0, &["is as it was at the beginning"]);
 }
 
@@ -428,7 +411,7 @@ fn more_points_than_there_are_are_not_believed() {
     let copy = Copy::new("forged");
     let forged = r#"{"exercises": {"04": {"checked": {"points": 11, "done": true}}}}"#;
     fs::write(copy.root.join(".tcp-pitfalls-progress.json"), forged).unwrap();
-    let said = copy.expect(&["check"], 0, &["0 of 90 points"]);
+    let said = copy.expect(&["check"], 0, &["0 of 80 points"]);
     assert!(said.err.contains("is not believed"), "{}", said.err);
 }
 
@@ -481,7 +464,7 @@ if os.fork() == 0:
     os.setsid()
     for _ in range(3000):
         for name in glob.glob("/tmp/*/grades.*") + glob.glob(sys.argv[1] + "/*") + [".tcp-pitfalls-progress.json"]:
-            try: open(name, "w").write('{"points": 90, "of": 90, "exercises": []}')
+            try: open(name, "w").write('{"points": 80, "of": 80, "exercises": []}')
             except OSError: pass
         time.sleep(0.01)
 "#;
@@ -505,7 +488,7 @@ fn grades_cannot_be_forged() {
     let said = String::from_utf8_lossy(&graded.stderr);
     assert_eq!(graded.status.code(), Some(1), "{said}");
     let (points, of, _) = result(&results.join("grades.json"));
-    assert_eq!((points, of), (0, 90), "{said}");
+    assert_eq!((points, of), (0, 80), "{said}");
     let ran = results.with_extension("results.ran");
     assert!(ran.exists(), "it tried: {said}");
     fs::remove_file(ran).unwrap();
@@ -515,7 +498,7 @@ fn grades_cannot_be_forged() {
 #[test]
 fn wrong_usage_says_what_to_do() {
     for (arguments, said) in [
-        (&["check", "7"][..], "capstone"),
+        (&["check", "8"][..], "capstone"),
         (&["check", "--hint"], "[EXERCISE]"),
         (&["check", "--watch"], "[EXERCISE]"),
         (&["check", "--all", "--", "my_server", "{addr}"], "each has a protocol of its own"),
@@ -603,10 +586,10 @@ fn a_teacher_gets_grades() {
     copy.expect(
         &["check", "--all", "--json", "grades.json", "--junit", "grades.xml"],
         1,
-        &["it does not compile", "10 of 10 points", " of 90 points"],
+        &["it does not compile", "10 of 10 points", " of 80 points"],
     );
     let (points, of, falls) = result(&copy.root.join("grades.json"));
-    assert_eq!(of, 90);
+    assert_eq!(of, 80);
     let (mut expected_points, mut expected_falls) = (0, Vec::new());
     for (index, exercise) in classroom::ALL.iter().enumerate() {
         for check in exercise.checks {
@@ -677,7 +660,7 @@ fn a_command_is_remembered() {
     // The starter in Rust, which is there as well, takes nothing from it.
     fs::remove_file(copy.file().with_file_name("command")).unwrap();
     copy.expect(&["check", ID], 1, &["main.rs"]);
-    copy.expect(&["check"], 0, &["10 of 90 points"]);
+    copy.expect(&["check"], 0, &["10 of 80 points"]);
 }
 
 #[test]

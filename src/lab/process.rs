@@ -11,7 +11,7 @@ use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
 use super::signal::{self, Signal};
-use super::tree::{Known, Member, Root, Tree, Unreadable, Window};
+use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
 use super::wait::wait_until;
 
 /// How much of a program's output is kept, in bytes: so much of its beginning, and of its end.
@@ -150,6 +150,21 @@ impl Process {
     /// Waits for its end.
     pub fn exits_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         wait_until(limit, || self.exited())
+    }
+
+    /// Looks until `look` gives something, at most for `limit` and as long as it could have run and got no processor, and
+    /// never longer than three times that.
+    pub fn waits_until<T>(&mut self, limit: Duration, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
+        let (began, mut given) = (Instant::now(), limit);
+        loop {
+            let seen = wait_until(given.saturating_sub(began.elapsed()), || look(self));
+            let starved = tree::starved(self.id()).unwrap_or_default();
+            let fair = limit + starved.min(2 * limit);
+            if seen.is_some() || fair <= given {
+                return seen;
+            }
+            given = fair;
+        }
     }
 
     /// What it has printed so far, on standard output, then on standard error, and then what it wrote to its standard

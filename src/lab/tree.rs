@@ -287,6 +287,11 @@ fn threads(pid: u32) -> io::Result<Vec<(u32, Time)>> {
     Ok(times)
 }
 
+/// How long the thread of a process that fared worst was ready to run and had no processor.
+pub(super) fn starved(pid: u32) -> Option<Duration> {
+    threads(pid).ok()?.into_iter().map(|(_, time)| time.waiting).max()
+}
+
 /// A line of `/proc/PID/status` that counts kilobytes.
 fn status_in_bytes(pid: u32, line: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 
 use super::Dice;
 use super::play::DESCRIPTORS;
-use crate::classroom::kit::{expect_end, expect_line};
+use crate::classroom::kit::{expect_end, expect_line, not_judged};
 use crate::lab::client::Client;
 use crate::lab::port;
+use crate::lab::process::Process;
 use crate::lab::recording::escape;
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, lock};
 use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
 
-/// How long doors are started, and how many with random addresses.
+/// How long doors are started, at most if the machine is too busy for those in the tables, and how many with random
+/// addresses.
 const PLAYING: Duration = Duration::from_secs(3);
+const AT_MOST: Duration = Duration::from_secs(20);
 const RANDOM: usize = 60;
 const SIDE_BY_SIDE: usize = 4;
 
@@ -95,10 +98,10 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         ":::PORT",
     ]);
     let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
-    let until = Instant::now() + PLAYING;
+    let (until, at_most) = (Instant::now() + PLAYING, Instant::now() + AT_MOST);
     let spelled = |number: usize| {
         if let Some(spelling) = table.get(number) {
-            return Some(spelling.clone());
+            return (Instant::now() < at_most).then(|| spelling.clone());
         }
         (Instant::now() < until && number < table.len() + RANDOM).then_some(())?;
         let mut dice = Dice::new(seed, number as u64);
@@ -140,11 +143,20 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         trial.recorder.adopt(&recorder);
         return Err(shown.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")));
     }
-    let count = next.load(SeqCst);
+    // Each of those who work side by side has asked for one that there was no more.
+    let count = next.load(SeqCst).saturating_sub(SIDE_BY_SIDE);
+    let evidence = format!("{count} doors stood where their addresses say, or told what is wrong with them");
+    if count < table.len() {
+        return Err(not_judged(&format!("{evidence}, and {} more", table.len() - count)));
+    }
     let trial = Trial::new(trial.target, &patient, trial.recorder);
-    taken(&trial)?;
-    greets_many_and_stands_alone(&trial)?;
-    Ok(format!("{count} doors stood where their addresses say, or told what is wrong with them").into())
+    for more in [taken, greets_many_and_stands_alone] {
+        if Instant::now() > at_most {
+            return Err(not_judged(&format!("{evidence}, and ports that are taken")));
+        }
+        more(&trial)?;
+    }
+    Ok(evidence.into())
 }
 
 /// How long a program may take to start and say something: on a busy machine longer than an answer takes.
@@ -243,8 +255,8 @@ fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
 
 /// The port behind the last colon of what the door says on standard output.
 fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
-    let line = wait_until(limit, || {
-        let process = door.process()?;
+    let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
+    let line = process.waits_until(limit, |process| {
         let (ended, printed) = (process.exited().is_some(), process.printed());
         let whole =
             printed.split_inclusive('\n').find(|line| line.starts_with("listening on ") && line.ends_with('\n'));
@@ -262,7 +274,7 @@ fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
 pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
     let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
     let limit = for_a_program(trial);
-    let Some(status) = process.exits_within(limit) else {
+    let Some(status) = process.waits_until(limit, Process::exited) else {
         return Err(Otherwise::falls(format!("it still runs after {} s", limit.as_secs())));
     };
     let said = process.last_output();

@@ -32,7 +32,7 @@ pub(super) fn overview(workshop: &Workshop, progress: &Progress) -> String {
             Some(_) => (screen::sign(Verdict::Falls), BAD, "begun"),
             None => (" ", DIM, "not begun"),
         };
-        let _ = write!(text, "  {id:8}  {title:24}  {style}{sign} {word:9}{style:#}");
+        let _ = write!(text, "  {id:8}  {title:33}  {style}{sign} {word:5}{style:#}");
         if let Some(checked) = checked {
             points += checked.points;
             let _ = write!(text, "  {:2} of {} points", checked.points, of(exercise));
@@ -204,7 +204,7 @@ pub(super) fn table(graded: &[Graded]) -> String {
         let style = if one.is_done() { GOOD } else { BAD };
         let language = one.launch.as_ref().map_or_else(String::new, |_| format!("  {DIM}{}{DIM:#}", one.language()));
         let _ =
-            writeln!(text, "{id:8}  {title:24}  {style}{:2} of {:2} points{style:#}{language}", one.points(), one.of());
+            writeln!(text, "{id:8}  {title:33}  {style}{:2} of {:2} points{style:#}{language}", one.points(), one.of());
         let named = |verdict: Verdict| {
             let of_it = one.checks.iter().filter(move |checked| checked.finding.verdict == verdict);
             let names: Vec<&str> = of_it.map(|checked| checked.check.probe.name).collect();
