@@ -388,7 +388,7 @@ fn broken(request: &Request, answer: &[u8]) -> Error {
 
 /// What to do about a request that nothing answers.
 fn missing_end(request: &[u8]) -> String {
-    let otherwise = "If it is answered later, or in vain, say by what, with --answer";
+    let otherwise = "If its answer takes longer, say what it is with --answer";
     if request.ends_with(b"\n") {
         return otherwise.into();
     }
