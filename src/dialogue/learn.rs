@@ -257,7 +257,7 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
             says.push("it ends the connection after one answer".into());
         }
         let Dialogue { exchange, lines, joined, .. } = Dialogue::lines(lines);
-        let dialogue = Dialogue { lines, joined, one_request, ..dialogue }.answered_by(exchange);
+        let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
         return Ok(Learned { says, ..Learned::nothing(dialogue) });
     }
     Ok(Learned { says, ..Learned::nothing(dialogue) })
