@@ -100,7 +100,7 @@ fn announces(trial: &Trial<'_>) -> Judged<()> {
     let is_there =
         |text: &str| text.split_inclusive('\n').any(|line| line.starts_with("listening on ") && line.ends_with('\n'));
     let patience = LIMIT.max(trial.terms.limit);
-    if wait_until(patience, || is_there(&process.printed()).then_some(())).is_some() {
+    if process.waits_until(patience, |process| is_there(&process.printed()).then_some(())).is_some() {
         return Ok(());
     }
     let printed = Payload::new(process.printed().as_bytes());
