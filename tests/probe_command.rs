@@ -2,10 +2,11 @@
 
 mod common;
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use serde_json::Value;
@@ -234,10 +235,103 @@ fn junit_has_a_case_for_each_probe() {
     assert_eq!(case.attribute("name"), Some("clean-exit"));
     assert!(case.attribute("time").unwrap().parse::<f64>().is_ok_and(|seconds| seconds > 0.0), "{text}");
     assert!(case.children().any(|node| node.has_tag_name("failure")), "{text}");
-    // That it can't be written costs the status, and not the verdicts.
+    // That it can't be written is found out before a server is started.
     let (code, out, err) = stopping(&["--junit", "/no/such/folder/it.xml"], STEP_6);
-    assert_eq!(code, Some(2));
-    assert!(out.contains("holds") && err.contains("cannot write the result to /no/such/folder/it.xml"), "{out}{err}");
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("cannot write the result to /no/such/folder/it.xml"), "{err}");
+}
+
+/// Answers every line with `250 ok`.
+fn says_ok(stream: TcpStream) -> io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?);
+    while lines.read_line(&mut String::new())? > 0 {
+        (&stream).write_all(b"250 ok\r\n")?;
+    }
+    Ok(())
+}
+
+/// Nothing is judged of a server about which this is said, and whoever reads the result finds that there.
+#[track_caller]
+fn nothing_is_judged(serve: fn(TcpStream) -> io::Result<()>, options: &[&str], said: &[&str]) {
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, SeqCst);
+    let file = std::env::temp_dir().join(format!("tcp-pitfalls-{}-{number}.xml", std::process::id()));
+    let junit = ["--json", "--only=next-client", "--only=crowd", "--junit", file.to_str().unwrap()];
+    let (code, out, err) = probe_serving(serve, &[options, &junit].concat());
+    let result = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(code, Some(2), "{out}{err}");
+    let told: Value = serde_json::from_str(&out).unwrap();
+    for said in said {
+        assert!(err.contains(said) && told["error"].as_str().unwrap().contains(said), "{said}: {out}{err}");
+    }
+    assert!(result.contains("errors=\"1\""), "{result}");
+}
+
+#[test]
+fn a_request_that_nobody_answers_is_not_judged_by_an_empty_answer() {
+    nothing_is_judged(says_ok, &["--ask=NOOP"], &["\"NOOP\" was not answered", "as in 'NOOP\\r\\n'", "--answer"]);
+}
+
+#[test]
+fn a_claim_that_is_not_kept_is_no_success() {
+    let claims: [(&[&str], &str); 3] = [
+        (
+            &["--ask=NOOP\\r\\n", "--answer=251 *\\r\\n"],
+            "is answered by \"251 *\\r\\n\", and it was answered by \"250 ok",
+        ),
+        (&["--ask=NOOP\\n", "--setup=HELO\\n=>220 *\\r\\n"], "is answered by \"220 *"),
+        (&["--speaks=http"], "HTTP/1.1"),
+    ];
+    for (options, said) in claims {
+        nothing_is_judged(says_ok, options, &[said, "250 ok", "Correct that, or the server"]);
+    }
+    let greets = |mut stream: TcpStream| {
+        stream.write_all(b"hello\n")?;
+        says_ok(stream)
+    };
+    let claim = ["--ask=NOOP\\n", "--greeting=220 *\\r\\n"];
+    nothing_is_judged(greets, &claim, &["greets with \"220 *\\r\\n\", and it greeted with \"hello"]);
+}
+
+/// Answers as Python's `http.server` does: without saying how long the answer is.
+fn says_until_the_end(stream: TcpStream) -> io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let asked = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let status = if asked.contains(" / ") { "200 OK" } else { "404 Not Found" };
+    (&stream).write_all(format!("HTTP/1.0 {status}\r\nServer: plain\r\n\r\n").as_bytes())?;
+    (&stream).write_all(b"hello\n")
+}
+
+#[test]
+fn an_answer_of_http_may_end_with_the_connection() {
+    let only = ["--only=next-client", "--only=crowd", "--only=split-message", "--json"];
+    let (code, out, err) = probe_serving(says_until_the_end, &[&["--speaks=http"], &only[..]].concat());
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(verdicts(&out).iter().all(|(_, verdict)| verdict == "holds"), "{out}");
+    assert!(out.contains("it answers with status 200"), "{out}");
+    // A path that is named is there, unless the user knows better.
+    nothing_is_judged(says_until_the_end, &["--speaks=http", "--path=/nothing"], &["status 404", "--status 404"]);
+    let (code, out, err) =
+        probe_serving(says_until_the_end, &[&["--speaks=http", "--path=/x", "--status=404"], &only[..]].concat());
+    assert_eq!(code, Some(0), "{out}{err}");
+}
+
+#[test]
+fn what_is_typed_behind_a_file_of_arguments_is_for_the_prober() {
+    let file = std::env::temp_dir().join(format!("tcp-pitfalls-{}.args", std::process::id()));
+    std::fs::write(&file, "--grace 3\n-- no-such-server {addr}\n").unwrap();
+    let at = format!("@{}", file.display());
+    let (code, out, err) = common::run(PROGRAM, &["probe", &at, "--dry-run", "--only", "crowd"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.starts_with("no-such-server {addr}: nothing is started") && !out.contains("idle-client"), "{out}");
+    for twice in [&["probe", &at, "--", "b", "{addr}"][..], &["probe", &at, &at]] {
+        let (code, out, err) = common::run(PROGRAM, twice);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(err.contains("a server is started by one"), "{err}");
+    }
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
@@ -407,6 +501,16 @@ fn wrong_usage_is_status_2_and_says_what_to_do() {
         (&["probe", "--", "no-such-program-here", "{addr}"], "cannot start \"no-such-program-here\""),
         (&["probe", "--", "some-server", "8080"], "Write {addr} there"),
         (&["probe", "127.0.0.1:1", "--chapter=1", "--only=crlf"], "no probe is both"),
+        (&["probe", "127.0.0.1:1", "--ask="], "at least one byte"),
+        (&["probe", "127.0.0.1:1", "--ask=a\\n", "--slow-ask="], "at least one byte"),
+        (&["probe", "127.0.0.1:1", "--ask=a\\n", "--setup==>a"], "at least one byte"),
+        (&["probe", "127.0.0.1:1", "--ask=PING {m}\\n"], "{m} is no placeholder. There are {n}"),
+        (&["probe", "127.0.0.1:1", "--endless=GET /"], "has no =>"),
+        (&["probe", "127.0.0.1:1", "--split=0"], "--split"),
+        (&["probe", "127.0.0.1:1", "--path=/health"], "--speaks"),
+        (&["probe", "127.0.0.1:1", "--speaks=lines", "--path=/health"], "are for --speaks http"),
+        (&["probe", "127.0.0.1:1", "--speaks=http", "--path=health"], "\"health\" is no path"),
+        (&["probe", "./hello", "{addr}"], "probe -- ./my_server {addr}"),
         (&["explain", "nonsense"], "idle-client"),
         (&["nonsense"], "nonsense"),
     ] {

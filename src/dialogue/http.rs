@@ -1,4 +1,5 @@
-//! Where an HTTP answer ends, and what its status is (RFC 9112, sections 6 and 7).
+//! Where an HTTP answer ends, and what its status is (RFC 9112, sections 6 and 7). One that doesn't say how long it is ends
+//! with the connection (section 6.3).
 
 use super::template::LONGEST;
 use crate::lab::client::Match;
@@ -29,7 +30,8 @@ impl HttpAnswer {
             // The digits of the status stand behind "HTTP/1.1 ".
             Ok(Some(answer)) if self.status.is_some_and(|status| status != answer.status) => Match::Wrong(9),
             Ok(Some(Parsed { end: Some(end), .. })) if end <= got.len() => Match::Whole(end),
-            Ok(Some(_)) => Match::Partial,
+            Ok(Some(Parsed { end: Some(_), .. })) => Match::Partial,
+            Ok(Some(Parsed { end: None, .. })) => Match::UntilEnd,
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow, bail, ensure};
 
-use super::{Answer, Dialogue, Lines, Match, Request, Template};
+use super::{Answer, Dialogue, Exchange, Lines, Match, Request, Template};
 use crate::lab::client::{Client, LONGEST_ANSWER};
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{Running, Target};
@@ -27,12 +27,14 @@ pub struct Learned {
     pub silence: Option<String>,
     /// That it speaks something else than was asked of it, and a sample of that.
     pub otherwise: Option<String>,
+    /// The status of the answer, if it is one of HTTP.
+    pub status: Option<u16>,
 }
 
 impl Learned {
     /// Nothing, since nothing had to be asked.
     pub fn nothing(dialogue: Dialogue) -> Self {
-        Learned { dialogue, says: Vec::new(), silence: None, otherwise: None }
+        Learned { dialogue, says: Vec::new(), silence: None, otherwise: None, status: None }
     }
 }
 
@@ -43,7 +45,8 @@ impl Learned {
 /// right ones.
 ///
 /// # Errors
-/// A sentence that says why the server could not be started or reached, or that its answers differ from each other.
+/// A sentence that says why the server could not be started or reached, that its answers differ from each other or from
+/// what was claimed, or that there is none where it was to be learned: all that follows would be held against nothing.
 pub fn learn(target: &Target, dialogue: Dialogue, answer_is_known: bool) -> Result<Learned> {
     match &dialogue.lines {
         Some(_) if !dialogue.claimed => learn_lines(target, dialogue),
@@ -103,6 +106,45 @@ impl Conversation {
         self.hear(PATIENCE)
     }
 
+    /// Hears what has begun to the end of what is claimed to come. Gives it, whether the connection ended then, and
+    /// whether it is what was claimed.
+    fn hear_all(
+        &mut self,
+        (mut heard, mut ended): (Vec<u8>, bool),
+        check: impl Fn(&[u8]) -> Match,
+    ) -> (Vec<u8>, bool, bool) {
+        let began = Instant::now();
+        let goes_on = |heard: &[u8]| !heard.is_empty() && matches!(check(heard), Match::Partial | Match::UntilEnd);
+        while goes_on(&heard) && !ended && began.elapsed() < 4 * PATIENCE {
+            let (rest, then_ended) = self.hear(PATIENCE);
+            ended = then_ended;
+            if rest.is_empty() && !ended {
+                break;
+            }
+            heard.extend(rest);
+        }
+        let is_right = match check(&heard) {
+            Match::Whole(_) => true,
+            Match::UntilEnd => ended,
+            Match::Partial | Match::Wrong(_) => false,
+        };
+        (heard, ended, is_right)
+    }
+
+    /// Hears the greeting to its end.
+    ///
+    /// # Errors
+    /// A sentence, if it is another one than was claimed. That none comes is for the probes to judge.
+    fn is_greeted(&mut self, heard: (Vec<u8>, bool), claim: &Template) -> Result<()> {
+        let (greeting, _, is_right) = self.hear_all(heard, |got| claim.check(b"", got));
+        ensure!(
+            is_right || greeting.is_empty(),
+            "you say that it greets with \"{claim}\", and it greeted with {}. Correct that, or the server",
+            Payload::new(&greeting)
+        );
+        Ok(())
+    }
+
     /// Why nothing came.
     fn silence(&mut self, sent: &[u8], ended: bool) -> String {
         let sent = escape(sent);
@@ -131,6 +173,7 @@ fn learn_greeting(target: &Target, says: &mut Vec<String>) -> Result<Option<Temp
 
 fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
     let mut says = Vec::new();
+    let claimed_greeting = dialogue.greeting.clone();
     let mut asked_for_greeting = dialogue.greeting.is_some();
     let mut every_end = [&b"\n"[..], b"\r\n"].into_iter();
     let mut next = every_end.next();
@@ -147,6 +190,9 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
             asked_for_greeting = true;
             dialogue.greeting = learn_greeting(target, &mut says)?;
             continue;
+        }
+        if let Some(claim) = &claimed_greeting {
+            talk.is_greeted((greeting.clone(), false), claim)?;
         }
         let sent = [LINE, ends].concat();
         let (mut answer, mut ended) = talk.ask(&sent);
@@ -210,8 +256,8 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         if one_request {
             says.push("it ends the connection after one answer".into());
         }
-        let greeting = dialogue.greeting.take();
-        let dialogue = Dialogue { greeting, one_request, ..Dialogue::lines(lines) };
+        let Dialogue { exchange, lines, joined, .. } = Dialogue::lines(lines);
+        let dialogue = Dialogue { lines, joined, one_request, ..dialogue }.answered_by(exchange);
         return Ok(Learned { says, ..Learned::nothing(dialogue) });
     }
     Ok(Learned { says, ..Learned::nothing(dialogue) })
@@ -238,6 +284,8 @@ fn echoes_bytes(target: &Target, dialogue: &Dialogue) -> Result<bool> {
 
 fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool) -> Result<Learned> {
     let mut says = Vec::new();
+    let mut status = None;
+    let claimed_greeting = dialogue.greeting.clone();
     let mut asked_for_greeting = dialogue.greeting.is_some();
     let mut answers: Vec<Vec<u8>> = Vec::new();
     let rounds = if answer_is_known { 1 } else { 3 };
@@ -247,6 +295,7 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         let (greeting, _) = talk.hear(if dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
         if greeting.len() > LONGEST_ANSWER {
             let flood = format!("it sends without end, and unasked: {}", Payload::new(&greeting));
+            ensure!(answer_is_known, "{flood}, so there is nothing to judge it by");
             return Ok(Learned { says, silence: Some(flood), ..Learned::nothing(dialogue) });
         }
         if !greeting.is_empty() && !asked_for_greeting {
@@ -255,16 +304,30 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
             dialogue.greeting = learn_greeting(target, &mut says)?;
             continue;
         }
+        if let Some(claim) = &claimed_greeting {
+            talk.is_greeted((greeting, false), claim)?;
+        }
         for step in &dialogue.setup {
-            talk.ask(&step.fill(format!("{round}").as_bytes()).bytes);
+            let request = step.fill(format!("{round}").as_bytes());
+            let heard = talk.ask(&request.bytes);
+            let (answer, _, is_right) = talk.hear_all(heard, |got| request.check(got));
+            if !is_right && !answer.is_empty() {
+                return Err(broken(&request, &answer));
+            }
         }
         let request = dialogue.exchange.fill(format!("{round}").as_bytes());
-        let (answer, ended) = talk.ask(&request.bytes);
+        let mut heard = talk.ask(&request.bytes);
+        let mut is_right = !answer_is_known;
+        if answer_is_known {
+            let (answer, ended, as_claimed) = talk.hear_all(heard, |got| request.check(got));
+            (heard, is_right) = ((answer, ended), as_claimed);
+        }
+        let (answer, ended) = heard;
         if answer.is_empty() {
             let silence = talk.silence(&request.bytes, ended);
+            ensure!(answer_is_known, "{silence}, so there is nothing to judge it by. {}", missing_end(&request.bytes));
             return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
         }
-        let is_right = !answer_is_known || matches!(request.check(&answer), Match::Whole(_));
         let is_last = dialogue.one_request || ended || (is_right && request.is_last(&answer));
         let second = if is_last { Vec::new() } else { talk.ask(&request.bytes).0 };
         // What the first answer has more than the second may be a greeting that came late.
@@ -284,11 +347,10 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
             );
         }
         if !is_right {
-            let sent = escape(&request.bytes);
-            let otherwise = format!("\"{sent}\" was answered by {}", Payload::new(&answer));
-            return Ok(Learned { says, otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
+            return Err(broken(&request, &answer));
         }
         if round == 0 {
+            status = request.status(&answer);
             dialogue.one_request = second.is_empty();
             dialogue.joined = !dialogue.one_request && is_joined(&mut talk, &request, &answer, answer_is_known);
         }
@@ -297,7 +359,12 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
     if !answer_is_known {
         let learned = expectation(&dialogue, &answers)?;
         says.push(format!("it answers \"{}\" by \"{learned}\", three times of three", dialogue.exchange.request));
-        dialogue.exchange.answer = Answer::Bytes(learned);
+        let answer = Answer::Bytes(learned);
+        let exchange = Exchange { answer, ..dialogue.exchange.clone() };
+        dialogue = dialogue.answered_by(exchange);
+    }
+    if let Some(status) = status {
+        says.push(format!("it answers with status {status}"));
     }
     says.push(match (dialogue.one_request, dialogue.joined) {
         (true, _) => "it ends the connection after one answer".into(),
@@ -306,7 +373,26 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         }
         (false, false) => "it keeps the connection open, and doesn't answer two requests that are sent together".into(),
     });
-    Ok(Learned { says, ..Learned::nothing(dialogue) })
+    Ok(Learned { says, status, ..Learned::nothing(dialogue) })
+}
+
+/// For a server that doesn't answer as was claimed.
+fn broken(request: &Request, answer: &[u8]) -> Error {
+    anyhow!(
+        "you say that \"{}\" is answered by \"{}\", and it was answered by {}. Correct that, or the server",
+        escape(&request.bytes),
+        escape(&request.expected()),
+        Payload::new(answer)
+    )
+}
+
+/// What to do about a request that nothing answers.
+fn missing_end(request: &[u8]) -> String {
+    let otherwise = "If it is answered later, or in vain, say by what, with --answer";
+    if request.ends_with(b"\n") {
+        return otherwise.into();
+    }
+    format!("Does it lack its end, as in '{}\\r\\n'? {otherwise}", escape(request))
 }
 
 /// Whether each of two requests is answered that are sent together.
@@ -321,7 +407,7 @@ fn is_joined(talk: &mut Conversation, request: &Request, answer: &[u8], answer_i
 fn whole(request: &Request, got: &[u8]) -> Option<usize> {
     match request.check(got) {
         Match::Whole(length) => Some(length),
-        Match::Partial | Match::Wrong(_) => None,
+        Match::Partial | Match::UntilEnd | Match::Wrong(_) => None,
     }
 }
 

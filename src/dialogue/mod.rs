@@ -100,10 +100,10 @@ impl Dialogue {
         Dialogue { joined: true, ..Self::of(Exchange { request, answer: Answer::Bytes(answer) }) }
     }
 
-    /// HTTP/1.1: `GET` of this path.
-    pub fn http(path: &str) -> Self {
+    /// HTTP/1.1: `GET` of this path, and the status that is right, if it isn't any.
+    pub fn http(path: &str, status: Option<u16>) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let answer = Answer::Http(HttpAnswer { status: None });
+        let answer = Answer::Http(HttpAnswer { status });
         Self::of(Exchange { request: Template::exact(request.as_bytes()), answer })
     }
 
@@ -121,6 +121,14 @@ impl Dialogue {
             lines: None,
             claimed: false,
         }
+    }
+
+    /// The same with another exchange. A slow request that is answered as the other is goes on to be.
+    fn answered_by(mut self, exchange: Exchange) -> Self {
+        if let Some(slow) = self.slow.as_mut().filter(|slow| slow.answer == self.exchange.answer) {
+            slow.answer = exchange.answer.clone();
+        }
+        Dialogue { exchange, ..self }
     }
 
     /// A request. A line is this text; other protocols may have no room for it and get the number instead.
@@ -152,9 +160,15 @@ impl Request {
         }
     }
 
-    /// Whether these bytes are the right answer, and nothing more.
+    /// Whether these bytes, all that came at once or until the end of the connection, are the right answer and nothing more.
     pub fn is_answered_by(&self, got: &[u8]) -> bool {
-        self.check(got) == Match::Whole(got.len())
+        matches!(self.check(got), Match::UntilEnd) || self.check(got) == Match::Whole(got.len())
+    }
+
+    /// The status of an answer of HTTP.
+    pub fn status(&self, answer: &[u8]) -> Option<u16> {
+        let is_http = matches!(self.answer, Answer::Http(_));
+        http::parse(answer).ok().flatten().filter(|_| is_http).map(|parsed| parsed.status)
     }
 
     /// The right answer, as far as it can be written down.

@@ -33,8 +33,9 @@ impl Template {
     /// Reads a request, in which a `*` is a star.
     ///
     /// # Errors
-    /// A sentence that quotes what can't be read.
+    /// A sentence that quotes what can't be read, or says that there is nothing to send.
     pub fn request(text: &str) -> Result<Self> {
+        ensure!(!text.is_empty(), "it is empty, and a request has at least one byte, as in 'PING\\r\\n'");
         Self::parse(text, false)
     }
 
@@ -89,6 +90,12 @@ impl Template {
                 parts.push(part);
                 rest = &rest[length..];
                 continue;
+            }
+            if let Some(unknown) = placeholder(rest) {
+                bail!(
+                    "in \"{text}\", {{{unknown}}} is no placeholder. There are {{n}}, {{len1}}, {{len2}} and {{len4}}; for a brace \
+                     itself write \\x7b"
+                );
             }
             rest = &rest[first.len_utf8()..];
             if first != '\\' {
@@ -146,6 +153,12 @@ impl Template {
     }
 }
 
+/// What stands in the braces that this begins with, if it looks like the name of a place: JSON doesn't.
+fn placeholder(text: &str) -> Option<&str> {
+    let (name, _) = text.strip_prefix('{')?.split_once('}')?;
+    (!name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric())).then_some(name)
+}
+
 /// Holds what comes from `at` on against these parts.
 fn check(parts: &[Part], number: &[u8], got: &[u8], at: usize) -> Match {
     let Some((part, after)) = parts.split_first() else { return Match::Whole(at) };
@@ -165,7 +178,7 @@ fn check(parts: &[Part], number: &[u8], got: &[u8], at: usize) -> Match {
                 // What follows has to fill the announced length, no more and no less.
                 Match::Whole(whole) if whole == end || after.is_empty() => Match::Whole(end),
                 Match::Whole(place) => Match::Wrong(place),
-                Match::Partial => Match::Wrong(end),
+                Match::Partial | Match::UntilEnd => Match::Wrong(end),
             };
         }
         Part::Anything => {

@@ -27,6 +27,8 @@ pub struct Client {
     pending: Vec<u8>,
     /// Whether the connection is known to have ended, so that leaving it is no event.
     over: bool,
+    /// Whether it has ended its sending side. How soon an answer comes then may be what is judged, so no look delays it.
+    half_closed: bool,
 }
 
 /// What a client got when it waited.
@@ -51,6 +53,8 @@ pub enum Match {
     Whole(usize),
     /// They may become it.
     Partial,
+    /// They are the whole answer if the connection ends behind them, and else a part of it.
+    UntilEnd,
     /// The one at this place is another than was expected.
     Wrong(usize),
 }
@@ -93,7 +97,14 @@ impl Client {
         }
         let stream = Arc::new(stream);
         recorder.leash().connection(&stream);
-        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
+        Ok(Client {
+            stream,
+            name: name.to_owned(),
+            recorder: recorder.clone(),
+            pending: Vec::new(),
+            over: false,
+            half_closed: false,
+        })
     }
 
     fn open(addr: SocketAddr, limit: Duration, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
@@ -140,10 +151,16 @@ impl Client {
 
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Reply {
-        self.recorder.look();
+        self.look();
         let got = self.next_line(patience);
         self.record_reply(&got);
         got
+    }
+
+    fn look(&self) {
+        if !self.half_closed {
+            self.recorder.look();
+        }
     }
 
     fn record_reply(&mut self, got: &Reply) {
@@ -163,7 +180,7 @@ impl Client {
     /// Waits for an answer of any form, at most for `patience`: `check` says when it is whole. What can't become the
     /// answer is given as it is, to the end of its line if it has one.
     pub fn answer(&mut self, patience: Duration, check: impl Fn(&[u8]) -> Match) -> Reply {
-        self.recorder.look();
+        self.look();
         let got = self.quiet_answer(patience, check);
         self.record_reply(&got);
         got
@@ -185,12 +202,16 @@ impl Client {
                         other => other,
                     };
                 }
-                Match::Partial if self.pending.len() > LONGEST_ANSWER => return Reply::Flood,
-                Match::Partial => {}
+                Match::Partial | Match::UntilEnd if self.pending.len() > LONGEST_ANSWER => return Reply::Flood,
+                Match::Partial | Match::UntilEnd => {}
             }
             let mut buffer = [0; 16 * 1024];
             match self.read_before(deadline, &mut buffer) {
-                Ok(Some(0)) => return Reply::End(std::mem::take(&mut self.pending)),
+                Ok(Some(0)) => {
+                    let is_whole = check(&self.pending) == Match::UntilEnd;
+                    let got = std::mem::take(&mut self.pending);
+                    return if is_whole { Reply::Line(got) } else { Reply::End(got) };
+                }
                 Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
                 Ok(None) => return Reply::Nothing(self.pending.clone(), patience),
                 Err(_) => return Reply::Reset(std::mem::take(&mut self.pending)),
@@ -330,6 +351,7 @@ impl Client {
     pub fn half_close(&mut self) {
         self.recorder.look();
         self.recorder.record(&self.name, Action::HalfCloses);
+        self.half_closed = true;
         // An error means that the connection has ended already, which shows at the next read.
         let _ = self.stream.shutdown(Shutdown::Write);
     }

@@ -12,7 +12,7 @@ use super::lack::{self, Lack};
 use super::lock;
 use super::recording::Recorder;
 use super::signal::{self, Signal};
-use super::tree::{Known, Member, Root, Tree, Unreadable, Window};
+use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
 use super::wait::wait_until;
 
 /// How much of a program's output is kept, in bytes: so much of its beginning, and of its end.
@@ -73,9 +73,11 @@ pub fn raise_descriptor_limit() {
     platform::raise_descriptor_limit();
 }
 
-/// What was started here and could not be ended, for example because it has changed its user. Each is told once.
+/// What was started here and could not be ended, for example because it has changed its user. Each is told once, if it
+/// still runs.
 pub fn left_behind() -> Vec<Member> {
-    std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"))
+    let left = std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"));
+    left.into_iter().filter(Member::lives).collect()
 }
 
 impl Process {
@@ -158,7 +160,7 @@ impl Process {
         let (began, mut given) = (Instant::now(), limit);
         loop {
             let seen = wait_until(given.saturating_sub(began.elapsed()), || look(self));
-            let starved = self.tree().and_then(|tree| tree.starved()).unwrap_or_default();
+            let starved = tree::starved(self.id()).unwrap_or_default();
             let fair = limit + starved.min(2 * limit);
             if seen.is_some() || fair <= given {
                 return seen;
@@ -313,14 +315,18 @@ fn kill_all(root: &Root) -> Vec<Member> {
     let mut known = root.members();
     platform::kill_group(root.pid);
     let gone = wait_until(KILLED_WITHIN, || {
+        for member in &known {
+            // With its group, which gets no new members then, however fast they follow each other.
+            platform::kill_group(member.group);
+            if member.lives() {
+                platform::kill(member.pid);
+            }
+        }
         known.retain(Member::lives);
         if known.is_empty() {
-            // What was started in the meantime.
+            // What was started in the meantime, and may have ended by now with another one in its place.
             known = root.members();
-            known.retain(Member::lives);
-        }
-        for member in &known {
-            platform::kill(member.pid);
+            known.retain(|member| !member.is_zombie);
         }
         known.is_empty().then_some(())
     });
@@ -370,7 +376,7 @@ mod platform {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
-    use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, kill_process_group, setrlimit};
+    use rustix::process::{Pid, Resource, Rlimit, getpgrp, getrlimit, kill_process, kill_process_group, setrlimit};
 
     use super::Signal;
 
@@ -440,8 +446,10 @@ mod platform {
         Ok(kill_process_group(leader, signal)?)
     }
 
+    /// Not this program's own, which a process may have joined.
     pub(super) fn kill_group(leader: u32) {
-        if let Some(leader) = leader.try_into().ok().and_then(Pid::from_raw) {
+        let leader = leader.try_into().ok().and_then(Pid::from_raw);
+        if let Some(leader) = leader.filter(|leader| *leader != getpgrp()) {
             let _ = kill_process_group(leader, rustix::process::Signal::KILL);
         }
     }

@@ -287,11 +287,8 @@ impl Running {
         if listeners.is_empty() {
             return format!(". Its process runs and listens nowhere. Check the command{longer}");
         }
-        let here = |listener: &&SocketAddr| {
-            let all = listener.ip().is_unspecified() && listener.is_ipv4() == self.addr.is_ipv4();
-            listener.port() == self.addr.port() && (all || listener.ip() == self.addr.ip())
-        };
-        if listeners.iter().any(|listener| here(&listener)) {
+        let refused = |error: &io::Error| error.kind() == ErrorKind::ConnectionRefused;
+        if !TcpStream::connect_timeout(&self.addr, Duration::from_secs(1)).as_ref().is_err_and(refused) {
             let longer = if self.reached { "" } else { ". Give it longer to start: --start SECONDS" };
             return format!(", though its process runs and listens there by now{longer}");
         }

@@ -32,6 +32,9 @@ fn what_cannot_be_read_is_quoted() {
     }
     assert!(Template::answer("220 *").unwrap_err().to_string().contains("where the answer ends"));
     assert!(Template::answer("").is_err());
+    assert!(Template::request("").unwrap_err().to_string().contains("at least one byte"));
+    assert!(Template::request("PING {m}").unwrap_err().to_string().contains("{m} is no placeholder"));
+    assert_eq!(Template::request("{\"a\": {}}").unwrap().fill(b""), b"{\"a\": {}}");
 }
 
 #[test]
@@ -69,6 +72,7 @@ fn http_answers_end_where_they_say() {
         HttpAnswer { status: Some(200) }.check(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
         Match::Wrong(9)
     );
+    assert_eq!(any.check(b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\nhi"), Match::UntilEnd);
     assert_eq!(any.check(b"HTTP/1.1 204 No Content\r\n\r\nHTTP"), Match::Whole(27));
 }
 
@@ -212,9 +216,18 @@ fn of_a_greeting_that_differs_each_time_the_rest_is_learned() {
 #[test]
 fn a_greeting_that_is_claimed_is_heard_and_never_learned_away() {
     let claim = Dialogue { greeting: Some(Template::exact(b"hello\n")), ..asked("x\\n") };
-    let learned = learn(&lines("welcome\n", |_| "yes\n".into()), claim, false).unwrap();
+    let learned = learn(&lines("hello\n", |_| "yes\n".into()), claim.clone(), false).unwrap();
     assert_eq!(learned.dialogue.greeting, Some(Template::exact(b"hello\n")));
     assert_eq!(learned.dialogue.exchange.answer, Answer::Bytes(Template::exact(b"yes\n")));
+    let error = learn(&lines("welcome\n", |_| "yes\n".into()), claim, false).unwrap_err().to_string();
+    assert!(error.contains("greets with \"hello\\n\"") && error.contains("welcome"), "{error}");
+}
+
+#[test]
+fn a_slow_request_is_answered_as_the_other_is_once_that_is_learned() {
+    let slow = Some(asked("slow\\n").exchange);
+    let learned = learn(&lines("", |_| "yes\n".into()), Dialogue { slow, ..asked("x\\n") }, false).unwrap();
+    assert_eq!(learned.dialogue.slow.unwrap().answer, Answer::Bytes(Template::exact(b"yes\n")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
-use crate::classroom::kit::{beside_control_server, held_up, not_judged};
+use crate::classroom::kit::{beside_control_server, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
@@ -128,16 +128,23 @@ impl Played {
 /// Plays one conversation, which is all of a check, and shows the first difference.
 pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], evidence: &str) -> Judged {
     for _ in 0..ATTEMPTS {
-        let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
-        match player.play(steps) {
-            Ok(()) => return Ok(evidence.into()),
-            Err(Stop::Differs(first)) => return Err(first.falls("")).with_obituary(&mut player.server),
-            Err(Stop::Void) => {
+        let attempt = || -> Judged<_> {
+            let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
+            let outcome = player.play(steps);
+            Ok((outcome, player.server))
+        };
+        let (control, attempt) = beside_control_server(trial, attempt)?;
+        match attempt? {
+            (Ok(()), _) => return Ok(evidence.into()),
+            (Err(Stop::Differs(first)), mut server) if !first.is_late || control.was_quick() => {
+                return Err(first.falls("")).with_obituary(&mut server);
+            }
+            (Err(_), _) => {
                 trial.recorder.note("check", "was held up by this machine; once more from the beginning");
             }
         }
     }
-    Err(held_up())
+    Err(not_judged("what came was right, and not all of it in time"))
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
@@ -247,7 +254,7 @@ fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], fir
     for steps in conversations.iter().flat_map(|steps| [steps, steps]) {
         let recorder = trial.recorder.aside();
         let replay = || replay::<M>(trial, &recorder, steps, LAST_PATIENCE.max(trial.terms.limit));
-        played = match beside_control_server(replay)? {
+        played = match beside_control_server(trial, replay)? {
             (control, Err(Stop::Differs(difference))) if !difference.is_late || control.was_quick() => {
                 trial.recorder.adopt(&recorder);
                 let (from, to) = (first.steps, steps.len());

@@ -33,7 +33,7 @@ pub(super) fn overview(workshop: &Workshop, progress: &Progress) -> String {
             Some(_) => (screen::sign(Verdict::Falls), BAD, "begun"),
             None => (" ", DIM, "not begun"),
         };
-        let _ = write!(text, "  {id:8}  {title:24}  {style}{sign} {word:9}{style:#}");
+        let _ = write!(text, "  {id:8}  {title:33}  {style}{sign} {word:5}{style:#}");
         if let Some(checked) = checked {
             points += checked.points;
             not_judged += checked.not_judged;
@@ -214,7 +214,7 @@ pub(super) fn table(graded: &[Graded]) -> String {
         let style = if one.is_done() { GOOD } else { BAD };
         let score = score(one.points(), one.of(), one.not_judged());
         let language = one.launch.as_ref().map_or_else(String::new, |_| format!("  {DIM}{}{DIM:#}", one.language()));
-        let _ = writeln!(text, "{id:8}  {title:24}  {style}{score}{style:#}{language}");
+        let _ = writeln!(text, "{id:8}  {title:33}  {style}{score}{style:#}{language}");
         let named = |verdict: Verdict| {
             let of_it = one.checks.iter().filter(move |checked| checked.finding.verdict == verdict);
             let names: Vec<&str> = of_it.map(|checked| checked.check.probe.name).collect();

@@ -83,14 +83,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BEGINNING=>REPEATED", help_heading = "Protocol")]
     endless: Option<String>,
     /// After how many bytes half a request ends. Without this, half of them
-    #[arg(long, value_name = "BYTES", help_heading = "Protocol")]
-    split: Option<usize>,
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Protocol")]
+    split: Option<u32>,
     /// The server ends the connection after each answer
     #[arg(long, help_heading = "Protocol")]
     one_request: bool,
-    /// The path that HTTP asks for
-    #[arg(long, value_name = "PATH", default_value = "/", help_heading = "Protocol")]
-    path: String,
+    /// The path that HTTP asks for, / unless you say otherwise. Says that its answer is no error
+    #[arg(long, value_name = "PATH", requires = "speaks", help_heading = "Protocol")]
+    path: Option<String>,
+    /// The status of the right answer of HTTP. Without this, any
+    #[arg(long, value_name = "STATUS", requires = "speaks", value_parser = clap::value_parser!(u16).range(200..=599), help_heading = "Protocol")]
+    status: Option<u16>,
 
     /// How long the server may take until it listens, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds(), help_heading = "Limits")]
@@ -143,16 +146,22 @@ fn seconds() -> RangedU64ValueParser<u64> {
     RangedU64ValueParser::new().range(1..=3600)
 }
 
-/// Puts the arguments of a file in place of each `@FILE`.
+/// Puts the arguments of a file in place of each `@FILE`. A command in it stays at the end, so that what is typed behind
+/// the file is for the prober and not for the server.
 ///
 /// # Errors
-/// A sentence, if a file can't be read, or isn't written as for a shell.
+/// A sentence, if a file can't be read or isn't written as for a shell, if there are two commands, or if one is not told
+/// from the rest.
 pub(crate) fn expanded(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
     let mut expanded = Vec::new();
+    let mut command: Vec<OsString> = Vec::new();
     let mut is_command = false;
     for argument in arguments {
         // Behind `--` is another program's command line.
         is_command |= argument == "--";
+        if is_command && !command.is_empty() {
+            bail!("there is one command in an @FILE and another one behind --: a server is started by one");
+        }
         let file = argument.to_str().and_then(|text| text.strip_prefix('@')).filter(|_| !is_command);
         let Some(file) = file else {
             expanded.push(argument);
@@ -162,7 +171,28 @@ pub(crate) fn expanded(arguments: impl Iterator<Item = OsString>) -> Result<Vec<
         let Some(words) = shlex::split(&text) else {
             bail!("the arguments in \"{file}\" are not written as for a shell: a quote is not closed");
         };
-        expanded.extend(words.into_iter().map(OsString::from));
+        let mut words = words.into_iter().map(OsString::from);
+        expanded.extend(words.by_ref().take_while(|word| word != "--"));
+        let rest: Vec<OsString> = words.collect();
+        if !rest.is_empty() && !command.is_empty() {
+            bail!("\"{file}\" has a second command behind --: a server is started by one");
+        }
+        command.extend(rest);
+    }
+    if !command.is_empty() {
+        expanded.push("--".into());
+        expanded.extend(command);
+    } else if !is_command && expanded.get(1).is_some_and(|subcommand| subcommand == "probe") {
+        let has_place = |word: &OsString| {
+            word.to_str().is_some_and(|word| ["{addr}", "{port}"].iter().any(|place| word.contains(place)))
+        };
+        if let Some(word) = expanded.iter().find(|word| has_place(word)) {
+            let word = word.to_string_lossy();
+            bail!(
+                "\"{word}\" is of a command. To start a server, write -- before its command, as in: tcp-pitfalls probe -- \
+                 ./my_server {word}"
+            );
+        }
     }
     Ok(expanded)
 }
@@ -181,7 +211,14 @@ impl Arguments {
                 };
                 Dialogue { claimed: true, ..Dialogue::of(Exchange { request, answer: Answer::Bytes(answer) }) }
             }
-            (None, Some(Speaks::Http), _) => Dialogue { claimed: true, ..Dialogue::http(&self.path) },
+            (None, Some(Speaks::Http), _) => {
+                let path = self.path.as_deref().unwrap_or("/");
+                if !path.starts_with('/') || path.contains(char::is_whitespace) {
+                    bail!("--path \"{path}\" is no path: it begins with / and has no blanks, as in /health");
+                }
+                Dialogue { claimed: true, ..Dialogue::http(path, self.status) }
+            }
+            _ if self.path.is_some() || self.status.is_some() => bail!("--path and --status are for --speaks http"),
             (None, Some(Speaks::Redis), _) => Dialogue { claimed: true, ..Dialogue::redis() },
             (None, claim, prefix) => {
                 let mut lines = Lines::of_the_course();
@@ -205,17 +242,28 @@ impl Arguments {
             });
         }
         if let Some(endless) = &self.endless {
-            let (beginning, repeated) = endless.split_once("=>").unwrap_or(("", endless));
+            let Some((beginning, repeated)) = endless.split_once("=>").filter(|(_, repeated)| !repeated.is_empty())
+            else {
+                bail!("--endless \"{endless}\" has no => and behind it what is sent again and again, as in 'GET /=>x'");
+            };
             let bytes = |text| Template::request(text).context("--endless").map(|template| template.fill(b"1"));
-            let repeated = bytes(repeated)?;
-            if repeated.is_empty() {
-                bail!("--endless \"{endless}\" has nothing behind => that could be sent again and again");
-            }
-            dialogue.endless = Some((bytes(beginning)?, repeated));
+            let beginning = if beginning.is_empty() { Vec::new() } else { bytes(beginning)? };
+            dialogue.endless = Some((beginning, bytes(repeated)?));
         }
-        dialogue.split = self.split;
+        dialogue.split = self.split.map(|bytes| bytes as usize);
         dialogue.one_request = self.one_request;
         Ok((dialogue, answer_is_known))
+    }
+
+    /// Expects that a path that was named is answered by no error, unless the user knows better.
+    pub(super) fn expect_no_error(&self, status: Option<u16>) -> Result<()> {
+        match (&self.path, status) {
+            (Some(path), Some(status)) if status >= 400 && self.status.is_none() => bail!(
+                "--path {path} is answered with status {status}. Name a path that there is, or, if that is right, say \
+                 --status {status}"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// What is agreed with the server.

@@ -25,9 +25,17 @@ use self::tell::Teller;
 /// How many probes run side by side on a server that each of them starts for itself.
 const AT_ONCE: usize = 4;
 
-/// Runs the probes that were asked for.
+/// Runs the probes that were asked for. If nothing can be judged, whoever reads a result finds that there as well.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     process::end_all_on_ctrl_c();
+    let examined = examine(arguments);
+    if let (Err(why), false) = (&examined, arguments.dry_run) {
+        report::unjudged(arguments, why);
+    }
+    examined
+}
+
+fn examine(arguments: &Arguments) -> Result<ExitCode> {
     let began = Instant::now();
     let probes = chosen(arguments)?;
     let (claim, answer_is_known) = arguments.dialogue()?;
@@ -36,10 +44,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let target = arguments.target()?;
+    if let Some(file) = &arguments.junit {
+        report::is_writable(file)?;
+    }
     let spinner = ProgressBar::new_spinner().with_message("finding out what it speaks");
     let learned = dialogue::learn(&target, claim, answer_is_known);
     spinner.finish_and_clear();
-    let Learned { dialogue, says, silence, otherwise } = learned?;
+    let Learned { dialogue, says, silence, otherwise, status: answered } = learned?;
+    arguments.expect_no_error(answered)?;
     let is_silent = silence.is_some();
     let learned = tell::learned(says, silence, otherwise.as_deref());
     let terms = arguments.terms(dialogue);

@@ -1,14 +1,15 @@
 //! What a program reads: the findings as JSON, and as JUnit XML.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use serde::Serialize;
 use tcp_pitfalls::lab::recording::Recording;
 use tcp_pitfalls::probes::{Finding, Probe, Verdict};
 
+use super::arguments::Arguments;
 use crate::commands::junit::{self, Case, Outcome, Suite};
 use crate::commands::print_json;
 
@@ -17,6 +18,42 @@ pub(super) struct Judged {
     pub(super) probe: &'static Probe,
     pub(super) finding: Finding,
     took: Duration,
+}
+
+/// Makes sure, before anything is found out, that a result can be written to this file.
+pub(super) fn is_writable(file: &Path) -> Result<()> {
+    let opened = File::options().create(true).append(true).open(file);
+    opened.map(drop).with_context(|| cannot_write(file))
+}
+
+fn cannot_write(file: &Path) -> String {
+    format!("cannot write the result to {}", file.display())
+}
+
+/// Writes, where a program reads the result, why there is none: what is not judged must not pass for a success.
+pub(super) fn unjudged(arguments: &Arguments, why: &Error) {
+    let sentence = format!("{why:#}");
+    if arguments.json {
+        print_json(&Unjudged { error: &sentence });
+    }
+    if let Some(file) = &arguments.junit {
+        let evidence = sentence.into();
+        let case = Case {
+            class: "examination".into(),
+            name: "is possible",
+            outcome: Outcome::Error,
+            evidence: &evidence,
+            took: None,
+        };
+        let suite = Suite { name: arguments.name(), properties: Vec::new(), cases: vec![case] };
+        // Where even that can't be written, the status still says it.
+        let _ = junit::document(&[suite]).map(|document| fs::write(file, document));
+    }
+}
+
+#[derive(Serialize)]
+struct Unjudged<'a> {
+    error: &'a str,
 }
 
 /// What was found out about a server.
@@ -102,6 +139,7 @@ impl Examined {
             name: judged.probe.name,
             outcome: match judged.finding.verdict {
                 Verdict::Falls if judged.is_expected(expected) => Outcome::Output,
+                Verdict::Skipped if judged.finding.evidence.own_lack => Outcome::Error,
                 verdict => verdict.into(),
             },
             evidence: &judged.finding.evidence,
@@ -109,6 +147,6 @@ impl Examined {
         });
         let suite = Suite { name: self.target.clone(), properties: Vec::new(), cases: cases.collect() };
         let document = junit::document(&[suite])?;
-        fs::write(file, document).with_context(|| format!("cannot write the result to {}", file.display()))
+        fs::write(file, document).with_context(|| cannot_write(file))
     }
 }

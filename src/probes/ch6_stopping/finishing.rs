@@ -189,7 +189,7 @@ fn all_answered(trial: &Trial<'_>, client: &mut Client, requests: &[Request]) ->
         for request in requests {
             match request.check(&got[length..]) {
                 Match::Whole(more) => length += more,
-                Match::Partial => return Match::Partial,
+                Match::Partial | Match::UntilEnd => return Match::Partial,
                 Match::Wrong(at) => return Match::Wrong(length + at),
             }
         }

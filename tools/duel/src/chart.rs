@@ -28,7 +28,6 @@ struct Bar<'a> {
 
 /// Draws a chart for each workload, and one of the memory of idle connections.
 pub fn draw_all(results: &Results, dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for (index, workload) in WORKLOADS.iter().enumerate() {
         let title = format!("{}: times as fast as {}", workload.name, results.base());
         let file = dir.join(format!("{}.svg", workload.name.replace(", ", "-").replace(' ', "-").to_lowercase()));
