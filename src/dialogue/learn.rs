@@ -257,7 +257,7 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
             says.push("it ends the connection after one answer".into());
         }
         let Dialogue { exchange, lines, joined, .. } = Dialogue::lines(lines);
-        let dialogue = Dialogue { lines, joined, one_request, ..dialogue }.answered_by(exchange);
+        let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
         return Ok(Learned { says, ..Learned::nothing(dialogue) });
     }
     Ok(Learned { says, ..Learned::nothing(dialogue) })
@@ -388,7 +388,7 @@ fn broken(request: &Request, answer: &[u8]) -> Error {
 
 /// What to do about a request that nothing answers.
 fn missing_end(request: &[u8]) -> String {
-    let otherwise = "If it is answered later, or in vain, say by what, with --answer";
+    let otherwise = "If its answer takes longer, say what it is with --answer";
     if request.ends_with(b"\n") {
         return otherwise.into();
     }

@@ -22,6 +22,13 @@ pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<usize> {
     sockets(&remote).find(end).map(|socket| socket.received)
 }
 
+/// Whether the server has accepted this connection, and read all that has arrived on it. `None` where that can't be seen.
+pub fn is_taken(server: SocketAddr, client: SocketAddr) -> Option<bool> {
+    let remote = hex_port(client.port());
+    let end = sockets(&remote).find(|socket| socket.is_on(server) && socket.leads_to(client))?;
+    Some(!end.is_orphan() && end.received == 0)
+}
+
 /// Whether bytes of this connection are still on their way: not acknowledged by the other end, or not read there. Then
 /// nothing can be said of what the server does with them: TCP tries again later and later if the way was blocked.
 pub fn is_under_way(server: SocketAddr, client: SocketAddr) -> bool {
@@ -31,6 +38,15 @@ pub fn is_under_way(server: SocketAddr, client: SocketAddr) -> bool {
         is(&server, &client) || is(&client, &server)
     };
     sockets(&client).any(|socket| ends(&socket) && socket.unsent + socket.received > 0)
+}
+
+/// Whether the server has ended its side of this connection, though its client may not have come to that yet: the end
+/// stands behind all that is unread. False where that can't be seen.
+pub fn has_ended(server: SocketAddr, client: SocketAddr) -> bool {
+    let remote = hex_port(client.port());
+    // FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING.
+    let has_ended = |socket: &Socket| matches!(socket.state.as_str(), "04" | "05" | "06" | "09" | "0B");
+    sockets(&remote).any(|socket| socket.is_on(server) && socket.leads_to(client) && has_ended(&socket))
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.

@@ -90,9 +90,14 @@ fn whole_lines_or_another_protocol(trial: &Trial<'_>) -> Judged<()> {
 
 fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     // Of a long request the middle is sent at once: what is examined are its ends.
-    const SINGLE: usize = 100;
-    // A server may end a request that is too slow to come, as this one is on a busy machine.
-    const SLOW: Duration = Duration::from_secs(4);
+    const SINGLE: usize = 25;
+    // A server may end a request that is too slow to come, and some have a limit of two seconds for that. So all of it
+    // comes within about one.
+    const FIRST: Duration = Duration::from_millis(500);
+    const EACH: Duration = Duration::from_millis(10);
+    const WHOLE: Duration = Duration::from_secs(1);
+    // Before this, nobody ends a request for being slow.
+    const NOT_SLOW: Duration = Duration::from_millis(400);
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
     let own = client.stream().local_addr().ok();
@@ -103,21 +108,24 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     let began = Instant::now();
     while at < last {
         let next = match at {
-            _ if began.elapsed() > SLOW => last,
+            _ if began.elapsed() > WHOLE => last,
             SINGLE => last.saturating_sub(SINGLE).max(at + 1),
             _ => at + 1,
         };
         client.send(&bytes[at..next]);
         // The first byte gets the most time to be mistaken for a message; each of the others a little.
-        let patience = Duration::from_millis(if at == 0 { 1000 } else { 20 });
+        let patience = if at == 0 { FIRST } else { EACH };
         at = next;
         if let Some(answer) = premature(&request, &mut client, patience) {
-            if began.elapsed() > SLOW {
+            let (sent, rest) = bytes.split_at(at);
+            let after = began.elapsed();
+            if after > NOT_SLOW && ends_by_time(trial, &request, sent, after)? {
                 skipped!(
-                    "it took so long to send a request one byte at a time that the server may have ended it for that"
+                    "it ends a request that takes {:.1} s to come, in pieces or not, and on this machine it took that long; \
+                     see slow-line",
+                    after.as_secs_f32()
                 );
             }
-            let (sent, rest) = bytes.split_at(at);
             falls!(
                 "sent \"{}\" of \"{}\" and got {} before the rest was sent{}",
                 escape(sent),
@@ -134,6 +142,17 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     trial.expect(&mut client, &request)?;
     nothing_more(trial, &mut client)?;
     Ok(format!("{} bytes, one at a time, one answer", bytes.len()).into())
+}
+
+/// The control: whether a beginning of a request that comes in one piece is ended as well, and not at once.
+fn ends_by_time(trial: &Trial<'_>, request: &Request, sent: &[u8], after: Duration) -> Judged<bool> {
+    let quiet = trial.recorder.aside();
+    let trial = Trial::new(trial.target, trial.terms, &quiet);
+    let mut server = trial.start()?;
+    let mut client = trial.connect(&mut server, "client")?;
+    client.send(sent);
+    let began = Instant::now();
+    Ok(premature(request, &mut client, after * 2).is_some() && began.elapsed() > after / 2)
 }
 
 /// Sends the rest as well, a byte at a time, as long as each is answered by a line. Says how many there were in all.
@@ -227,6 +246,8 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     // more: a correct server then waits in `write`, and a faulty one has thrown bytes away.
     const STANDSTILL: Duration = Duration::from_millis(300);
     const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+    // Longer than the pause of a server that stands still, and shorter than anybody's deadline.
+    const OWN_LIMIT: Duration = Duration::from_millis(700);
 
     let mut server = trial.start()?;
     let mut client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW))?;
@@ -240,10 +261,21 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     client.note(format!("sends {} lines of {EVERY_LINE} bytes", with_thousands(LINES)));
     let mut chunks: Vec<Vec<u8>> = all.chunks(128).map(joined).collect();
     chunks.reverse();
+    let began = Instant::now();
     let sending = Sending::begin(&client, move || chunks.pop())?;
-    sending.stands_still(&server, &client, STANDSTILL, LONGEST_PAUSE, |_| false);
+    let own = client.stream().local_addr().ok();
+    let has_ended = || own.is_some_and(|own| kernel::has_ended(server.addr(), own));
+    sending.stands_still(&server, &client, STANDSTILL, LONGEST_PAUSE, |_| has_ended());
+    let kept = began.elapsed();
     client.note(format!("begins to read: the server's side has taken {} bytes", with_thousands(sending.sent())));
-    let bytes = read_all(trial, &mut client, &all)?;
+    let bytes = read_all(trial, &mut client, &all).map_err(|why| match why.difference() {
+        // Bytes that are missing are no deadline's doing, and one that gives up as soon as nothing is taken has none.
+        None if kept > OWN_LIMIT && client.state() == State::Ended => Otherwise::skipped(format!(
+            "it ended the connection of a client that had read nothing for {:.1} s, as a deadline does; see slow-reader",
+            kept.as_secs_f32()
+        )),
+        _ => why,
+    })?;
     Ok(format!("{} lines sent, {} bytes of answers in order", with_thousands(LINES), with_thousands(bytes)).into())
 }
 

@@ -187,6 +187,11 @@ impl Otherwise {
         self.0.verdict
     }
 
+    /// Where what came differs from what was expected, if two runs of bytes were compared.
+    pub(crate) fn difference(&self) -> Option<&Difference> {
+        self.0.evidence.difference.as_ref()
+    }
+
     /// Whether it says that the server does something otherwise than was expected.
     pub(crate) fn accuses(&self) -> bool {
         matches!(self.0.verdict, Verdict::Falls | Verdict::Differs)

@@ -166,13 +166,19 @@ pub fn run(program: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// Runs each probe on its target, and expects the verdict, or a reason why it was skipped.
+/// Runs each probe on its target.
 #[track_caller]
-pub fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
+pub fn findings<'a>(targets: &[(&'a str, Target)], terms: &Terms) -> Vec<(&'a str, Finding)> {
     let probe = |name| probes::find(name).expect("there is such a probe");
     let jobs: Vec<Job<'_>> = targets.iter().map(|(name, target)| Job { probe: probe(name), target, terms }).collect();
     let findings = examination::run(&jobs, 8, || ());
-    for ((name, _), Finding { verdict: found, evidence }) in targets.iter().zip(findings) {
+    targets.iter().map(|(name, _)| *name).zip(findings).collect()
+}
+
+/// Runs each probe on its target, and expects the verdict, or a reason why it was skipped.
+#[track_caller]
+pub fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
+    for (name, Finding { verdict: found, evidence }) in findings(targets, terms) {
         if found == Verdict::Skipped && !cfg!(target_os = "linux") {
             println!("{name} skipped: {evidence}");
         } else {

@@ -7,4 +7,5 @@ mod common;
 mod dialogue;
 mod every_probe;
 mod fair_accepting;
+mod own_limits;
 mod stopping;

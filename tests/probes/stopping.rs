@@ -86,6 +86,44 @@ fn a_server_may_first_accept_whoever_comes_until_nobody_does() {
 }
 
 #[test]
+fn a_server_that_lets_go_of_slow_clients_soon_is_not_accused_of_its_stop() {
+    if !python() {
+        return;
+    }
+    let names = ["closes-idle", "stuck-client", "finishes-line", "refuses-after-stop"];
+    for (name, finding) in common::findings(&names.map(|name| (name, server("short-limit"))), &terms(true)) {
+        assert_ne!(finding.verdict, Verdict::Falls, "{name}: {}", finding.evidence);
+    }
+}
+
+#[test]
+fn a_request_that_waits_in_the_accept_queue_is_not_being_worked_on() {
+    if !python() {
+        return;
+    }
+    for (name, finding) in common::findings(&[("finishes-answer", server("accepts-late"))], &terms(true)) {
+        assert_ne!(finding.verdict, Verdict::Falls, "{name}: {}", finding.evidence);
+    }
+}
+
+#[test]
+fn an_answer_that_fits_the_clients_window_proves_nothing() {
+    if !python() {
+        return;
+    }
+    let exchange = Exchange {
+        request: Template::around_number(b"m", b"\n"),
+        answer: Answer::Bytes(Template::around_number(b"echo: m", b"\n")),
+    };
+    let dialogue = Dialogue { claimed: true, joined: true, ..Dialogue::of(exchange) };
+    let terms = Terms { dialogue, grace: Duration::from_secs(2), ..Terms::default() };
+    for (_, finding) in common::findings(&[("unread-answer-at-stop", server("none"))], &terms) {
+        assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
+        assert!(finding.evidence.sentence.contains("a longer answer"), "{}", finding.evidence);
+    }
+}
+
+#[test]
 fn eight_slow_requests_are_given_the_time_they_take() {
     if !python() {
         return;

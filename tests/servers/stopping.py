@@ -20,6 +20,7 @@ class Client:
         self.spoken = self.ended = False
         self.slow = []  # When each is due, and its answer.
         self.leaving = None  # Until when this waits for the client to be done.
+        self.heard = time.monotonic()
 
     def fileno(self):
         return self.stream.fileno()
@@ -40,6 +41,7 @@ class Client:
             if self.leaving:
                 continue
             self.spoken = True
+            self.heard = time.monotonic()
             *lines, self.received = (self.received + got).split(b"\n")
             for line in lines:
                 self.answer(line)
@@ -83,6 +85,11 @@ class Client:
 
 
 def accept():
+    global accepts_from
+    if fault == "accepts-late" and (stopping or time.monotonic() < accepts_from):
+        time.sleep(0.02)
+        return
+    accepts_from = time.monotonic() + 3
     while True:
         try:
             stream, _ = listener.accept()
@@ -113,7 +120,7 @@ def begin_to_stop():
             time.sleep(0.005)
     deadline = (started if fault == "grace-from-start" else time.monotonic()) + GRACE
     if fault == "drains-after-the-grace":
-        deadline += 1
+        deadline += 3
     if fault != "queue-reset":
         accept()
     if fault != "accepts-on":
@@ -142,6 +149,7 @@ listener = socket.create_server((host, int(port)), backlog=128)
 listener.setblocking(False)
 ready.register(listener, selectors.EVENT_READ)
 clients = []
+accepts_from = 0
 if fault != "no-handler":
     signal.signal(signal.SIGTERM, on_signal)
 if fault == "flag-only":
@@ -158,7 +166,7 @@ print(f"listening on {host}:{port}", flush=True)
 while True:
     if stopping and deadline is None:
         begin_to_stop()
-    busy = stopping or any(client.slow or client.to_send for client in clients)
+    busy = stopping or any(client.slow or client.to_send or fault == "short-limit" for client in clients)
     events = ready.select(tick if busy else None)
     if stopping and deadline is None and tick:
         continue
@@ -172,6 +180,8 @@ while True:
     now = time.monotonic()
     for client in list(clients):
         client.write()
+        if fault == "short-limit" and now > client.heard + 0.8 and client.leaving is None:
+            client.leave()
         if client.leaving is None and not client.to_send and not client.slow and client.ended:
             client.leave()
         if client.leaving is None and stopping and deadline is not None and client.is_idle():

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::trial::{Trial, refuses_within};
 use super::{
     InProgress, before_the_stop, is_by_the_signal, is_heard, is_more_than_killed, just_killed, killed, lets_finish,
-    stays, stop, unfinished,
+    own_limit, stays, stop, unfinished,
 };
 use crate::lab::client::State;
 use crate::lab::kernel;
@@ -128,6 +128,10 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
         Some(kept_till_then) if after < Duration::from_secs(1) || !(kept_till_then || is_lines) => {
             trial.recorder.note("client 1", "sees the end, in the middle of its request");
             Err(unfinished(trial, &mut server, together))
+        }
+        // The one in the middle of a request ended: was it the stop?
+        Some(_) if own_limit(trial, &mut server).is_some() => {
+            skipped!("it lets go of a client in the middle of a request soon without being told to stop as well")
         }
         Some(kept_till_then) => {
             // On a busy machine, a process that is simply killed may take a second as well.

@@ -10,10 +10,10 @@ mod working;
 
 use std::io;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::trial::{Trial, refuses_within, require_no_wrapper};
-use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Judged, Needs, Otherwise, Probe, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
@@ -231,10 +231,10 @@ fn can_be_stopped(server: &mut Running) -> Judged<()> {
 fn send_stop(trial: &Trial<'_>, server: &mut Running, clients: &mut [&mut Client]) -> Judged<()> {
     if clients.iter_mut().any(|client| client.state() == State::Ended) {
         let before = "a client that had been served was disconnected before the signal already";
-        if claims_lines(trial) {
-            falls!("{before}");
+        if !claims_lines(trial) {
+            skipped!("{before}, so this tells nothing of stopping");
         }
-        skipped!("{before}, so this tells nothing of stopping");
+        return Err(own_limit(trial, server).unwrap_or_else(|| Otherwise::falls(before)));
     }
     trial.send_stop("probe", server)
 }
@@ -308,7 +308,33 @@ fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise 
     if trial.terms.dialogue.lines.is_none() {
         return Otherwise::skipped(format!("half a request was dropped, which is for finishes-line to tell: {what}"));
     }
+    if let Some(why) = own_limit(trial, server) {
+        return why;
+    }
     Otherwise::falls(format!("{WITHOUT_FINISHING}: {what}"))
+}
+
+/// The control for a server that has let go of a client, unless the signal has killed it: if it does so as well when it
+/// isn't told to stop, after a time that is short but not nothing, then it has a limit for slow clients.
+fn own_limit(trial: &Trial<'_>, server: &mut Running) -> Option<Otherwise> {
+    const AT_ONCE: Duration = Duration::from_millis(400);
+    const SHORT: Duration = Duration::from_secs(2);
+    if killed(server).is_some() {
+        return None;
+    }
+    let quiet = trial.recorder.aside();
+    let trial = Trial::new(trial.target, trial.terms, &quiet);
+    let mut server = trial.start().ok()?;
+    let mut half = InProgress::begin(&trial, &mut server, "client 1").ok()?.client;
+    let began = Instant::now();
+    let is_limit = half.ends_within(SHORT) && began.elapsed() > AT_ONCE;
+    is_limit.then(|| {
+        Otherwise::skipped(format!(
+            "it lets go of a client in the middle of a request after {:.1} s, without being told to stop as well. To judge its \
+             stop takes a longer limit",
+            began.elapsed().as_secs_f32()
+        ))
+    })
 }
 
 /// Whether a client in the middle of a request stays connected for a moment. The kernel closes what a killed process held
