@@ -92,13 +92,15 @@ impl Job<'_> {
 
 /// How a probe stood when its time was over.
 fn unfinished(recording: &Recording, after: Duration, is_busy: bool) -> String {
+    if is_busy {
+        return format!("it was not over after {} s, for {}", after.as_secs(), load::too_busy());
+    }
     let limit_ns = after.as_nanos();
     let last = recording.events.iter().rfind(|event| u128::from(event.at_ns) < limit_ns);
     let last = last.map_or(String::new(), |event| {
         format!(". The last that was seen, after {} s: {} {}", event.at_ns / 1_000_000_000, event.who, event.action)
     });
-    let why = if is_busy { format!(", and {}", load::too_busy()) } else { String::new() };
-    format!("it was not over after {} s, and was ended there{why}{last}", after.as_secs())
+    format!("it was not over after {} s, and was ended there{last}", after.as_secs())
 }
 
 /// Runs all jobs, `at_once` side by side, and those that must be alone at the end. Calls `done` after each.

@@ -12,12 +12,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
-use tcp_pitfalls::examination::{self, Job};
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::examination::{self, Hurry, Job};
+use tcp_pitfalls::lab::server::{Connection, Target};
 use tcp_pitfalls::probes::Verdict;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
@@ -416,6 +416,28 @@ fn more_points_than_there_are_are_not_believed() {
 }
 
 #[test]
+fn what_was_not_judged_is_not_in_the_sum() {
+    let copy = Copy::new("not-judged");
+    let seven = r#"{"exercises": {"04": {"checked": {"points": 7, "not_judged": 3, "done": false}}}}"#;
+    fs::write(copy.root.join(".tcp-pitfalls-progress.json"), seven).unwrap();
+    copy.expect(&["check"], 0, &["7 of 7 points, 3 not judged", "7 of 87 points, 3 not judged"]);
+}
+
+#[test]
+fn only_who_is_in_a_hurry_has_checks_ended() {
+    let serve = |_: &Connection<'_>| Ok(());
+    let target = Target::in_process(serve);
+    let terms = classroom::terms(1);
+    let check = exercise().checks.iter().find(|check| check.probe.name == "plain-parcels").unwrap();
+    let job = || [Job { probe: &check.probe, target: &target, terms: &terms }];
+    let now = Instant::now();
+    let (ended, _) = examination::run_recorded(&job(), 1, Some(Hurry { enough: now, last: now }), || ()).remove(0);
+    assert!(ended.verdict == Verdict::Skipped && ended.evidence.own_lack, "{}", ended.evidence);
+    let (judged, _) = examination::run_recorded(&job(), 1, None, || ()).remove(0);
+    assert!(!judged.evidence.own_lack, "{}", judged.evidence);
+}
+
+#[test]
 fn without_unicode_and_colour_the_words_remain() {
     let copy = Copy::new("plain");
     let done = r#"{"exercises": {"04": {"checked": {"points": 10, "done": true}}}}"#;
@@ -504,6 +526,8 @@ fn wrong_usage_says_what_to_do() {
         (&["check", "--all", "--", "my_server", "{addr}"], "each has a protocol of its own"),
         (&["check", ID, "--", "my_server"], "Write {addr} there"),
         (&["check", ID, "--", "no-such-program-here", "{addr}"], "cannot start \"no-such-program-here\""),
+        (&["check", ID, "--", "python3", "tests/classroom/parcel.py", "{addr}"], "Its folder holds parcels.py"),
+        (&["check", ID, "--json", "no-such-folder-here/grades.json"], "cannot write "),
         (&["reset"], "<EXERCISE>"),
     ] {
         let (code, out, err) = common::run(PROGRAM, arguments);

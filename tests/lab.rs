@@ -401,3 +401,10 @@ fn an_examination_that_takes_too_long_is_ended_from_outside() {
     let again = sleep.start(&examination, None).err().map(|why| why.to_string());
     assert_eq!(again.as_deref(), Some("the time for this is over"));
 }
+
+#[test]
+fn a_long_payload_ends_with_the_line_that_stands_there() {
+    let payload = |bytes: &[u8]| Payload::new(bytes).to_string();
+    assert!(payload(&[&b"x".repeat(100)[..], b"\nLEN after\n"].concat()).contains("x…x\\nLEN after\\n\" (111 bytes)"));
+    assert!(payload(&[&b"x".repeat(100)[..], b"\n"].concat()).ends_with("xx…\" (101 bytes)"));
+}

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, expect_end, expect_line, expect_tally, held_up, in_time, probe};
+use super::kit::{ask, expect_end, expect_line, expect_tally, in_time, not_judged, probe};
 use super::model::{Clerk, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
@@ -277,7 +277,7 @@ fn good_customer(trial: &Trial<'_>) -> Judged {
         }
         trial.recorder.note("check", "was held up by this machine; once more from the beginning");
     }
-    Err(held_up())
+    Err(not_judged("a customer that was late itself lost its place"))
 }
 
 /// Nothing if this side was not as quick as a good customer is.

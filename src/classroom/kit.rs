@@ -12,7 +12,7 @@ use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, load, lock};
-use crate::probes::{Difference, Evidence, Judged, Needs, Otherwise, Probe, Trial, falls, skipped};
+use crate::probes::{Difference, Judged, Needs, Otherwise, Probe, Trial, falls, skipped};
 
 /// The probe of a check: its name, what it does, and how it is done.
 pub(super) const fn probe(
@@ -126,11 +126,6 @@ pub(super) fn in_time<T>(
 /// `skipped`, as if nothing had been: that would favour one or the other of a wrong and a right server.
 pub(super) fn not_judged(seen: &str) -> Otherwise {
     Otherwise::note(format!("{seen}, which could not be judged: {}", load::too_busy()))
-}
-
-/// This side was too slow to be a client of the kind that this is about.
-pub(super) fn held_up() -> Otherwise {
-    Otherwise::skipped(Evidence { own_lack: true, ..load::too_busy().into() })
 }
 
 /// How late the answers of the control server were, and how long the server examined had no processor to run on. The control

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
+use super::recording::Recorder;
 use super::signal::{self, Signal};
 use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
 use super::wait::wait_until;
@@ -33,6 +34,7 @@ pub struct Process {
     input: Option<std::fs::File>,
     stop: Signal,
     moment_to_stop: Option<Duration>,
+    recorder: Option<Recorder>,
 }
 
 /// The programs that run at the moment.
@@ -117,7 +119,7 @@ impl Process {
         drop(live);
         let output = [Arc::default(), Arc::default()];
         let stop = Signal::default();
-        let mut process = Process { child, root, output, input, stop, moment_to_stop: None };
+        let mut process = Process { child, root, output, input, stop, moment_to_stop: None, recorder: None };
         // Read all the time: a program whose output nobody takes would block when it writes more.
         if let Some(stdout) = process.child.stdout.take() {
             collect(stdout, Arc::clone(&process.output[0]))?;
@@ -182,13 +184,20 @@ impl Process {
         lock(&self.output[0]).text()
     }
 
+    /// Has its last lines on standard error written down when it is ended: what a server that lived on complained of.
+    pub(super) fn heard_by(mut self, recorder: &Recorder) -> Self {
+        self.recorder = Some(recorder.clone());
+        self
+    }
+
     /// The last lines that it has written to standard error.
-    pub fn complaints(&self, most: usize) -> Vec<String> {
+    fn complaints(&self) -> Vec<String> {
+        const MOST: usize = 5;
         let text = lock(&self.output[1]).text();
         // Without what would be a command to the terminal.
         let lines = text.lines().map(|line| line.chars().filter(|it| !it.is_control()).collect::<String>());
         let lines: Vec<String> = lines.filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(most)..].to_vec()
+        lines[lines.len().saturating_sub(MOST)..].to_vec()
     }
 
     /// What it has printed when it has ended, given a moment for the last of it to be read.
@@ -291,6 +300,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let (Some(recorder), None) = (self.recorder.take(), self.exited()) {
+            recorder.complaints(self.complaints());
+        }
         let left = self.end();
         lock(&LEFT_BEHIND).extend(left);
         lock(&LIVE).retain(|root| root.pid != self.root.pid);

@@ -84,7 +84,7 @@ impl From<Vec<String>> for Launch {
 pub struct Running {
     addr: SocketAddr,
     /// By which the process can be ended from outside. Stands before it, to be dropped while the number is its own.
-    leash: Option<Arc<u32>>,
+    _leash: Option<Arc<u32>>,
     process: Option<Process>,
     recorder: Recorder,
     in_process: Option<InProcess>,
@@ -92,7 +92,7 @@ pub struct Running {
     patience: Duration,
     reached: bool,
     /// Kept from others as long as this server is examined.
-    port: Option<Port>,
+    _port: Option<Port>,
 }
 
 impl Target {
@@ -140,16 +140,13 @@ impl Target {
                 let in_process = InProcess::start(Arc::clone(serve), &recorder)
                     .context("cannot start the server in this process")?;
                 let addr = in_process.addr;
-                let mut running = Running::new(addr, recorder);
-                running.in_process = Some(in_process);
-                Ok(running)
+                Ok(Running { in_process: Some(in_process), ..Running::new(addr, recorder) })
             }
             Target::Command(_) => {
                 let port = port::draw()?;
                 let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
-                let mut running = self.start_at(&addr.to_string(), addr, &recorder, descriptors)?;
-                running.port = Some(port);
-                Ok(running)
+                let running = self.start_at(&addr.to_string(), addr, &recorder, descriptors)?;
+                Ok(Running { _port: Some(port), ..running })
             }
         }
     }
@@ -184,27 +181,15 @@ impl Target {
             let program = arguments.first().map_or("", String::as_str);
             anyhow!("cannot start \"{program}\": {error}. Check the command")
         })?;
-        let process = process.stopped_by(launch.stop, launch.moment_to_stop);
+        let process = process.stopped_by(launch.stop, launch.moment_to_stop).heard_by(recorder);
         recorder.note("server", format!("is started for {spelling}"));
         recorder.number_by_chance(port, "a port is drawn for each run");
         if let Some(watch) = recorder.watch() {
             watch.server(addr, Some(process.id()));
         }
         let leash = recorder.leash().program(process.id());
-        let mut running = Running::new(addr, recorder.clone());
-        (running.leash, running.process, running.patience) = (Some(leash), Some(process), launch.start);
-        Ok(running)
-    }
-}
-
-/// What a server that lives on has written to standard error is a part of what happened.
-impl Drop for Running {
-    fn drop(&mut self) {
-        let Some(process) = &mut self.process else { return };
-        if process.exited().is_none() {
-            let lines = process.complaints(5);
-            self.recorder.complaints(lines.iter().map(|line| shorten(line, 240)).collect());
-        }
+        let running = Running::new(addr, recorder.clone());
+        Ok(Running { _leash: Some(leash), process: Some(process), patience: launch.start, ..running })
     }
 }
 
@@ -213,13 +198,13 @@ impl Running {
     fn new(addr: SocketAddr, recorder: Recorder) -> Self {
         Running {
             addr,
-            leash: None,
+            _leash: None,
             process: None,
             recorder,
             in_process: None,
             patience: LIMIT,
             reached: false,
-            port: None,
+            _port: None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::classroom::kit::{expect_end, expect_line, not_judged};
 use crate::lab::client::Client;
 use crate::lab::port;
 use crate::lab::process::Process;
-use crate::lab::recording::escape;
+use crate::lab::recording::{Payload, escape};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, lock};
@@ -59,7 +59,7 @@ fn door(spelling: &str) -> Door {
 
 /// Starts doors with every kind of address in the task's tables, and then with random ones while there is time.
 pub(super) fn doors(trial: &Trial<'_>) -> Judged {
-    trial.spelled_by_hand()?;
+    takes_any_address(trial)?;
     let terms = |limit| Terms { limit, ..trial.terms.clone() };
     let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE.max(trial.terms.limit)));
     let seed = trial.terms.seed.unwrap_or(1);
@@ -170,7 +170,7 @@ fn has_ipv6() -> bool {
 
 /// Starts a door with each of these addresses, for a check that is only about them.
 pub(in crate::classroom) fn doors_at(trial: &Trial<'_>, spellings: &[&str], evidence: &str) -> Judged {
-    trial.spelled_by_hand()?;
+    takes_any_address(trial)?;
     spellings.iter().try_for_each(|spelling| one(trial, spelling, None))?;
     Ok(evidence.into())
 }
@@ -183,7 +183,7 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
     let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
     let reserved = wait_until(trial.terms.limit, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
     let spelling = spelling.replace("PORT", &reserved.number.to_string());
-    let when = format!("started with \"{spelling}\"");
+    let when = format!("started with \"{spelling}\"{}", strangers(&spelling));
     let ip = match door(&spelling) {
         Door::At(ip) => ip,
         Door::Nowhere(words) => {
@@ -215,6 +215,17 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
         Some(addr) => Err(Otherwise::falls(format!("{when}, the door stands at {addr}, too"))),
         None => Ok(()),
     }
+}
+
+/// What the characters are that look like others.
+fn strangers(spelling: &str) -> String {
+    let strangers = spelling.chars().filter(|it| !it.is_ascii());
+    strangers.map(|it| format!(" ({it} is U+{:04X})", u32::from(it))).collect()
+}
+
+/// Without that, most of the task can't be examined, and the student can change it.
+fn takes_any_address(trial: &Trial<'_>) -> Judged<()> {
+    trial.target.takes_any_address().map_err(|why| Otherwise::falls(format!("{why}. Write {{addr}}")))
 }
 
 /// One caller of some kind, after which the door has to be open for the next.
@@ -275,7 +286,12 @@ pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quote
     let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
     let limit = for_a_program(trial);
     let Some(status) = process.waits_until(limit, Process::exited) else {
-        return Err(Otherwise::falls(format!("it still runs after {} s", limit.as_secs())));
+        let printed = Payload::new(process.printed().as_bytes());
+        return Err(Otherwise::falls(format!(
+            "expected it to end and to say \"{}\"; it still runs after {} s, and has printed {printed}",
+            words.join("\" or \""),
+            limit.as_secs()
+        )));
     };
     let said = process.last_output();
     trial.recorder.note("server", format!("ends with {status}: {}", said.trim()));

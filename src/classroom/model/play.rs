@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
-use crate::classroom::kit::{beside_control_server, held_up, not_judged};
+use crate::classroom::kit::{beside_control_server, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
@@ -100,7 +100,7 @@ fn announces(trial: &Trial<'_>) -> Judged<()> {
     let is_there =
         |text: &str| text.split_inclusive('\n').any(|line| line.starts_with("listening on ") && line.ends_with('\n'));
     let patience = LIMIT.max(trial.terms.limit);
-    if wait_until(patience, || is_there(&process.printed()).then_some(())).is_some() {
+    if process.waits_until(patience, |process| is_there(&process.printed()).then_some(())).is_some() {
         return Ok(());
     }
     let printed = Payload::new(process.printed().as_bytes());
@@ -144,7 +144,7 @@ pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], e
             }
         }
     }
-    Err(held_up())
+    Err(not_judged("what came was right, and not all of it in time"))
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
@@ -178,12 +178,11 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
     let mut all = Played::default();
     loop {
         let random = number >= tables.len();
-        let spent = began.elapsed().saturating_sub(starting);
         let enough = match () {
             () if began.elapsed() >= AT_MOST => true,
-            () if random => spent >= PLAYING && all.random >= LEAST,
+            () if random => began.elapsed() >= starting + PLAYING && all.random >= LEAST,
             // A server that is right, but slow, may not come to the end of the table.
-            () => spent >= 2 * PLAYING,
+            () => began.elapsed() >= starting + 2 * PLAYING,
         };
         if enough {
             all.unjudged += tables.len().saturating_sub(number);

@@ -87,8 +87,9 @@ impl Launch {
     pub(super) fn like(&self) -> Launch {
         let sources = self.sources();
         let other = |word: &String| match Path::new(word).extension() {
-            Some(extension) if sources.contains(&word.as_str()) => format!("my_server.{}", extension.to_string_lossy()),
-            _ => word.clone(),
+            _ if !sources.contains(&word.as_str()) => word.clone(),
+            Some(extension) => format!("my_server.{}", extension.to_string_lossy()),
+            None => "./my_server".into(),
         };
         Launch { words: self.words.iter().map(other).collect(), build: None }
     }
