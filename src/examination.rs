@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::lab::client::Client;
 use crate::lab::process;
 use crate::lab::recording::{Action, Recorder, Recording};
 use crate::lab::server::Target;
-use crate::lab::{lack, lock};
+use crate::lab::{lack, load, lock};
 use crate::probes::{Evidence, Finding, Needs, Probe, Terms, Verdict};
 
 /// How long a probe may take as a whole, besides what was allowed to the server: its grace time and its deadline.
@@ -79,9 +79,10 @@ impl Job<'_> {
         // What it says then is of a server that was ended from here.
         let finding = match ended {
             Some(after) => {
-                let why = unfinished(&recording, after);
-                // Worth another try, if it could have taken longer.
-                Finding::skipped(Evidence { own_lack: after < limit, ..why.into() })
+                let is_busy = load::overload().is_some();
+                let why = unfinished(&recording, after, is_busy);
+                // Worth another try, if it could have taken longer, or takes less on another day.
+                Finding::skipped(Evidence { own_lack: is_busy || after < limit, ..why.into() })
             }
             None => finding,
         };
@@ -90,7 +91,10 @@ impl Job<'_> {
 }
 
 /// How a probe stood when its time was over.
-fn unfinished(recording: &Recording, after: Duration) -> String {
+fn unfinished(recording: &Recording, after: Duration, is_busy: bool) -> String {
+    if is_busy {
+        return format!("it was not over after {} s, for {}", after.as_secs(), load::too_busy());
+    }
     let limit_ns = after.as_nanos();
     let last = recording.events.iter().rfind(|event| u128::from(event.at_ns) < limit_ns);
     let last = last.map_or(String::new(), |event| {
@@ -111,26 +115,41 @@ pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Find
     in_order(jobs, at_once, each, Finding::skipped)
 }
 
-/// Does the same, and keeps what was written down of each. When the moment `enough` has passed and something has fallen, all
-/// else is ended: a server that hangs would keep everybody waiting. One that is only slow has until `last`.
+/// When somebody who waits for many probes has waited for long enough.
+#[derive(Clone, Copy)]
+pub struct Hurry {
+    /// Then, if the server hangs: something has fallen, and nothing has held so far, or this machine could have done more.
+    pub enough: Instant,
+    /// Then, in any case.
+    pub last: Instant,
+}
+
+/// Does the same, and keeps what was written down of each. Who is in a hurry has those ended that aren't over in time.
 pub fn run_recorded(
     jobs: &[Job<'_>],
     at_once: usize,
-    enough: Instant,
-    last: Instant,
+    hurry: Option<Hurry>,
     done: impl Fn() + Sync,
 ) -> Vec<(Finding, Recording)> {
-    let fell = AtomicBool::new(false);
-    let in_vain = || Instant::now() >= if fell.load(SeqCst) { enough } else { last };
+    let (fell, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // Looked at before these probes are a load themselves.
+    let is_busy = load::overload().is_some();
+    let hangs = || fell.load(SeqCst) > 0 && (!is_busy || held.load(SeqCst) == 0);
+    let in_vain = || hurry.is_some_and(|Hurry { enough, last }| Instant::now() >= if hangs() { enough } else { last });
     let each = |index: usize| {
         let Done { finding, recording, .. } = if in_vain() {
-            let why = "there was no time left for it".to_owned();
+            let why = if is_busy { format!(": {}", load::too_busy()) } else { String::new() };
+            let why = format!("there was no time left for it{why}");
             let finding = Finding::skipped(Evidence { own_lack: true, ..why.into() });
             Done { finding, recording: Recording::default(), took: Duration::ZERO }
         } else {
             jobs[index].run(&in_vain)
         };
-        fell.fetch_or(finding.verdict == Verdict::Falls, SeqCst);
+        match finding.verdict {
+            Verdict::Falls => fell.fetch_add(1, SeqCst),
+            Verdict::Holds => held.fetch_add(1, SeqCst),
+            _ => 0,
+        };
         done();
         (finding, recording)
     };

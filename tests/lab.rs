@@ -277,6 +277,47 @@ fn a_chapter_writes_its_figure() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_the_kernel_holds_is_taken_down_when_all_has_come_to_rest() {
+    use std::sync::{Arc, Barrier};
+
+    use tcp_pitfalls::lab::server::Target;
+    use tcp_pitfalls::lab::watch::{Held, KernelSide, Sleeper};
+
+    let gate = Arc::new(Barrier::new(2));
+    let server = Target::in_process({
+        let gate = Arc::clone(&gate);
+        move |_| {
+            gate.wait();
+            Ok(())
+        }
+    });
+    let recorder = Recorder::watching();
+    let mut server = server.start(&recorder, None).unwrap();
+    let mut client = server.connect("client 1").unwrap();
+    client.send(b"hi\n");
+    let seen = wait_until(Duration::from_secs(60), || {
+        client.note("looks");
+        let events = recorder.recording().events;
+        let sends = events.iter().position(|event| matches!(event.action, Action::Sends(_)))?;
+        events[sends..].iter().find_map(|event| event.kernel.clone())
+    });
+    gate.wait();
+    let KernelSide { connections, threads } = seen.expect("the server only waits, and so does the client");
+    let held = Held {
+        client: "client 1".into(),
+        is_queued: false,
+        client_sends: 0,
+        server_receives: 3,
+        server_sends: 0,
+        client_receives: 0,
+    };
+    assert_eq!(connections, [held]);
+    let sleeps = |call: &str, of: Option<&str>| Sleeper { call: call.into(), of: of.map(Into::into) };
+    assert_eq!(threads, [sleeps("accept4", Some("the listener")), sleeps("futex", None)]);
+}
+
+#[test]
 fn a_client_reads_lines_and_sees_what_ended_them() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -359,4 +400,11 @@ fn an_examination_that_takes_too_long_is_ended_from_outside() {
     assert_eq!(connect(&examination).line(common::LIMIT), Reply::End(Vec::new()));
     let again = sleep.start(&examination, None).err().map(|why| why.to_string());
     assert_eq!(again.as_deref(), Some("the time for this is over"));
+}
+
+#[test]
+fn a_long_payload_ends_with_the_line_that_stands_there() {
+    let payload = |bytes: &[u8]| Payload::new(bytes).to_string();
+    assert!(payload(&[&b"x".repeat(100)[..], b"\nLEN after\n"].concat()).contains("x…x\\nLEN after\\n\" (111 bytes)"));
+    assert!(payload(&[&b"x".repeat(100)[..], b"\n"].concat()).ends_with("xx…\" (101 bytes)"));
 }

@@ -1,6 +1,6 @@
-//! Staying power: the last server under a mix of hostile clients, beside well-behaved ones who must get every byte.
+//! Staying power: the servers of steps 6 and 8 under a mix of hostile clients, beside well-behaved ones who must get every byte.
 //!
-//! Not part of `cargo test`, for it takes its time: 30 s, or as many as `SOAK_SECONDS` says.
+//! Not part of `cargo test`, for it takes its time: 30 s, or as many as `SOAK_SECONDS` says, for both at the same time.
 //!
 //! ```sh
 //! cargo test --release --test soak -- --ignored --nocapture
@@ -22,7 +22,6 @@ use rustix::process::Signal;
 use tcp_pitfalls::lab::kernel::descriptors;
 use tcp_pitfalls::lab::wait::wait_until;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_06_graceful_shutdown");
 const GOOD: usize = 32;
 const HOSTILE: usize = 200;
 
@@ -191,9 +190,20 @@ fn run(server: &Server, enough: impl FnOnce(&Field)) -> (usize, usize) {
 
 #[test]
 #[ignore = "takes 30 s, or SOAK_SECONDS"]
-fn the_last_server_outlives_its_clients() {
+fn step_6_outlives_its_clients() {
+    outlives_its_clients("step 6", env!("CARGO_BIN_EXE_06_graceful_shutdown"));
+}
+
+/// Whose threads serve one client after another.
+#[test]
+#[ignore = "takes 30 s, or SOAK_SECONDS"]
+fn step_8_outlives_its_clients() {
+    outlives_its_clients("step 8", env!("CARGO_BIN_EXE_08_deadlines"));
+}
+
+fn outlives_its_clients(name: &str, program: &str) {
     let seconds = env::var("SOAK_SECONDS").map_or(30, |seconds| seconds.parse().expect("SOAK_SECONDS is a number"));
-    let mut server = Server::start(PROGRAM, &["--grace=5"]);
+    let mut server = Server::start(program, &["--grace=5"]);
 
     // A first round, for what is allocated once.
     let wait = |time: Duration| {
@@ -208,8 +218,8 @@ fn the_last_server_outlives_its_clients() {
     let (answered, hostile) = run(&server, wait(Duration::from_secs(seconds)));
     assert_eq!(settled(), before, "descriptors and threads are back where they were");
     let resident_after = resident(&server);
-    println!("{answered} lines answered to {GOOD} clients, beside {hostile} bad turns of {HOSTILE} others");
-    println!("{before:?} before and after; resident {resident_before} KiB before, {resident_after} KiB after");
+    println!("{name}: {answered} lines answered to {GOOD} clients, beside {hostile} bad turns of {HOSTILE} others");
+    println!("{name}: {before:?} before and after; resident {resident_before} KiB before, {resident_after} KiB after");
     assert!(resident_after < resident_before + 32 * 1024, "memory doesn't grow with what has passed");
 
     // And now a stop in the middle of it.
@@ -221,7 +231,7 @@ fn the_last_server_outlives_its_clients() {
         wait_until(LIMIT, refuses).expect("new clients are refused");
     });
     let (status, said) = server.wait();
-    let summary = said.lines().last().unwrap_or_default();
-    println!("a stop under load, {answered} lines and {hostile} bad turns in: {status}, \"{summary}\"");
+    let summary = said.lines().find(|line| line.starts_with("stopped: ")).unwrap_or_default();
+    println!("{name}: a stop under load, {answered} lines and {hostile} bad turns in: {status}, \"{summary}\"");
     assert!(status.success(), "{status}: {said}");
 }

@@ -1,9 +1,10 @@
 // Looks at the built book as a reader does: every page, in a browser, wide and narrow, light and dark.
 //
-//   node check.mjs [--shots DIR] [SITE]
+//   node check.mjs [--shots DIR] [--only PAGE]... [SITE]
 //
 // SITE is the folder of the built book; book/book unless it is given. --shots writes a picture of every page that is
-// looked at. CHROMIUM says which browser to start. Nothing but this machine is spoken to.
+// looked at. --only looks at this page, such as 02_accept_blocking.html, and not at the others. CHROMIUM says which
+// browser to start. Nothing but this machine is spoken to.
 
 import { execFileSync } from 'node:child_process';
 import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
@@ -51,7 +52,9 @@ main().catch(error => {
 
 async function main() {
   const here = path.dirname(fileURLToPath(import.meta.url));
-  const { values, positionals } = parseArgs({ options: { shots: { type: 'string' } }, allowPositionals: true });
+  const { values, positionals } = parseArgs({
+    options: { shots: { type: 'string' }, only: { type: 'string', multiple: true } }, allowPositionals: true,
+  });
   const site = path.resolve(positionals[0] ?? path.join(here, '..', 'book'));
   if (!existsSync(path.join(site, 'index.html'))) {
     throw new Error(`there is no built book in ${site}: type \`cargo book\` first`);
@@ -64,13 +67,14 @@ async function main() {
   const origin = `http://127.0.0.1:${server.address().port}`;
   const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
   try {
-    const pages = await listPages(browser, origin);
+    const all = await listPages(browser, origin);
+    const pages = values.only ?? all;
     const context = await newContext(browser, { width: WIDTHS[0] });
     for (const [words, page] of Object.entries(SYMPTOMS)) {
-      await look(context, origin, pages[0], `search for "${words}"`, tab => searchFor(tab, words, page));
+      await look(context, origin, all[0], `search for "${words}"`, tab => searchFor(tab, words, page));
     }
-    await look(context, origin, pages[1], 'skip link', skip);
-    await look(context, origin, pages[0], 'staircase', walkStaircase);
+    await look(context, origin, all[1], 'skip link', skip);
+    await look(context, origin, all[0], 'staircase', walkStaircase);
     for (const page of pages) {
       await look(context, origin, page, `${page}, players`, playFigures);
     }
@@ -90,8 +94,8 @@ async function main() {
         for (const page of pages) {
           await lookAt(page, page, tab => readPage(tab, values.shots));
         }
-        await lookAt(pages[0], 'search', search);
-        await lookAt(pages[0], 'table of contents', toggleSidebar);
+        await lookAt(all[0], 'search', search);
+        await lookAt(all[0], 'table of contents', toggleSidebar);
         await context.close();
       }
     }
@@ -100,7 +104,7 @@ async function main() {
       for (const page of COLOURFUL) {
         await look(context, origin, page, `${page}, ${theme}`, checkAccessibility);
       }
-      await look(context, origin, pages[0], `search, ${theme}`, search);
+      await look(context, origin, all[0], `search, ${theme}`, search);
       await context.close();
     }
     console.log(`${pages.length} pages, looked at ${looks} times: ${faults} faults`);

@@ -110,6 +110,11 @@
     }
 })();
 
+// Commands, and what one or a scene has printed, are told by their first line: "$ cargo run", "  the pitfall: …".
+for (const code of document.querySelectorAll('main pre > .language-text')) {
+    code.classList.toggle('told', /^(\$ |--[ \w]| {2}the (pitfall|cure): )/.test(code.textContent));
+}
+
 // An excerpt begins at the margin, wherever its code stands in the file. What is copied is the same.
 (function withoutIndentation() {
     for (const code of document.querySelectorAll('main pre > code')) {
@@ -133,6 +138,36 @@
                 kept += character;
             }
             texts.currentNode.data = kept;
+        }
+    }
+})();
+
+// The line that matters is marked: a listing names a text that is in that line alone (```rust,falls:TEXT). Without this it
+// is a line like the others.
+(function markedLines() {
+    for (const code of document.querySelectorAll('main pre > code[class*=":"]')) {
+        for (const [, verdict, text] of Array.from(code.classList, name => /^(falls|holds):(.+)$/.exec(name)).filter(Boolean)) {
+            const all = code.textContent;
+            const at = all.indexOf(text);
+            if (at < 0) {
+                continue;
+            }
+            const [from, to] = [all.lastIndexOf('\n', at) + 1, all.indexOf('\n', at) + 1 || all.length];
+            const [range, texts] = [document.createRange(), document.createTreeWalker(code, NodeFilter.SHOW_TEXT)];
+            let before = 0;
+            while (texts.nextNode()) {
+                const { length } = texts.currentNode;
+                if (from >= before && from < before + length) {
+                    range.setStart(texts.currentNode, from - before);
+                }
+                if (to > before && to <= before + length) {
+                    range.setEnd(texts.currentNode, to - before);
+                }
+                before += length;
+            }
+            const mark = Object.assign(document.createElement('mark'), { className: verdict });
+            mark.append(range.extractContents());
+            range.insertNode(mark);
         }
     }
 })();
@@ -350,7 +385,7 @@
 function kernelSide(recorded) {
     const make = (name, text, attributes = {}) => Object.assign(document.createElement(name), { textContent: text, ...attributes });
     if (!recorded) {
-        return [make('p', 'The kernel was not recorded here: something was still moving.')];
+        return [make('p', 'The kernel was not recorded here: not all had come to rest, or the server had ended.')];
     }
     const { connections, threads } = JSON.parse(recorded);
     const table = document.createElement('table');

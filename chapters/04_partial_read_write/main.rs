@@ -92,12 +92,12 @@ fn long_answer(gently: bool, recorder: &Recorder) -> Played {
         // Room for the whole answer, so that the server can write it and leave before the client reads.
         SockRef::from(stream.stream).set_send_buffer_size(2 * LINE)?;
         let served = pitfall::first_line_only(stream.recorded(), stream.recorded());
+        // Waits for a byte of the second line, and leaves it there.
+        stream.stream.peek(&mut [0])?;
         if gently {
             stream.note("ends its side, and reads until the client is done");
             close(stream.stream);
         } else {
-            // Waits for a byte of it, and leaves it there.
-            stream.stream.peek(&mut [0])?;
             stream.note("closes, with the second line unread");
         }
         served

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use tcp_pitfalls::chapter_06::connections::Connections;
 use tcp_pitfalls::chapter_06::pitfall::Count;
 use tcp_pitfalls::demo::{Demonstration, Played, Scene, own_server};
+use tcp_pitfalls::lab::client::Reply;
 use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::lab::server::LIMIT;
 use tcp_pitfalls::probes::{Finding, Terms};
 use tcp_pitfalls::program;
 use tcp_pitfalls::steps::Step;
@@ -68,6 +70,16 @@ fn demonstration() -> Demonstration {
                 ("the server of this step", step().1),
             ),
             Scene::play(
+                "serves-queue",
+                ("step 5, which the signal just kills", |recorder: &Recorder| {
+                    queue_at_the_stop("--pitfall=finishes-line", recorder)
+                }),
+                ("the server of this step, with a grace time of 2 s", |recorder: &Recorder| {
+                    queue_at_the_stop("--grace=2", recorder)
+                }),
+            )
+            .watching_the_kernel(),
+            Scene::play(
                 "lost-count",
                 ("two threads, held apart on purpose: the connection's thread counts itself", |recorder: &Recorder| {
                     Ok(count_inside(recorder))
@@ -81,6 +93,38 @@ fn demonstration() -> Demonstration {
         next: "Run `cargo run --bin 06_graceful_shutdown -- serve`, connect with nc, type half a line (end it with Ctrl-D, not \
                Enter), and press Ctrl-C at the server. Then run `cargo run` for the whole staircase.",
     }
+}
+
+/// Two clients connect and ask while the server is halted, so that the signal comes before it could accept them.
+fn queue_at_the_stop(option: &str, recorder: &Recorder) -> Played {
+    let mut server = own_server(&[option]).start(recorder, None)?;
+    let mut accepted = server.connect("client 1")?;
+    accepted.send(b"one\n");
+    accepted.line(LIMIT);
+    recorder.note("probe", "halts the server (SIGSTOP)");
+    if let Some(Err(why)) = server.process().map(|process| process.halt()) {
+        return Ok(Finding::skipped(format!("the server can't be halted: {why}")));
+    }
+    let mut waiting = Vec::new();
+    for (name, line) in [("client 2", b"two\n".as_slice()), ("client 3", b"three\n")] {
+        let mut client = server.connect(name)?;
+        client.send(line);
+        waiting.push(client);
+    }
+    if let Some(process) = server.process() {
+        let stop = process.stop_signal();
+        recorder.note("probe", format!("sends {stop} to the server, and lets it go on"));
+        process.signal(stop)?;
+        process.go_on()?;
+    }
+    let answered =
+        waiting.iter_mut().filter_map(|client| matches!(client.line(LIMIT), Reply::Line(_)).then_some(())).count();
+    Ok(match answered {
+        2 => Finding::holds("both clients in the queue were answered after the signal"),
+        _ => Finding::falls(format!(
+            "2 clients stood in the queue with their lines at the signal, and {answered} were answered"
+        )),
+    })
 }
 
 /// A connection's thread is held at its first line, as a busy machine would hold it, while the server stops and waits.

@@ -158,7 +158,7 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
         drip(&mut dripping);
         expect_line(trial, &mut dripping, "too slow")
             .with_obituary(&mut window)
-            .about("customer 1, which said a letter now and then,")?;
+            .about("customer 1 said a letter now and then")?;
         let took = called.elapsed();
         trial.recorder.note("customer 1", "is told that it is too slow");
         expect_ticket(trial, &mut next, "Grace")

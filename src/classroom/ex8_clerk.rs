@@ -4,13 +4,13 @@ use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, expect_end, expect_line, expect_tally, in_time, probe};
+use super::kit::{ask, expect_end, expect_line, expect_tally, in_time, not_judged, probe};
 use super::model::{Clerk, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Evidence, Explained, Judged, Needs, Otherwise, Trial, falls, unreachable};
+use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, unreachable};
 
 /// How long a customer has from the first byte of a line to its end.
 const LINE: Duration = Duration::from_secs(2);
@@ -93,14 +93,14 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 8,
                 Needs::Command,
                 "good-customer",
-                "A customer says one line after the other, each in time, for longer than any limit; it must be served to \
-                 the end",
+                "A customer thinks for a moment, and then says one line after the other, each in time, for longer than any \
+                 limit; it must be served to the end",
                 good_customer,
             ),
             why: "What is limited is the wait for one thing, and a connection is many",
             points: 1,
             page: "08_deadlines.html#whole-connection",
-            starter_falls: false,
+            starter_falls: true,
         },
         Check {
             probe: probe(
@@ -277,12 +277,13 @@ fn good_customer(trial: &Trial<'_>) -> Judged {
         }
         trial.recorder.note("check", "was held up by this machine; once more from the beginning");
     }
-    let why = "this machine is too busy to speak in time".to_owned();
-    Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }))
+    Err(not_judged("a customer that was late itself lost its place"))
 }
 
 /// Nothing if this side was not as quick as a good customer is.
 fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
+    /// Longer than a line may take, and shorter than a silence.
+    const SILENCE: Duration = Duration::from_millis(2500);
     const PAUSE: Duration = Duration::from_millis(400);
     const IN_TIME: Duration = Duration::from_millis(1200);
     let mut counter = trial.start()?;
@@ -291,16 +292,20 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     let mut lines = 0;
     while came.elapsed() < IDLE + LATE {
         lines += 1;
+        let silence = if lines == 1 { SILENCE } else { Duration::ZERO };
         let began = Instant::now();
+        wait_until(silence, || None::<()>);
         customer.send(b"a st");
         wait_until(PAUSE, || None::<()>);
         customer.send(b"amp\n");
-        let in_time = began.elapsed() < IN_TIME;
+        let in_time = began.elapsed() < silence + IN_TIME;
         let answered = expect_line(trial, &mut customer, &format!("{lines}: a stamp"));
         if answered.is_err() && !in_time {
             return Ok(None);
         }
-        answered.about(&format!("line {lines} of a customer that takes half a second for each"))?;
+        answered.about(&format!(
+            "line {lines} of a customer that thinks for a moment and then takes half a second for each"
+        ))?;
     }
     let seconds = came.elapsed().as_secs();
     Ok(Some(format!("a customer that was never too slow was served for {seconds} s").into()))

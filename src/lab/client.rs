@@ -15,6 +15,10 @@ use super::wait::wait_until;
 /// floods.
 pub const LONGEST_ANSWER: usize = 1024 * 1024 + 4;
 
+/// What every host takes, in bytes: RFC 9293, 3.7.1.
+#[cfg(target_os = "linux")]
+const SMALL_SEGMENT: u32 = 536;
+
 /// A connection to the server under examination.
 pub struct Client {
     stream: Arc<TcpStream>,
@@ -23,6 +27,8 @@ pub struct Client {
     pending: Vec<u8>,
     /// Whether the connection is known to have ended, so that leaving it is no event.
     over: bool,
+    /// Whether it has ended its sending side. How soon an answer comes then may be what is judged, so no look delays it.
+    half_closed: bool,
 }
 
 /// What a client got when it waited.
@@ -74,7 +80,8 @@ impl Client {
         Self::connect_with(addr, name, recorder, limit, None)
     }
 
-    /// Connects with a receive buffer of about so many bytes, set before connecting so that the window fits it.
+    /// Connects with a receive buffer of about so many bytes, set before connecting so that the window fits it. One of less
+    /// than 4 KiB makes segments small, too: by their size the other side's kernel decides how much it keeps to send.
     pub fn connect_with(
         addr: SocketAddr,
         name: &str,
@@ -90,13 +97,24 @@ impl Client {
         }
         let stream = Arc::new(stream);
         recorder.leash().connection(&stream);
-        Ok(Client { stream, name: name.to_owned(), recorder: recorder.clone(), pending: Vec::new(), over: false })
+        Ok(Client {
+            stream,
+            name: name.to_owned(),
+            recorder: recorder.clone(),
+            pending: Vec::new(),
+            over: false,
+            half_closed: false,
+        })
     }
 
     fn open(addr: SocketAddr, limit: Duration, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
         if let Some(size) = receive_buffer {
             socket.set_recv_buffer_size(size)?;
+            #[cfg(target_os = "linux")]
+            if size < 4096 {
+                socket.set_tcp_mss(SMALL_SEGMENT)?;
+            }
         }
         socket.connect_timeout(&addr.into(), limit)?;
         let stream = TcpStream::from(socket);
@@ -133,10 +151,16 @@ impl Client {
 
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Reply {
-        self.recorder.look();
+        self.look();
         let got = self.next_line(patience);
         self.record_reply(&got);
         got
+    }
+
+    fn look(&self) {
+        if !self.half_closed {
+            self.recorder.look();
+        }
     }
 
     fn record_reply(&mut self, got: &Reply) {
@@ -156,7 +180,7 @@ impl Client {
     /// Waits for an answer of any form, at most for `patience`: `check` says when it is whole. What can't become the
     /// answer is given as it is, to the end of its line if it has one.
     pub fn answer(&mut self, patience: Duration, check: impl Fn(&[u8]) -> Match) -> Reply {
-        self.recorder.look();
+        self.look();
         let got = self.quiet_answer(patience, check);
         self.record_reply(&got);
         got
@@ -327,6 +351,7 @@ impl Client {
     pub fn half_close(&mut self) {
         self.recorder.look();
         self.recorder.record(&self.name, Action::HalfCloses);
+        self.half_closed = true;
         // An error means that the connection has ended already, which shows at the next read.
         let _ = self.stream.shutdown(Shutdown::Write);
     }

@@ -2,8 +2,9 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
-use super::{lock, process};
+use super::{lock, process, tree};
 
 /// Knows the programs and the connections of an examination, as long as they live.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,12 @@ impl Leash {
     /// Whether it was pulled: then nothing more is worth starting.
     pub(super) fn is_pulled(&self) -> bool {
         lock(&self.0).pulled
+    }
+
+    /// How long the thread of these programs that fared worst was ready to run and had no processor.
+    pub fn starved(&self) -> Duration {
+        let programs: Vec<_> = lock(&self.0).programs.iter().filter_map(Weak::upgrade).collect();
+        programs.iter().filter_map(|program| tree::starved(**program)).max().unwrap_or_default()
     }
 
     /// Ends all of them, and those that come later as soon as they come: whoever waits for one goes on.

@@ -6,6 +6,7 @@ pub mod client;
 pub mod kernel;
 pub mod lack;
 pub mod leash;
+pub mod load;
 pub mod port;
 pub mod process;
 pub mod recording;

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
+use super::recording::Recorder;
 use super::signal::{self, Signal};
-use super::tree::{Known, Member, Root, Tree, Unreadable, Window};
+use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
 use super::wait::wait_until;
 
 /// How much of a program's output is kept, in bytes: so much of its beginning, and of its end.
@@ -33,6 +34,7 @@ pub struct Process {
     input: Option<std::fs::File>,
     stop: Signal,
     moment_to_stop: Option<Duration>,
+    recorder: Option<Recorder>,
 }
 
 /// The programs that run at the moment.
@@ -71,9 +73,11 @@ pub fn raise_descriptor_limit() {
     platform::raise_descriptor_limit();
 }
 
-/// What was started here and could not be ended, for example because it has changed its user. Each is told once.
+/// What was started here and could not be ended, for example because it has changed its user. Each is told once, if it
+/// still runs.
 pub fn left_behind() -> Vec<Member> {
-    std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"))
+    let left = std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"));
+    left.into_iter().filter(Member::lives).collect()
 }
 
 impl Process {
@@ -115,7 +119,7 @@ impl Process {
         drop(live);
         let output = [Arc::default(), Arc::default()];
         let stop = Signal::default();
-        let mut process = Process { child, root, output, input, stop, moment_to_stop: None };
+        let mut process = Process { child, root, output, input, stop, moment_to_stop: None, recorder: None };
         // Read all the time: a program whose output nobody takes would block when it writes more.
         if let Some(stdout) = process.child.stdout.take() {
             collect(stdout, Arc::clone(&process.output[0]))?;
@@ -150,6 +154,21 @@ impl Process {
         wait_until(limit, || self.exited())
     }
 
+    /// Looks until `look` gives something, at most for `limit` and as long as it could have run and got no processor, and
+    /// never longer than three times that.
+    pub fn waits_until<T>(&mut self, limit: Duration, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
+        let (began, mut given) = (Instant::now(), limit);
+        loop {
+            let seen = wait_until(given.saturating_sub(began.elapsed()), || look(self));
+            let starved = tree::starved(self.id()).unwrap_or_default();
+            let fair = limit + starved.min(2 * limit);
+            if seen.is_some() || fair <= given {
+                return seen;
+            }
+            given = fair;
+        }
+    }
+
     /// What it has printed so far, on standard output, then on standard error, and then what it wrote to its standard
     /// input, where a daemon thinks that its client is (on Linux).
     pub fn output(&self) -> String {
@@ -163,6 +182,22 @@ impl Process {
     /// What it has printed so far on standard output.
     pub fn printed(&self) -> String {
         lock(&self.output[0]).text()
+    }
+
+    /// Has its last lines on standard error written down when it is ended: what a server that lived on complained of.
+    pub(super) fn heard_by(mut self, recorder: &Recorder) -> Self {
+        self.recorder = Some(recorder.clone());
+        self
+    }
+
+    /// The last lines that it has written to standard error.
+    fn complaints(&self) -> Vec<String> {
+        const MOST: usize = 5;
+        let text = lock(&self.output[1]).text();
+        // Without what would be a command to the terminal.
+        let lines = text.lines().map(|line| line.chars().filter(|it| !it.is_control()).collect::<String>());
+        let lines: Vec<String> = lines.filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(MOST)..].to_vec()
     }
 
     /// What it has printed when it has ended, given a moment for the last of it to be read.
@@ -265,6 +300,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let (Some(recorder), None) = (self.recorder.take(), self.exited()) {
+            recorder.complaints(self.complaints());
+        }
         let left = self.end();
         lock(&LEFT_BEHIND).extend(left);
         lock(&LIVE).retain(|root| root.pid != self.root.pid);
@@ -277,14 +315,18 @@ fn kill_all(root: &Root) -> Vec<Member> {
     let mut known = root.members();
     platform::kill_group(root.pid);
     let gone = wait_until(KILLED_WITHIN, || {
+        for member in &known {
+            // With its group, which gets no new members then, however fast they follow each other.
+            platform::kill_group(member.group);
+            if member.lives() {
+                platform::kill(member.pid);
+            }
+        }
         known.retain(Member::lives);
         if known.is_empty() {
-            // What was started in the meantime.
+            // What was started in the meantime, and may have ended by now with another one in its place.
             known = root.members();
-            known.retain(Member::lives);
-        }
-        for member in &known {
-            platform::kill(member.pid);
+            known.retain(|member| !member.is_zombie);
         }
         known.is_empty().then_some(())
     });
@@ -334,7 +376,7 @@ mod platform {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
-    use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, kill_process_group, setrlimit};
+    use rustix::process::{Pid, Resource, Rlimit, getpgrp, getrlimit, kill_process, kill_process_group, setrlimit};
 
     use super::Signal;
 
@@ -404,8 +446,10 @@ mod platform {
         Ok(kill_process_group(leader, signal)?)
     }
 
+    /// Not this program's own, which a process may have joined.
     pub(super) fn kill_group(leader: u32) {
-        if let Some(leader) = leader.try_into().ok().and_then(Pid::from_raw) {
+        let leader = leader.try_into().ok().and_then(Pid::from_raw);
+        if let Some(leader) = leader.filter(|leader| *leader != getpgrp()) {
             let _ = kill_process_group(leader, rustix::process::Signal::KILL);
         }
     }

@@ -12,10 +12,13 @@ use super::lock;
 use super::watch::{KernelSide, Watch};
 
 /// How many events one recording keeps. Further ones are only counted.
-const CAPACITY: usize = 20_000;
+pub const CAPACITY: usize = 20_000;
 
 /// How many bytes of each payload are kept.
 const PAYLOAD_HEAD: usize = 24;
+
+/// How many of its last bytes, if another line begins there.
+const PAYLOAD_TAIL: usize = 12;
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,12 +139,19 @@ pub struct Payload {
     len: usize,
     /// The first bytes, as text.
     text: String,
+    /// The last bytes, as text, if they say more than that it goes on as it began.
+    #[serde(skip)]
+    end: String,
 }
 
 impl Payload {
     /// Notes these bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        Payload { len: bytes.len(), text: escape(&bytes[..bytes.len().min(PAYLOAD_HEAD)]) }
+        let (head, rest) = bytes.split_at(bytes.len().min(PAYLOAD_HEAD));
+        let end = &rest[rest.len().saturating_sub(PAYLOAD_TAIL)..];
+        let has_another_line = end.iter().rev().skip(1).any(|&byte| byte == b'\n');
+        let end = if has_another_line { escape(end) } else { String::new() };
+        Payload { len: bytes.len(), text: escape(head), end }
     }
 
     /// How many bytes were moved.
@@ -162,7 +172,7 @@ impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = if self.len == 1 { "byte" } else { "bytes" };
         let more = if self.len > PAYLOAD_HEAD { "…" } else { "" };
-        write!(f, "\"{}{more}\" ({} {unit})", self.text, with_thousands(self.len))
+        write!(f, "\"{}{more}{}\" ({} {unit})", self.text, self.end, with_thousands(self.len))
     }
 }
 
@@ -222,6 +232,9 @@ pub struct Recording {
     /// What the kernel held, and when. `Recorder::recording` says of each after which event that was.
     #[serde(skip)]
     looks: Vec<(u64, KernelSide)>,
+    /// The last lines that a server which lived on had written to standard error.
+    #[serde(skip)]
+    pub complaints: Vec<String>,
     /// What may be otherwise in another run.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub chance: BTreeSet<Chance>,
@@ -352,6 +365,13 @@ impl Recorder {
 
     fn by_chance(&self, chance: Chance) {
         lock(&self.recording).chance.insert(chance);
+    }
+
+    /// Takes down what a server has written to standard error in the meantime, if it has.
+    pub(super) fn complaints(&self, lines: Vec<String>) {
+        if !lines.is_empty() {
+            lock(&self.recording).complaints = lines;
+        }
     }
 
     /// Takes over what another has taken down, with its times, in place of its own.

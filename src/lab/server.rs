@@ -181,7 +181,7 @@ impl Target {
             let program = arguments.first().map_or("", String::as_str);
             anyhow!("cannot start \"{program}\": {error}. Check the command")
         })?;
-        let process = process.stopped_by(launch.stop, launch.moment_to_stop);
+        let process = process.stopped_by(launch.stop, launch.moment_to_stop).heard_by(recorder);
         recorder.note("server", format!("is started for {spelling}"));
         recorder.number_by_chance(port, "a port is drawn for each run");
         if let Some(watch) = recorder.watch() {
@@ -287,11 +287,8 @@ impl Running {
         if listeners.is_empty() {
             return format!(". Its process runs and listens nowhere. Check the command{longer}");
         }
-        let here = |listener: &&SocketAddr| {
-            let all = listener.ip().is_unspecified() && listener.is_ipv4() == self.addr.is_ipv4();
-            listener.port() == self.addr.port() && (all || listener.ip() == self.addr.ip())
-        };
-        if listeners.iter().any(|listener| here(&listener)) {
+        let refused = |error: &io::Error| error.kind() == ErrorKind::ConnectionRefused;
+        if !TcpStream::connect_timeout(&self.addr, Duration::from_secs(1)).as_ref().is_err_and(refused) {
             let longer = if self.reached { "" } else { ". Give it longer to start: --start SECONDS" };
             return format!(", though its process runs and listens there by now{longer}");
         }
@@ -307,7 +304,8 @@ impl Running {
         let status = process.exits_within(Duration::from_millis(500))?;
         let output = process.last_output();
         let last = if status.success() { None } else { last_words(&output, self.addr.port()) };
-        let said = last.map_or(String::new(), |line| format!("; its last words: {}", shorten(line, 240)));
+        let place = last.and_then(|_| place_in_source(&output)).map_or(String::new(), |place| format!(" ({place})"));
+        let said = last.map_or(String::new(), |line| format!("; its last words: {}{place}", shorten(line, 240)));
         let text = format!("the server's process has ended with {status}{said}");
         self.recorder.note("server", format!("has ended with {status}"));
         Some(text)
@@ -335,6 +333,11 @@ fn last_words(output: &str, port: u16) -> Option<&str> {
     best.or_else(|| messages().next_back())
         .or_else(|| output.lines().rfind(|line| !line.trim().is_empty()))
         .map(str::trim)
+}
+
+/// Where Python says that it went wrong: the last line of the trace that names a file, as `File "server.py", line 7`.
+fn place_in_source(output: &str) -> Option<&str> {
+    output.lines().map(str::trim).rfind(|line| line.starts_with("File \"") && line.contains("\", line "))
 }
 
 /// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET and Rust print it.

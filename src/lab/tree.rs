@@ -1,10 +1,9 @@
 //! A started program and everything that it has started: which processes those are, and what they use. Linux only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::iter;
 use std::time::Duration;
 
 /// Why a figure could not be had, in a sentence. Never to be taken for zero.
@@ -30,11 +29,11 @@ pub struct Member {
     /// Its program's name, of which the kernel keeps 15 bytes.
     pub name: String,
     parent: u32,
-    group: u32,
+    pub(super) group: u32,
     /// When it was started, in the kernel's ticks since the machine was. With the number it names one process for good.
     began: u64,
     /// Ended, and not yet waited for.
-    is_zombie: bool,
+    pub(super) is_zombie: bool,
     /// Ended as a zombie is, but threads other than the first go on.
     is_headless: bool,
 }
@@ -90,20 +89,19 @@ impl Root {
     /// makes an orphan, and a program may overwrite its environment (nginx does, for its title), but rarely all at once.
     pub(super) fn members(&self) -> Vec<Member> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-        let mut pids: Vec<u32> =
-            processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok()).collect();
+        let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
+        let mut pids: BTreeSet<u32> = pids.collect();
         // After all of them are listed.
         if let Some(last) = last_pid() {
             pids.retain(|&pid| is_between(self.pid, pid, last));
         }
-        let others = pids.into_iter().filter_map(Member::read);
-        let mut others: Vec<Member> = others.filter(|process| process.began >= self.began).collect();
-        let mut members = take(&mut others, |process| process.pid == self.pid || process.group == self.pid);
-        Self::add_children(&mut members, &mut others);
-        // Only those are asked whose parents have ended: to read the environment of a process that is short of memory may
-        // take long.
-        let reapers = reapers();
-        members.extend(take(&mut others, |process| reapers.contains(&process.parent) && self.has_marked(process.pid)));
+        // The youngest first, and each looked at all at once: some start another and end, again and again.
+        let (mut members, mut others): (Vec<Member>, Vec<Member>) = pids
+            .into_iter()
+            .rev()
+            .filter_map(Member::read)
+            .filter(|process| process.began >= self.began)
+            .partition(|process| process.group == self.pid || self.has_marked(process.pid));
         Self::add_children(&mut members, &mut others);
         members
     }
@@ -123,11 +121,6 @@ impl Root {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.windows(mark.len()).any(|window| window == mark)
     }
-}
-
-/// The prober and all that it descends from. A process whose parent has ended is given to one of these.
-fn reapers() -> Vec<u32> {
-    iter::successors(Some(std::process::id()), |&pid| Member::read(pid).map(|member| member.parent)).collect()
 }
 
 /// The number that was given out last. A machine may have thousands of processes, and to read of each when it began takes
@@ -292,6 +285,11 @@ fn threads(pid: u32) -> io::Result<Vec<(u32, Time)>> {
         times.push((id, Time { running, waiting }));
     }
     Ok(times)
+}
+
+/// How long the thread of a process that fared worst was ready to run and had no processor.
+pub(super) fn starved(pid: u32) -> Option<Duration> {
+    threads(pid).ok()?.into_iter().map(|(_, time)| time.waiting).max()
 }
 
 /// A line of `/proc/PID/status` that counts kilobytes.

@@ -17,8 +17,9 @@ use super::wait::wait_until;
 /// until then, bytes that have arrived count at both ends.
 const STILL: Duration = Duration::from_millis(100);
 
-/// For how long that is waited for. What doesn't come to rest is not taken down.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For how long that is waited for. What doesn't come to rest is not taken down. No longer than any time limit of a server
+/// that is watched, which might be over meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the kernel held while nothing moved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct KernelSide {
     /// The connections that the recording knows by name, in the order in which they were made. The accept queue has the
     /// same order: first in, first out.
     pub connections: Vec<Held>,
-    /// The server's threads, all of them asleep, the oldest first. None, if they are all halted, by SIGSTOP.
+    /// The server's threads, all of them asleep, in the order of their calls. None, if they are all halted, by SIGSTOP.
     pub threads: Vec<Sleeper>,
 }
 
@@ -48,7 +49,7 @@ pub struct Held {
 }
 
 /// A thread that sleeps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sleeper {
     /// The system call.
     pub call: String,
@@ -114,13 +115,14 @@ impl Watched {
     fn threads(&self) -> Option<Vec<PathBuf>> {
         let (_, pid) = self.server?;
         let tasks = PathBuf::from(format!("/proc/{pid}/task"));
-        let mut ids: Vec<u32> = if pid == process::id() {
+        let ids: Vec<u32> = if pid == process::id() {
             self.threads.clone()
         } else {
+            // One that has ended and is not yet waited for has none.
+            kernel::descriptors(pid).filter(|&count| count > 0)?;
             let names = fs::read_dir(&tasks).ok()?.flatten().map(|task| task.file_name());
             names.filter_map(|name| name.to_str()?.parse().ok()).collect()
         };
-        ids.sort_unstable();
         let threads: Vec<PathBuf> =
             ids.iter().map(|id| tasks.join(id.to_string())).filter(|task| task.exists()).collect();
         // Those of this process may not have said yet whose they are.
@@ -157,7 +159,8 @@ impl Watched {
             });
             Some(Sleeper { call: call.to_owned(), of })
         };
-        let threads = threads.iter().map(sleeper).collect::<Option<_>>()?;
+        let mut threads: Vec<Sleeper> = threads.iter().map(sleeper).collect::<Option<_>>()?;
+        threads.sort();
         Some(KernelSide { connections, threads })
     }
 }

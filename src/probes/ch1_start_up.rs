@@ -64,17 +64,16 @@ fn bare_port(trial: &Trial<'_>) -> Judged {
     let port = reserved.number;
     let spelling = port.to_string();
     let mut server = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, port).into())?;
-    let patience = trial.target.patience();
     let listening = |port| {
         let hosts: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
         let quiet = trial.recorder.aside();
         hosts.into_iter().find(|&addr| Client::connect(addr, "client 1", &quiet, Duration::from_secs(2)).is_ok())
     };
-    let outcome = wait_until(patience, || match server.process()?.exited() {
+    let outcome = comes_to(trial, || match server.process()?.exited() {
         Some(status) => Some(Err(status)),
         None => listening(port).map(Ok),
     });
-    match outcome {
+    match outcome? {
         Some(Ok(addr)) => Ok(format!("given \"{spelling}\", it listens on {addr}").into()),
         Some(Err(status)) => {
             let obituary = server.obituary().unwrap_or_default();
@@ -90,9 +89,20 @@ fn bare_port(trial: &Trial<'_>) -> Judged {
         None => {
             // Says why not even a client of the probe can reach it, if that isn't the server's fault.
             server.connect("client 1").map(drop).map_err(unreachable).about(&format!("given \"{spelling}\""))?;
-            skipped!("given \"{spelling}\", it was reached, but only after {} s", patience.as_secs_f32())
+            skipped!("given \"{spelling}\", it was reached, but too late")
         }
     }
+}
+
+/// Waits for what a server comes to when it is started.
+fn comes_to<T>(trial: &Trial<'_>, mut what: impl FnMut() -> Option<T>) -> Judged<Option<T>> {
+    let come = wait_until(trial.target.patience(), &mut what);
+    if come.is_some() {
+        return Ok(come);
+    }
+    // On a busy machine it may not have come so far. It has when one that is started after it has.
+    usual_text(trial)?;
+    Ok(what())
 }
 
 fn every_interface(trial: &Trial<'_>) -> Judged {
@@ -111,11 +121,14 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
         let addr = SocketAddr::new(family.ip(), port);
         let spelling = format!(":{port}");
         let mut server = trial.start_at(&spelling, addr)?;
-        let client = server
-            .connect(&format!("{name} client"))
-            .map_err(unreachable)
-            .about(&format!("started with \"{spelling}\", which is to be every address of this machine"))?;
-        client.leave();
+        let name = format!("{name} client");
+        let connected = server.connect(&name).map_err(unreachable).or_else(|why| {
+            usual_text(trial)?;
+            // By now it has started as well.
+            Client::connect(addr, &name, trial.recorder, Duration::from_secs(2)).map_err(|_| why)
+        });
+        let started = format!("started with \"{spelling}\", which is to be every address of this machine");
+        connected.about(&started)?.leave();
         reached.push(addr.ip().to_string());
     }
     let without = if has_ipv6 { "" } else { " (this machine has no IPv6)" };
@@ -134,26 +147,22 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
     let _second = hold((Ipv6Addr::LOCALHOST, port).into());
     trial.recorder.note("probe", format!("holds port {port} with a listener of its own"));
     let mut server = trial.start_at(&addr.to_string(), addr)?;
-    let patience = trial.target.patience();
-    let mut what_it_does = || {
+    let ended = comes_to(trial, || {
         if let Some(status) = server.process()?.exited() {
             return Some(Ok(status));
         }
         (kernel::listens(server.id()?, addr) == Some(true)).then_some(Err(()))
-    };
-    let mut ended = wait_until(patience, &mut what_it_does);
-    if ended.is_none() {
-        // On a busy machine it may not have come so far. It has when one that is started after it has.
-        usual_text(trial)?;
-        ended = what_it_does();
-    }
-    let status = match ended {
+    });
+    let status = match ended? {
         Some(Ok(status)) => status,
         Some(Err(())) => {
             let shares = "another program holds its port, and it listens there as well (SO_REUSEPORT): each gets some of the clients";
             return Err(trial.owed_by_lines(shares));
         }
-        None => falls!("it still runs after {} s, though another program holds its port", patience.as_secs_f32()),
+        None => falls!(
+            "it still runs after {} s, though another program holds its port",
+            trial.target.patience().as_secs_f32()
+        ),
     };
     let obituary = server.obituary().unwrap_or_default();
     let said = server.process().map(|process| process.last_output()).unwrap_or_default();

@@ -11,6 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 pub use script::{Script, Sink, Step};
+use tcp_pitfalls::classroom::Exercise;
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::process::Process;
 use tcp_pitfalls::lab::server::Target;
@@ -184,4 +185,17 @@ pub fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
             assert_eq!(found, verdict, "{name}: {evidence}");
         }
     }
+}
+
+/// The faults of an exercise's wrong servers, each with the check that finds it. tests/classroom/faults has them.
+pub fn faults(exercise: &Exercise) -> Vec<(String, String)> {
+    let path = format!("{}/tests/classroom/faults/{}.diff", env!("CARGO_MANIFEST_DIR"), exercise.id);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let headings = text.lines().filter_map(|line| line.strip_prefix("# "));
+    let found = headings.map(|heading| match heading.split_once(": ") {
+        Some(found) => found,
+        None if exercise.checks.iter().any(|check| check.probe.name == heading) => (heading, heading),
+        None => (heading, "as-the-task-says"),
+    });
+    found.map(|(fault, finder)| (fault.to_owned(), finder.to_owned())).collect()
 }

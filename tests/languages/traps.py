@@ -1,5 +1,6 @@
 """What the page "In Python, JavaScript, Go and C" says of Python, seen in a run. Ends with an error if one isn't so."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -49,6 +50,40 @@ def timeout_is_per_call():
     server.settimeout(0.3)
     letters = [server.recv(1) for _ in range(8) if client.send(b"x")]
     seen("a-timeout-is-for-one-recv", len(letters) == 8)
+
+
+def timeout_ends_sendall():
+    """The same timeout ends a sendall for which the client has no room yet, and part of it is sent."""
+    client, server = pair()
+    server.settimeout(0.1)
+    try:
+        server.sendall(b"x" * 64_000_000)
+        cut_off = False
+    except TimeoutError:
+        cut_off = True
+    seen("a-timeout-ends-sendall-too", cut_off)
+
+
+def digits_of_other_scripts():
+    """isdigit and int take more than 0 to 9."""
+    seen("int-takes-other-digits", "\uff18".isdigit() and int("\uff18_0 ") == 80)
+
+
+def write_after_eof():
+    """asyncio: a write after write_eof raises. In a callback, that ends nothing and nobody is told."""
+    async def raises():
+        client, server = pair()
+        writer = (await asyncio.open_connection(sock=server))[1]
+        writer.write_eof()
+        try:
+            writer.write(b"bye\n")
+            return False
+        except RuntimeError:
+            return True
+        finally:
+            writer.close()
+            client.close()
+    seen("asyncio-write-after-write-eof-raises", asyncio.run(raises()))
 
 
 def makefile_drops_read_ahead():
@@ -135,6 +170,6 @@ def broken_pipe():
     seen("a-client-that-has-gone-is-an-exception", caught)
 
 
-for trap in [print_is_held_back, one_family, timeout_is_per_call, makefile_drops_read_ahead, peek_blocks, text_lines,
-             readline_limit, accept_is_restarted, broken_pipe]:
+for trap in [print_is_held_back, one_family, digits_of_other_scripts, timeout_is_per_call, timeout_ends_sendall,
+             makefile_drops_read_ahead, peek_blocks, text_lines, readline_limit, write_after_eof, accept_is_restarted, broken_pipe]:
     trap()

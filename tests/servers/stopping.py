@@ -120,7 +120,7 @@ def begin_to_stop():
             time.sleep(0.005)
     deadline = (started if fault == "grace-from-start" else time.monotonic()) + GRACE
     if fault == "drains-after-the-grace":
-        deadline += 1
+        deadline += 3
     if fault != "queue-reset":
         accept()
     if fault != "accepts-on":

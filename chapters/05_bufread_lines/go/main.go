@@ -88,7 +88,8 @@ func echoLines(conn net.Conn) error {
 			return writer.Flush()
 		}
 		fmt.Fprintf(writer, "echo: %s\n", line) // an error stays in the writer until Flush
-		// Before waiting, or the client waits as well. Not after every line: those that came together are answered together.
+		// Before waiting, or the client waits as well. Not after every line: those that came together are answered
+		// together.
 		waiting, _ := reader.Peek(reader.Buffered())
 		if bytes.IndexByte(waiting, '\n') < 0 {
 			if err := writer.Flush(); err != nil {

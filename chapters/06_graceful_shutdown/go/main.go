@@ -92,7 +92,8 @@ func (s *server) cut() {
 // ANCHOR_END: server
 
 // ANCHOR: idle
-// endIdle ends the Reads that wait for another line, at this time and after. In the middle of a line there is no deadline.
+// endIdle ends the Reads that wait for another line, at this time and after. In the middle of a line there is no
+// deadline.
 func (s *server) endIdle(stopAt time.Time) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

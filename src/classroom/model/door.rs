@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 
 use super::Dice;
 use super::play::DESCRIPTORS;
-use crate::classroom::kit::{expect_end, expect_line};
+use crate::classroom::kit::{expect_end, expect_line, not_judged};
 use crate::lab::client::Client;
 use crate::lab::port;
-use crate::lab::recording::escape;
+use crate::lab::process::Process;
+use crate::lab::recording::{Payload, escape};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, lock};
 use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
 
-/// How long doors are started, and how many with random addresses.
+/// How long doors are started, at most if the machine is too busy for those in the tables, and how many with random
+/// addresses.
 const PLAYING: Duration = Duration::from_secs(3);
+const AT_MOST: Duration = Duration::from_secs(20);
 const RANDOM: usize = 60;
 const SIDE_BY_SIDE: usize = 4;
 
@@ -56,7 +59,7 @@ fn door(spelling: &str) -> Door {
 
 /// Starts doors with every kind of address in the task's tables, and then with random ones while there is time.
 pub(super) fn doors(trial: &Trial<'_>) -> Judged {
-    trial.spelled_by_hand()?;
+    takes_any_address(trial)?;
     let terms = |limit| Terms { limit, ..trial.terms.clone() };
     let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE.max(trial.terms.limit)));
     let seed = trial.terms.seed.unwrap_or(1);
@@ -95,10 +98,10 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         ":::PORT",
     ]);
     let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
-    let until = Instant::now() + PLAYING;
+    let (until, at_most) = (Instant::now() + PLAYING, Instant::now() + AT_MOST);
     let spelled = |number: usize| {
         if let Some(spelling) = table.get(number) {
-            return Some(spelling.clone());
+            return (Instant::now() < at_most).then(|| spelling.clone());
         }
         (Instant::now() < until && number < table.len() + RANDOM).then_some(())?;
         let mut dice = Dice::new(seed, number as u64);
@@ -140,11 +143,20 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         trial.recorder.adopt(&recorder);
         return Err(shown.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")));
     }
-    let count = next.load(SeqCst);
+    // Each of those who work side by side has asked for one that there was no more.
+    let count = next.load(SeqCst).saturating_sub(SIDE_BY_SIDE);
+    let evidence = format!("{count} doors stood where their addresses say, or told what is wrong with them");
+    if count < table.len() {
+        return Err(not_judged(&format!("{evidence}, and {} more", table.len() - count)));
+    }
     let trial = Trial::new(trial.target, &patient, trial.recorder);
-    taken(&trial)?;
-    greets_many_and_stands_alone(&trial)?;
-    Ok(format!("{count} doors stood where their addresses say, or told what is wrong with them").into())
+    for more in [taken, greets_many_and_stands_alone] {
+        if Instant::now() > at_most {
+            return Err(not_judged(&format!("{evidence}, and ports that are taken")));
+        }
+        more(&trial)?;
+    }
+    Ok(evidence.into())
 }
 
 /// How long a program may take to start and say something: on a busy machine longer than an answer takes.
@@ -158,7 +170,7 @@ fn has_ipv6() -> bool {
 
 /// Starts a door with each of these addresses, for a check that is only about them.
 pub(in crate::classroom) fn doors_at(trial: &Trial<'_>, spellings: &[&str], evidence: &str) -> Judged {
-    trial.spelled_by_hand()?;
+    takes_any_address(trial)?;
     spellings.iter().try_for_each(|spelling| one(trial, spelling, None))?;
     Ok(evidence.into())
 }
@@ -171,7 +183,7 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
     let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
     let reserved = wait_until(trial.terms.limit, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
     let spelling = spelling.replace("PORT", &reserved.number.to_string());
-    let when = format!("started with \"{spelling}\"");
+    let when = format!("started with \"{spelling}\"{}", strangers(&spelling));
     let ip = match door(&spelling) {
         Door::At(ip) => ip,
         Door::Nowhere(words) => {
@@ -203,6 +215,17 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
         Some(addr) => Err(Otherwise::falls(format!("{when}, the door stands at {addr}, too"))),
         None => Ok(()),
     }
+}
+
+/// What the characters are that look like others.
+fn strangers(spelling: &str) -> String {
+    let strangers = spelling.chars().filter(|it| !it.is_ascii());
+    strangers.map(|it| format!(" ({it} is U+{:04X})", u32::from(it))).collect()
+}
+
+/// Without that, most of the task can't be examined, and the student can change it.
+fn takes_any_address(trial: &Trial<'_>) -> Judged<()> {
+    trial.target.takes_any_address().map_err(|why| Otherwise::falls(format!("{why}. Write {{addr}}")))
 }
 
 /// One caller of some kind, after which the door has to be open for the next.
@@ -243,8 +266,8 @@ fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
 
 /// The port behind the last colon of what the door says on standard output.
 fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
-    let line = wait_until(limit, || {
-        let process = door.process()?;
+    let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
+    let line = process.waits_until(limit, |process| {
         let (ended, printed) = (process.exited().is_some(), process.printed());
         let whole =
             printed.split_inclusive('\n').find(|line| line.starts_with("listening on ") && line.ends_with('\n'));
@@ -262,8 +285,13 @@ fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
 pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quoted: &str, words: &[&str]) -> Judged<()> {
     let process = door.process().ok_or_else(|| Otherwise::skipped("it was not started"))?;
     let limit = for_a_program(trial);
-    let Some(status) = process.exits_within(limit) else {
-        return Err(Otherwise::falls(format!("it still runs after {} s", limit.as_secs())));
+    let Some(status) = process.waits_until(limit, Process::exited) else {
+        let printed = Payload::new(process.printed().as_bytes());
+        return Err(Otherwise::falls(format!(
+            "expected it to end and to say \"{}\"; it still runs after {} s, and has printed {printed}",
+            words.join("\" or \""),
+            limit.as_secs()
+        )));
     };
     let said = process.last_output();
     trial.recorder.note("server", format!("ends with {status}: {}", said.trim()));

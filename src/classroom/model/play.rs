@@ -12,9 +12,9 @@ use crate::classroom::kit::{beside_control_server, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, Recorder, escape};
-use crate::lab::server::Running;
+use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Evidence, Explained, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
 pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
@@ -22,8 +22,12 @@ pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { 
 /// How often a conversation of the table is played for which this machine was too slow.
 const ATTEMPTS: usize = 4;
 
-/// How long random conversations go on.
+/// How long random conversations go on, not counting how long servers need to start.
 const PLAYING: Duration = Duration::from_secs(3);
+
+/// How many there are at least, even if it takes longer, and how long that may be.
+const LEAST: usize = 12;
+const AT_MOST: Duration = Duration::from_secs(25);
 
 /// How long what is owed may take until something seems to be wrong.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -65,53 +69,93 @@ const SHRINKING: Duration = Duration::from_millis(2500);
 pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
     let found = AtomicBool::new(false);
     let found = &found;
-    let (quick, slow) = thread::scope(|scope| {
+    let (announces, quick, slow) = thread::scope(|scope| {
+        let announces = scope.spawn(|| announces(trial));
         let play = |steps: Vec<Step>| scope.spawn(move || once::<M>(trial, &steps, found));
         let slow: Vec<_> = M::slow().into_iter().map(play).collect();
         let quick = many::<M>(trial, found);
-        (quick, slow.into_iter().filter_map(|played| played.join().ok()).collect::<Vec<_>>())
+        let slow: Vec<_> = slow.into_iter().filter_map(|played| played.join().ok()).collect();
+        (announces.join().unwrap_or(Ok(())), quick, slow)
     });
     let played = [quick].into_iter().chain(slow).collect::<Judged<Vec<Played>>>()?;
-    let right: usize = played.iter().map(|played| played.right).sum();
-    let unjudged: usize = played.iter().map(|played| played.unjudged).sum();
+    announces?;
+    let sum = |of: fn(&Played) -> usize| played.iter().map(of).sum::<usize>();
+    let (right, random, unjudged) =
+        (sum(|played| played.right), sum(|played| played.random), sum(|played| played.unjudged));
     let seed = trial.terms.seed.unwrap_or(1);
-    let evidence = format!("{right} conversations went as the task says, the random ones with seed {seed}");
+    let evidence =
+        format!("{} conversations went as the task says, {random} of them random, with seed {seed}", right + random);
+    // Those by dice that are void are made up for by others.
+    let unjudged = unjudged + LEAST.saturating_sub(random);
     if unjudged == 0 { Ok(evidence.into()) } else { Err(not_judged(&format!("{evidence}, and {unjudged} more"))) }
 }
 
-/// How many conversations went as the task says, and how many could not be judged.
+/// Expects the line that tells where it listens, from a server that has let somebody in. Whoever started it waits for that.
+fn announces(trial: &Trial<'_>) -> Judged<()> {
+    let recorder = trial.recorder.aside();
+    let mut server = trial.target.start(&recorder, None).map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
+    // That nobody can connect is said by all else.
+    let Ok(_client) = server.connect("client 1") else { return Ok(()) };
+    let Some(process) = server.process() else { return Ok(()) };
+    let is_there =
+        |text: &str| text.split_inclusive('\n').any(|line| line.starts_with("listening on ") && line.ends_with('\n'));
+    let patience = LIMIT.max(trial.terms.limit);
+    if process.waits_until(patience, |process| is_there(&process.printed()).then_some(())).is_some() {
+        return Ok(());
+    }
+    let printed = Payload::new(process.printed().as_bytes());
+    trial.recorder.adopt(&recorder);
+    Err(Otherwise::falls(format!(
+        "client 1 was let in, and {} s later the line \"listening on ADDR\" was not on standard output, which had \
+         {printed}. Is it held back in a buffer?",
+        patience.as_secs()
+    )))
+}
+
+/// How many conversations went as the task says, those by dice apart, and how many others could not be judged.
+#[derive(Default)]
 struct Played {
     right: usize,
+    random: usize,
     unjudged: usize,
 }
 
 impl Played {
-    const RIGHT: Played = Played { right: 1, unjudged: 0 };
-    const UNJUDGED: Played = Played { right: 0, unjudged: 1 };
+    const RIGHT: Played = Played { right: 1, random: 0, unjudged: 0 };
+    const UNJUDGED: Played = Played { right: 0, random: 0, unjudged: 1 };
 }
 
 /// Plays one conversation, which is all of a check, and shows the first difference.
 pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], evidence: &str) -> Judged {
     for _ in 0..ATTEMPTS {
-        let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
-        match player.play(steps) {
-            Ok(()) => return Ok(evidence.into()),
-            Err(Stop::Differs(first)) => return Err(first.falls("")).with_obituary(&mut player.server),
-            Err(Stop::Void) => {
+        let attempt = || -> Judged<_> {
+            let mut player = Player::<M>::new(trial, trial.recorder, trial.terms.limit)?;
+            let outcome = player.play(steps);
+            Ok((outcome, player.server))
+        };
+        let (control, attempt) = beside_control_server(trial, attempt)?;
+        match attempt? {
+            (Ok(()), _) => return Ok(evidence.into()),
+            (Err(Stop::Differs(first)), mut server) if !first.is_late || control.was_quick() => {
+                return Err(first.falls("")).with_obituary(&mut server);
+            }
+            (Err(_), _) => {
                 trial.recorder.note("check", "was held up by this machine; once more from the beginning");
             }
         }
     }
-    let why = "this machine is too busy to speak in time".to_owned();
-    Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }))
+    Err(not_judged("what came was right, and not all of it in time"))
 }
 
 /// One conversation that takes long. Nothing is left out of it: each attempt would take as long.
 fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judged<Played> {
-    const WHICH: &str = "in a conversation with a pause";
+    const WHICH: &str = "in a conversation of some seconds";
     let recorder = trial.recorder.aside();
     let mut player = Player::<M>::new(trial, &recorder, PATIENCE)?;
-    match player.play(steps) {
+    let outcome = player.play(steps);
+    // What it has written until now belongs to the story.
+    drop(player);
+    match outcome {
         // One difference is enough to be shown, and those of the others are quicker to show.
         Err(Stop::Differs(first)) if !found.swap(true, SeqCst) => {
             if first.is_silence {
@@ -127,15 +171,22 @@ fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judg
 
 /// The conversations of the table, and then random ones while there is time.
 fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
-    let until = Instant::now() + PLAYING;
+    let began = Instant::now();
+    let mut starting = Duration::ZERO;
     let tables = M::table();
     let (mut player, mut number, mut attempt) = (None, 0, 1);
-    let mut unjudged = 0;
+    let mut all = Played::default();
     loop {
         let random = number >= tables.len();
-        // A server that is right, but slow, may not come to the end of the table.
-        if Instant::now() >= if random { until } else { until + PLAYING } {
-            return Ok(Played { right: number - unjudged, unjudged: unjudged + tables.len().saturating_sub(number) });
+        let enough = match () {
+            () if began.elapsed() >= AT_MOST => true,
+            () if random => began.elapsed() >= starting + PLAYING && all.random >= LEAST,
+            // A server that is right, but slow, may not come to the end of the table.
+            () => began.elapsed() >= starting + 2 * PLAYING,
+        };
+        if enough {
+            all.unjudged += tables.len().saturating_sub(number);
+            return Ok(all);
         }
         let steps = match tables.get(number) {
             Some(steps) => steps.clone(),
@@ -145,7 +196,14 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
             Some(player) => player,
             None => Player::<M>::new(trial, &trial.recorder.aside(), PATIENCE)?,
         };
-        match playing.play(&steps) {
+        let outcome = playing.play(&steps);
+        starting += std::mem::take(&mut playing.starting);
+        match (&outcome, random) {
+            (Ok(()), true) => all.random += 1,
+            (Ok(()), false) => all.right += 1,
+            _ => {}
+        }
+        match outcome {
             Err(Stop::Void) if !random && attempt < ATTEMPTS => {
                 attempt += 1;
                 continue;
@@ -153,8 +211,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
             // The server is kept, so that what a conversation leaves behind shows in the next.
             Ok(()) if !playing.stopped => player = Some(playing),
             Ok(()) => {}
-            // Of those by dice there are enough.
-            Err(Stop::Void) => unjudged += 1,
+            Err(Stop::Void) => all.unjudged += usize::from(!random),
             Err(Stop::Differs(first)) => {
                 found.store(true, SeqCst);
                 let seed = trial.terms.seed.unwrap_or(1);
@@ -165,7 +222,9 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
                 };
                 let steps = &steps[..first.steps];
                 let shortest = shorter::<M>(trial, steps, &playing.played, &first);
-                unjudged += show::<M>(trial, &which, &[&shortest, steps, &playing.played], &first)?.unjudged;
+                let shown = show::<M>(trial, &which, &[&shortest, steps, &playing.played], &first)?;
+                all.right += shown.right;
+                all.unjudged += shown.unjudged;
             }
         }
         (number, attempt) = (number + 1, 1);
@@ -195,7 +254,7 @@ fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], fir
     for steps in conversations.iter().flat_map(|steps| [steps, steps]) {
         let recorder = trial.recorder.aside();
         let replay = || replay::<M>(trial, &recorder, steps, LAST_PATIENCE.max(trial.terms.limit));
-        played = match beside_control_server(replay)? {
+        played = match beside_control_server(trial, replay)? {
             (control, Err(Stop::Differs(difference))) if !difference.is_late || control.was_quick() => {
                 trial.recorder.adopt(&recorder);
                 let (from, to) = (first.steps, steps.len());
@@ -280,6 +339,8 @@ struct Player<M> {
     clients: BTreeMap<usize, Client>,
     owed: Dues,
     patience: Duration,
+    /// How long it took until the first could connect.
+    starting: Duration,
     /// Since when somebody is there, or the last long pause is over.
     since: Instant,
     played: Vec<Step>,
@@ -298,6 +359,7 @@ impl<M: Model> Player<M> {
             clients: BTreeMap::new(),
             owed: Vec::new(),
             patience,
+            starting: Duration::ZERO,
             since: Instant::now(),
             played: Vec::new(),
             steps: 0,
@@ -384,9 +446,13 @@ impl<M: Model> Player<M> {
     }
 
     fn connect(&mut self, who: usize) -> Result<(), Stop> {
+        let (is_first, began) = (!self.server.was_reached(), Instant::now());
         let connected =
             self.server.connect(&format!("client {who}")).map_err(|why| self.differs(format!("{why:#}"), true))?;
         self.clients.insert(who, connected);
+        if is_first {
+            self.starting = began.elapsed();
+        }
         Ok(())
     }
 

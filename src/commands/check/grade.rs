@@ -4,24 +4,25 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::launch::Launch;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
-use tcp_pitfalls::examination::{self, Job};
+use tcp_pitfalls::examination::{self, Hurry, Job};
+use tcp_pitfalls::lab::kernel;
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::{LIMIT, Target};
-use tcp_pitfalls::probes::{Finding, Terms, Verdict};
+use tcp_pitfalls::probes::{Finding, Needs, Terms, Verdict};
 use tcp_pitfalls::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
 const AT_ONCE: usize = 8;
 
-/// How long all checks of one exercise may take together, once one has fallen. A right server needs half of it.
+/// How long all checks of one exercise may take together for a student, if the server hangs. A right one needs half of it.
 const TOGETHER: Duration = Duration::from_secs(14);
 
-/// How long they may take if none has fallen. On a machine that had ten times as much to do as it could, a right server
-/// needed 40 s.
+/// How long they may take if it doesn't. On a machine that had ten times as much to do as it could, a right server needed
+/// 40 s.
 const AT_MOST: Duration = Duration::from_secs(50);
 
 /// The server of one exercise.
@@ -53,7 +54,7 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// The points it earns: none if it falls or could not be run.
+    /// The points it earns: none if it falls or was not judged.
     pub(super) fn points(&self) -> u32 {
         if matches!(self.finding.verdict, Verdict::Falls | Verdict::Skipped) { 0 } else { self.check.points }
     }
@@ -96,8 +97,15 @@ impl Graded {
         self.checks.iter().map(Checked::points).sum()
     }
 
+    /// What the checks count together that were judged.
     pub(super) fn of(&self) -> u32 {
-        of(self.exercise)
+        of(self.exercise) - self.not_judged()
+    }
+
+    /// What those count that were skipped. It is held against nobody.
+    pub(super) fn not_judged(&self) -> u32 {
+        let skipped = self.checks.iter().filter(|checked| checked.finding.verdict == Verdict::Skipped);
+        skipped.map(|checked| checked.check.points).sum()
     }
 
     /// The command that starts the server.
@@ -119,8 +127,8 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
 
 /// Runs every check of each exercise on its server, one exercise after the other, or says in each why there is none.
 ///
-/// Without a seed, the random conversations are others each time.
-pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
+/// Without a seed, the random conversations are others each time. A student who waits is in a hurry; grading never is.
+pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>, in_a_hurry: bool) -> Vec<Graded> {
     // Few digits, to be typed.
     let random = || RandomState::new().build_hasher().finish() % 10_000;
     let terms = classroom::terms(seed.unwrap_or_else(random));
@@ -128,7 +136,7 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
     let graded = |Server { exercise, launch, target }: Server| {
         let began = Instant::now();
         // A server that never listens is said to do so once, and not by each check after 10 s.
-        let (mut target, took) = match target.and_then(|target| Ok((target.clone(), reach(&target)?))) {
+        let (mut target, took) = match target.and_then(|target| Ok((target.clone(), reach(exercise, &target)?))) {
             Ok(reached) => reached,
             Err(problem) => return Graded::hopeless(exercise, launch, format!("{problem:#}")),
         };
@@ -142,7 +150,8 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
         let checks = exercise.checks.iter().rev();
         let jobs = checks.clone().map(|check| Job { probe: &check.probe, target: &target, terms: &terms });
         let jobs: Vec<Job<'_>> = jobs.collect();
-        let found = examination::run_recorded(&jobs, AT_ONCE, began + TOGETHER, began + AT_MOST, || bar.inc(1));
+        let hurry = in_a_hurry.then(|| Hurry { enough: began + TOGETHER, last: began + AT_MOST });
+        let found = examination::run_recorded(&jobs, AT_ONCE, hurry, || bar.inc(1));
         let checked = checks.zip(found).map(|(check, (finding, recording))| Checked { check, finding, recording });
         let mut checks: Vec<Checked> = checked.collect();
         checks.reverse();
@@ -154,8 +163,19 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>) -> Vec<Graded> {
 }
 
 /// Starts the server, and connects once. Gives how long that took.
-fn reach(target: &Target) -> Result<Duration> {
+fn reach(exercise: &Exercise, target: &Target) -> Result<Duration> {
     let began = Instant::now();
     let mut server = target.start(&Recorder::new(), None)?;
-    server.connect("a client").map(|_client| began.elapsed())
+    let client = server.connect("a client")?;
+    let took = began.elapsed();
+    let gets_signals = exercise.checks.iter().any(|check| check.probe.needs == Needs::Signals);
+    // The student can change that, so it is none of the things that can't be judged.
+    if gets_signals && server.id().and_then(|id| kernel::listens(id, server.addr())) == Some(false) {
+        bail!(
+            "the program that listens is not the one that was started, which gets the signals: start it without a \
+             wrapper, or let that exec it"
+        );
+    }
+    client.leave();
+    Ok(took)
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -68,11 +69,42 @@ impl Launch {
         }
     }
 
+    /// A file that it names and that isn't there, by the end of its name, and which of the kind there are beside it.
+    pub(super) fn missing(&self) -> Option<(&Path, Vec<String>)> {
+        let is_missing = |file: &&Path| file.extension().is_some_and(is_source) && !file.exists();
+        let missing = self.words.iter().map(Path::new).find(is_missing)?;
+        let folder = missing.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let beside = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut beside: Vec<String> = beside
+            .filter(|file| file.extension() == missing.extension())
+            .filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()))
+            .collect();
+        beside.sort();
+        Some((missing, beside))
+    }
+
+    /// A command like this for another server, whose files are yet to be written.
+    pub(super) fn like(&self) -> Launch {
+        let sources = self.sources();
+        let other = |word: &String| match Path::new(word).extension() {
+            _ if !sources.contains(&word.as_str()) => word.clone(),
+            Some(extension) => format!("my_server.{}", extension.to_string_lossy()),
+            None => "./my_server".into(),
+        };
+        Launch { words: self.words.iter().map(other).collect(), build: None }
+    }
+
     /// The names of what its build makes: the files of the command. Without a build, none.
     pub(super) fn built(&self) -> impl Iterator<Item = &OsStr> {
         let words = if self.build.is_some() { &self.words[..] } else { &[] };
         words.iter().filter_map(|word| Path::new(word).file_name())
     }
+}
+
+/// Whether files that end like this belong to a language.
+fn is_source(extension: &OsStr) -> bool {
+    let is_it = |mark: &&str| mark.strip_prefix('.').is_some_and(|mark| extension == mark);
+    LANGUAGES.iter().any(|(_, marks)| marks.iter().any(is_it))
 }
 
 fn language(word: &str) -> Option<&'static str> {

@@ -62,7 +62,7 @@ pub(crate) struct CheckArguments {
     /// Watch this file or folder as well (may be repeated)
     #[arg(long, value_name = "PATH", requires = "watch", value_parser = absolute)]
     also: Vec<PathBuf>,
-    /// Show the whole story of every check that fell, and not only of the first
+    /// Show the story of every check that fell, and not only of the first, each from its beginning to its end
     #[arg(long)]
     all_details: bool,
     /// Look at the files twice a second, for file systems that don't tell of changes
@@ -152,6 +152,12 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
         workshop.under = Launch::parse(under).with_context(|| format!("--under \"{under}\" can't be understood"))?;
     }
     let given = workshop.enter(&arguments.command)?;
+    let files = [&arguments.json, &arguments.junit].into_iter().flatten().filter(|file| file.as_os_str() != STDOUT);
+    for file in files {
+        // Before minutes are spent on what nobody could keep.
+        let tried = fs::OpenOptions::new().create(true).append(true).open(file);
+        tried.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     match exercise {
         Some(exercise) if arguments.hint => {
             give_hint(&workshop, exercise)?;
@@ -214,11 +220,16 @@ fn check_one(
     let server = if given.is_empty() {
         workshop.servers(&[exercise])?.remove(0)
     } else {
-        let server = workshop.server(exercise, workshop.launch(exercise, given.to_vec())?);
+        let launch = workshop.launch(exercise, given.to_vec())?;
+        if let (None, Some((missing, beside))) = (&launch.build, launch.missing()) {
+            let beside = if beside.is_empty() { "no such file".into() } else { beside.join(", ") };
+            bail!("there is no {}: is the path right? Its folder holds {beside}", missing.display());
+        }
+        let server = workshop.server(exercise, launch);
         try_to_start(&server)?;
         server
     };
-    let graded = grade::grade(vec![server], arguments.seed);
+    let graded = grade::grade(vec![server], arguments.seed, true);
     // A command that has started no server is more likely to be mistyped than to be wanted again.
     let kept = match &graded[0] {
         Graded { launch: Some(launch), problem: None, .. } if workshop.keeps() => workshop.remember(exercise, launch),
@@ -244,7 +255,7 @@ fn try_to_start(server: &Server) -> Result<()> {
 fn check_all(workshop: &Workshop, arguments: &CheckArguments) -> Result<Vec<Graded>> {
     process::end_all_on_ctrl_c();
     let exercises: Vec<&'static Exercise> = classroom::ALL.iter().collect();
-    let graded = grade::grade(workshop.servers(&exercises)?, arguments.seed);
+    let graded = grade::grade(workshop.servers(&exercises)?, arguments.seed, false);
     show_and_keep(workshop, &graded, |_| arguments.tell(&show::table(&graded)));
     Ok(graded)
 }

@@ -35,6 +35,9 @@ pub(super) struct Standing {
 pub(super) struct LastCheck {
     /// The points it gave.
     pub(super) points: u32,
+    /// How many more could not be judged.
+    #[serde(default)]
+    pub(super) not_judged: u32,
     /// Whether nothing was left to mend.
     pub(super) done: bool,
     /// The command that started the server, if it wasn't the exercise's Rust file.
@@ -54,7 +57,9 @@ impl Progress {
         let mut progress: Self = serde_json::from_str(&text).with_context(garbled)?;
         for (id, standing) in &mut progress.exercises {
             let all = classroom::find(id).map_or(0, of);
-            if standing.checked.take_if(|checked| checked.points > all).is_some() {
+            let too_many =
+                |checked: &mut LastCheck| u64::from(checked.points) + u64::from(checked.not_judged) > all.into();
+            if standing.checked.take_if(too_many).is_some() {
                 eprintln!("{} has more points for {id} than there are, and is not believed.", path.display());
             }
         }
@@ -86,13 +91,19 @@ impl Progress {
         self.exercises.entry(exercise.id.to_owned()).or_default()
     }
 
-    /// Remembers what a check came to. What a starter in Rust earns takes the place of no other server's.
+    /// Remembers what a check came to. What a starter in Rust earns takes the place of no other server's, and what a new
+    /// command earns that starts no server takes the place of nothing: it may be mistyped.
     pub(super) fn remember(&mut self, workshop: &Workshop, graded: &Graded) {
         let command = graded.launch.as_ref().map(Launch::line);
+        let kept = || workshop.remembered(graded.exercise).ok().flatten().map(|launch| launch.line());
+        if graded.problem.is_some() && command.is_some() && command != kept() {
+            return;
+        }
         let checked = &mut self.entry(graded.exercise).checked;
         let other = checked.as_ref().is_some_and(|checked| checked.command.is_some());
         if command.is_some() || !other || !workshop.is_at_the_beginning(graded.exercise) {
-            *checked = Some(LastCheck { points: graded.points(), done: graded.is_done(), command });
+            let (points, not_judged) = (graded.points(), graded.not_judged());
+            *checked = Some(LastCheck { points, not_judged, done: graded.is_done(), command });
         }
     }
 

@@ -11,7 +11,9 @@ use tcp_pitfalls::probes::{Finding, Verdict};
 #[derive(Serialize)]
 struct Report<'a> {
     points: u32,
+    /// Of how many that could be judged, and how many could not.
     of: u32,
+    not_judged: u32,
     exercises: Vec<ExerciseReport<'a>>,
 }
 
@@ -24,6 +26,7 @@ struct ExerciseReport<'a> {
     language: &'a str,
     points: u32,
     of: u32,
+    not_judged: u32,
     done: bool,
     /// Why no check could be run, if so.
     problem: Option<&'a str>,
@@ -50,6 +53,7 @@ impl<'a> From<&'a Graded> for ExerciseReport<'a> {
             language: graded.language(),
             points: graded.points(),
             of: graded.of(),
+            not_judged: graded.not_judged(),
             done: graded.is_done(),
             problem: graded.problem.as_deref(),
             checks: graded.checks.iter().map(CheckReport::from).collect(),
@@ -76,6 +80,7 @@ pub(super) fn json(graded: &[Graded]) -> Result<String> {
     let report = Report {
         points: graded.iter().map(Graded::points).sum(),
         of: graded.iter().map(Graded::of).sum(),
+        not_judged: graded.iter().map(Graded::not_judged).sum(),
         exercises: graded.iter().map(ExerciseReport::from).collect(),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")

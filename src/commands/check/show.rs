@@ -7,6 +7,7 @@ use super::launch::Launch;
 use super::progress::{Progress, Standing};
 use super::workshop::Workshop;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
+use tcp_pitfalls::lab::recording::CAPACITY;
 use tcp_pitfalls::probes::{Finding, Verdict};
 use tcp_pitfalls::show::screen::{self, BAD, BOLD, COMMAND, DIM, GOOD};
 use tcp_pitfalls::show::{evidence, timeline};
@@ -22,7 +23,7 @@ const SECOND: usize = 16;
 /// All exercises, how far the student is with each, and what to do next.
 pub(super) fn overview(workshop: &Workshop, progress: &Progress) -> String {
     let mut text = format!("{BOLD}The classroom: mend each server until its checks hold{BOLD:#}\n\n");
-    let (mut points, mut all) = (0, 0);
+    let (mut points, mut all, mut not_judged) = (0, 0, 0);
     for exercise in classroom::ALL {
         let standing = progress.of(exercise);
         let Exercise { id, title, .. } = exercise;
@@ -32,10 +33,11 @@ pub(super) fn overview(workshop: &Workshop, progress: &Progress) -> String {
             Some(_) => (screen::sign(Verdict::Falls), BAD, "begun"),
             None => (" ", DIM, "not begun"),
         };
-        let _ = write!(text, "  {id:8}  {title:24}  {style}{sign} {word:9}{style:#}");
+        let _ = write!(text, "  {id:8}  {title:33}  {style}{sign} {word:5}{style:#}");
         if let Some(checked) = checked {
             points += checked.points;
-            let _ = write!(text, "  {:2} of {} points", checked.points, of(exercise));
+            not_judged += checked.not_judged;
+            let _ = write!(text, "  {}", score(checked.points, of(exercise) - checked.not_judged, checked.not_judged));
         }
         all += of(exercise);
         if let Some(Standing { hints: hints @ 1.., .. }) = standing {
@@ -43,7 +45,7 @@ pub(super) fn overview(workshop: &Workshop, progress: &Progress) -> String {
         }
         text.push('\n');
     }
-    let _ = writeln!(text, "\n{points} of {all} points.\n");
+    let _ = writeln!(text, "\n{}.\n", score(points, all - not_judged, not_judged).trim_start());
     match progress.next() {
         Some(exercise) => text.push_str(&begin(workshop, "Next", exercise, None)),
         None => {
@@ -65,7 +67,7 @@ fn begin(workshop: &Workshop, heading: &str, exercise: &Exercise, before: Option
         (Some(launch), _) => (mine(workshop, exercise, Some(&launch)), String::new()),
         (None, Some((done, launch))) => {
             let line = launch.line().replace(done.folder, folder);
-            let line = if line == launch.line() { "COMMAND … {addr}".into() } else { line };
+            let line = if line == launch.line() { launch.like().line() } else { line };
             (format!("{folder}/…"), format!(" -- {line}"))
         }
         (None, None) => (mine(workshop, exercise, None), String::new()),
@@ -95,7 +97,8 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
         None => text.extend(graded.checks.iter().map(one)),
     }
     let (holds, falls, skipped) = (graded.holds(), graded.falls(), graded.skipped());
-    let score = format!("{} of {} points", graded.points(), graded.of());
+    let score = score(graded.points(), graded.of(), graded.not_judged());
+    let score = score.trim_start();
     if graded.is_done() {
         let all = if holds == graded.checks.len() {
             "Every check holds".into()
@@ -120,7 +123,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
     }
     if graded.problem.is_none() && falls == 0 {
         let why = if graded.is_unfinished() {
-            "Nothing fell, but not all was examined. Check again when this machine has less to do."
+            "Nothing fell, but not all was judged. Check again when this machine has less to do."
         } else {
             "This system can't run any of the checks. They can be run on Linux."
         };
@@ -130,7 +133,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
     if graded.problem.is_none() {
         let fallen = graded.checks.iter().filter(|checked| checked.finding.verdict == Verdict::Falls);
         for checked in fallen.take(if all_details { usize::MAX } else { 1 }) {
-            text.push_str(&story(workshop, checked));
+            text.push_str(&story(workshop, checked, all_details));
         }
     }
     // A command that could not be kept has to be typed again.
@@ -160,7 +163,7 @@ fn one(checked: &Checked) -> String {
     let unit = plural(*points as usize);
     let score = match verdict {
         Verdict::Falls => format!("0 of {points} point{unit}"),
-        Verdict::Skipped => String::new(),
+        Verdict::Skipped => format!("{points} point{unit} not judged"),
         _ => format!("{points} point{unit}"),
     };
     let mut text = headline(checked, &format!("{:36}  {DIM}{score}{DIM:#}", probe.name));
@@ -177,16 +180,23 @@ fn headline(checked: &Checked, text: &str) -> String {
     format!("  {style}{} {:7}{style:#}  {text}\n", screen::sign(verdict), verdict.word())
 }
 
-/// The whole story of a check that fell.
-fn story(workshop: &Workshop, checked: &Checked) -> String {
+/// The story of a check that fell.
+fn story(workshop: &Workshop, checked: &Checked, whole: bool) -> String {
+    let (head, tail) = if whole { (CAPACITY, 0) } else { (HEAD, TAIL) };
     let Checked { check: Check { probe, why, page, .. }, finding: Finding { evidence, .. }, recording } = checked;
     let mut text = format!("\n{}", headline(checked, probe.name));
     text.push_str(&screen::paragraph(&sentence(probe.does), 4));
     text.push('\n');
-    text.push_str(&timeline::draw_ends(recording, screen::width(), HEAD, TAIL, "check"));
+    text.push_str(&timeline::draw_ends(recording, screen::width(), head, tail, "check"));
     text.push('\n');
     for line in evidence::lines(evidence, screen::width() - 4) {
         let _ = writeln!(text, "    {line}");
+    }
+    if !recording.complaints.is_empty() {
+        let _ = writeln!(text, "\n    Your server wrote meanwhile:");
+        for line in &recording.complaints {
+            text.push_str(&screen::paragraph(line, 6));
+        }
     }
     text.push('\n');
     text.push_str(&screen::paragraph(&format!("Why it matters: {}", sentence(why)), 4));
@@ -202,9 +212,9 @@ pub(super) fn table(graded: &[Graded]) -> String {
     for one in graded {
         let Exercise { id, title, .. } = one.exercise;
         let style = if one.is_done() { GOOD } else { BAD };
+        let score = score(one.points(), one.of(), one.not_judged());
         let language = one.launch.as_ref().map_or_else(String::new, |_| format!("  {DIM}{}{DIM:#}", one.language()));
-        let _ =
-            writeln!(text, "{id:8}  {title:24}  {style}{:2} of {:2} points{style:#}{language}", one.points(), one.of());
+        let _ = writeln!(text, "{id:8}  {title:33}  {style}{score}{style:#}{language}");
         let named = |verdict: Verdict| {
             let of_it = one.checks.iter().filter(move |checked| checked.finding.verdict == verdict);
             let names: Vec<&str> = of_it.map(|checked| checked.check.probe.name).collect();
@@ -219,8 +229,15 @@ pub(super) fn table(graded: &[Graded]) -> String {
     }
     let points: u32 = graded.iter().map(Graded::points).sum();
     let all: u32 = graded.iter().map(Graded::of).sum();
-    let _ = writeln!(text, "\n{BOLD}{points} of {all} points{BOLD:#}");
+    let not_judged: u32 = graded.iter().map(Graded::not_judged).sum();
+    let _ = writeln!(text, "\n{BOLD}{}{BOLD:#}", score(points, all, not_judged).trim_start());
     text
+}
+
+/// So many points of those that could be judged, and how many could not.
+fn score(points: u32, of: u32, not_judged: u32) -> String {
+    let rest = if not_judged == 0 { String::new() } else { format!(", {not_judged} not judged") };
+    format!("{points:2} of {of} points{rest}")
 }
 
 /// Where something stands in the book: the chapter and the heading, and where the page is, if it is built.

@@ -133,11 +133,17 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
         Some(_) if own_limit(trial, &mut server).is_some() => {
             skipped!("it lets go of a client in the middle of a request soon without being told to stop as well")
         }
-        Some(true) => falls!(
-            "{kept} kept until the one in the middle of a request was cut off, {:.1} s after the signal",
-            after.as_secs_f32()
-        ),
-        Some(false) => falls!("{together}, and only {:.1} s after the signal", after.as_secs_f32()),
+        Some(kept_till_then) => {
+            // On a busy machine, a process that is simply killed may take a second as well.
+            is_more_than_killed(trial, &mut server)?;
+            let after = after.as_secs_f32();
+            if kept_till_then {
+                falls!(
+                    "{kept} kept until the one in the middle of a request was cut off, {after:.1} s after the signal"
+                );
+            }
+            falls!("{together}, and only {after:.1} s after the signal")
+        }
     }
 }
 

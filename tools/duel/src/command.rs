@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use anstream::{eprintln, print};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -46,12 +47,13 @@ struct Measure {
     /// Measure only the work whose name contains this, such as `ping-pong`, `short` or `descriptors`; may be given several times
     #[arg(long, value_name = "NAME")]
     work: Vec<String>,
-    /// Write all that was measured to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Draw charts, as SVG files in this directory
+    /// Also write it down in this directory: the table, all that was measured as JSON, and charts. Refuses a machine of which
+    /// other programs take more than a tenth
     #[arg(long, value_name = "DIR")]
-    charts: Option<PathBuf>,
+    record: Option<PathBuf>,
+    /// Record on a busy machine as well, which the table then says
+    #[arg(long, requires = "record")]
+    busy: bool,
     /// A server of your own to measure beside, with {addr} where its address belongs
     #[arg(last = true, value_name = "COMMAND")]
     yours: Vec<String>,
@@ -117,14 +119,17 @@ fn measure(arguments: &Measure) -> Result<()> {
         quick: arguments.quick,
         work: arguments.work.clone(),
         talk_for: Duration::from_millis(if arguments.quick { 25 } else { 300 }),
+        only_if_quiet: arguments.record.is_some() && !arguments.busy,
     };
-    let results = duel::run(&contestants, &plan, pinned_to, go.ok());
-    print!("{}", table::draw(&results));
-    if let Some(file) = &arguments.json {
-        let text = serde_json::to_string_pretty(&results).context("cannot write the results as JSON")?;
-        fs::write(file, text + "\n").with_context(|| format!("cannot write the results to {}", file.display()))?;
-    }
-    if let Some(dir) = &arguments.charts {
+    let results = duel::run(&contestants, &plan, pinned_to, go.ok())?;
+    let table = table::draw(&results);
+    print!("{table}");
+    if let Some(dir) = &arguments.record {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+        let json = serde_json::to_string_pretty(&results).context("cannot write the results as JSON")? + "\n";
+        for (name, text) in [("table.txt", strip_str(&table).to_string()), ("results.json", json)] {
+            fs::write(dir.join(name), text).with_context(|| format!("cannot write {name} in {}", dir.display()))?;
+        }
         chart::draw_all(&results, dir)?;
     }
     Ok(())

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::contestants::{Contestant, Running};
-use crate::machine::{self, Machine};
+use crate::machine::{self, BUSY, Machine};
 use crate::results::{Results, Sample, Server};
 use crate::talk::{self, Talk};
 use crate::{crowd, syscalls};
@@ -23,6 +23,8 @@ pub struct Plan {
     pub work: Vec<String>,
     /// How long each conversation is.
     pub talk_for: Duration,
+    /// Whether to end with an error where others take more of the processors than `BUSY`.
+    pub only_if_quiet: bool,
 }
 
 /// Work of which speed is measured.
@@ -69,7 +71,7 @@ pub const PING_PONG: usize = 0;
 pub const PIPELINED: usize = 2;
 
 /// Measures everything.
-pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, go: Option<String>) -> Results {
+pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, go: Option<String>) -> Result<Results> {
     let names = || WORKLOADS.iter().map(|workload| workload.name);
     let mut results = Results {
         machine: Machine::look(shared_core, go),
@@ -90,6 +92,15 @@ pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, 
         }
     };
     for round in 0..plan.rounds {
+        let taken = machine::taken_by_others()?;
+        results.machine.taken_by_others.push(taken);
+        ensure!(
+            !plan.only_if_quiet || taken <= BUSY,
+            "other programs took {taken:.0} % of the processors in the second before round {} of {}, and at most {BUSY} % \
+             leave figures to keep. End them, or record all the same with --busy, which the table will say",
+            round + 1,
+            plan.rounds
+        );
         for (index, workload) in WORKLOADS.iter().enumerate().filter(|(_, workload)| plan.wants(workload.name)) {
             bar.set_message(workload.name);
             pairs(&mut results, &mut |contestant, server| {
@@ -141,7 +152,7 @@ pub fn run(contestants: &[Contestant], plan: &Plan, shared_core: Option<usize>, 
     bar.finish_and_clear();
     results.machine.load_at_end = machine::load();
     results.compare();
-    results
+    Ok(results)
 }
 
 impl Plan {

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use tcp_pitfalls::show::screen::{BOLD, DIM, paragraph};
+use tcp_pitfalls::show::screen::{BAD, BOLD, DIM, paragraph};
 
 use crate::crowd::{BURST, IDLE};
 use crate::duel::{PING_PONG, PIPELINED, WORKLOADS};
+use crate::machine::BUSY;
 use crate::results::{Results, Server, Speed, Spread};
 
 /// All of it.
@@ -69,16 +70,21 @@ pub fn draw(results: &Results) -> String {
     }
     let load = |load: &Option<String>| load.clone().unwrap_or("?".into());
     let about = format!(
-        "{}, {} cores; Linux {}; {}; {go}; load {} at the start and {} at the end.",
+        "{}, {} cores; Linux {}; {}; {go}; load {} at the start and {} at the end. Other programs took at most {:.0} % of the \
+         processors in the second before a round.",
         machine.processor,
         machine.cores,
         machine.kernel,
         machine.rustc,
         load(&machine.load_at_start),
-        load(&machine.load_at_end)
+        load(&machine.load_at_end),
+        machine.most_taken()
     );
     text += "\n";
     text += &paragraph(&about, 0);
+    if machine.most_taken() > BUSY {
+        text += &format!("{BAD}The machine was busy: don't build on these figures.{BAD:#}\n");
+    }
     text
 }
 

@@ -126,7 +126,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "soak",
-        holds: "step 6 bears hostile clients for thirty seconds",
+        holds: "steps 6 and 8 bear hostile clients for thirty seconds",
         needs: &[],
         linux_only: true,
         run: |sh| {

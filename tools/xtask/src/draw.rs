@@ -18,7 +18,7 @@ pub fn all(root: &Path) -> Result<()> {
     if drawn.exists() {
         fs::remove_dir_all(&drawn).with_context(|| format!("could not empty {}", drawn.display()))?;
     }
-    Staircase::recorded(root)?.draw(root, &drawn)?;
+    Staircase::draw_all(root, &drawn)?;
 
     // Beside the folders of scenes stand the staircase and the survey, and that of the benchmark.
     for entry in WalkDir::new(folder(root)).min_depth(2) {

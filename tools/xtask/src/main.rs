@@ -57,7 +57,11 @@ enum Task {
     /// Check everything that the book says and links to
     Check,
     /// Print the book to target/tcp-pitfalls.pdf; needs Chromium
-    Pdf,
+    Pdf {
+        /// How large a sheet is
+        #[arg(long, value_enum, default_value_t)]
+        paper: pdf::Paper,
+    },
     Ci(ci::Arguments),
     Survey(survey::Arguments),
 }
@@ -70,7 +74,7 @@ fn main() -> ExitCode {
         Some(Task::Serve) => draw::all(&book.root).and_then(|()| tools::serve(&book)).map(|()| Vec::new()),
         Some(Task::Record) => record::record(&book.root).map(|()| Vec::new()),
         Some(Task::Check) => check(&book),
-        Some(Task::Pdf) => print_to_pdf(&book),
+        Some(Task::Pdf { paper }) => print_to_pdf(&book, paper),
         Some(Task::Survey(arguments)) => survey::run(&book.root, &arguments).map(|()| Vec::new()),
         Some(Task::Ci(arguments)) => ci::run(&book.root, &arguments).map(|()| Vec::new()),
     };
@@ -141,9 +145,9 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
     Ok(faults)
 }
 
-fn print_to_pdf(book: &Book) -> Result<Vec<Fault>> {
+fn print_to_pdf(book: &Book, paper: pdf::Paper) -> Result<Vec<Fault>> {
     let faults = build(book, false)?;
-    let pdf = pdf::print(book)?;
+    let pdf = pdf::print(book, paper)?;
     println!("The book for printing is in {}", pdf.display());
     Ok(faults)
 }

@@ -72,9 +72,12 @@ pub fn record(root: &Path) -> Result<()> {
     }
     // Its evidence is of one run, and takes a run of its own: the check looks at the verdicts alone.
     let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
-    let staircase = start(root, &programs.join("tcp-pitfalls"), &["--json".into()])?;
-    if Staircase::write(root, &staircase.text)? {
-        println!("written  book/recorded/staircase.json and its picture");
+    let run = |arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Ok(start(root, &programs.join("tcp-pitfalls"), &arguments)?.text)
+    };
+    for name in Staircase::record(root, run)? {
+        println!("written  book/recorded/{name}");
     }
     for name in stale(root, &recorded)? {
         println!("nothing writes this any more, so remove it: book/recorded/{name}");
@@ -268,13 +271,12 @@ fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<(
             recorded.failed.push(Fault::in_file(format!("book/recorded/{name}"), what));
         }
         // The table stands behind what was skipped and why, and behind a legend.
-        let table = output.text.split("\n\n").find(|part| part.trim_start().starts_with(['1', '6']));
+        let table = output.text.split("\n\n").find(|part| part.trim_start().starts_with('1'));
         let table = table.context("the staircase has no table")?;
         recorded.files.insert(name.to_owned(), format!("{}\n", table.trim_end()));
         Ok(())
     };
     record("staircase.txt", &[])?;
-    record("staircase-beyond.txt", &["--beyond".into()])?;
     if GoServers::can_be_built() {
         record("staircase-go.txt", &["--go".into()])?;
     } else {

@@ -135,6 +135,7 @@ fn read(name: &str, text: &str) -> Built {
     let page = Html::parse_document(text);
     let mut words = check_text(name, &page);
     words.extend(check_figures(name, &page));
+    words.extend(check_marks(name, &page));
     let mut built = Built {
         ids: BTreeSet::new(),
         sections: BTreeSet::new(),
@@ -215,6 +216,28 @@ fn check_figures(name: &str, page: &Html) -> Vec<Fault> {
         if image.attr("alt").is_none_or(|words| words.trim().is_empty()) {
             let what = format!("the image \"{}\" has no words in `alt`", image.attr("src").unwrap_or_default());
             faults.push(Fault::in_file(name, what));
+        }
+    }
+    faults
+}
+
+/// A listing may name a text whose one line is marked in the colour of a verdict: ```` ```rust,falls:unwrap() ````.
+fn check_marks(name: &str, page: &Html) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for code in select(page.root_element(), "main pre > code") {
+        let listing: String = code.text().collect();
+        let marks = code
+            .value()
+            .classes()
+            .filter_map(|class| class.strip_prefix("falls:").or_else(|| class.strip_prefix("holds:")));
+        for text in marks {
+            let count = listing.lines().filter(|line| line.contains(text)).count();
+            if count != 1 {
+                let what = format!(
+                    "a listing marks the line with \"{text}\", which {count} of its lines have: name another text"
+                );
+                faults.push(Fault::in_file(name, what));
+            }
         }
     }
     faults
@@ -309,6 +332,17 @@ mod tests {
     fn a_directive_in_the_text_fails() {
         assert_one(&faults(&[("a.html", "<p>{{#include a.rs:b}}</p>")]), "readers see \"{{#include a.rs:b}}\"");
         assert_one(&faults(&[("a.html", "<pre><code>x\n// ANCHOR: b\n</code></pre>")]), "readers see \"// ANCHOR: b\"");
+    }
+
+    #[test]
+    fn a_marked_line_must_be_there_once() {
+        let listing = |text: &str| {
+            let code = format!("<pre><code class=\"language-rust falls:unwrap()\">{text}</code></pre>");
+            faults(&[("a.html", code.as_str())])
+        };
+        assert_eq!(listing("one\nmaybe.unwrap();\n"), [""; 0]);
+        assert_one(&listing("one\n"), "which 0 of its lines have");
+        assert_one(&listing("one.unwrap();\ntwo.unwrap();\n"), "which 2 of its lines have");
     }
 
     const CAPTION: &str = "<figcaption>Look at this.</figcaption>";

@@ -8,19 +8,22 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use tcp_pitfalls::probes::{Finding, Verdict};
-use tcp_pitfalls::staircase::{EXPECTED, STEPS};
+use tcp_pitfalls::staircase::{BEYOND, DEADLINES, EXPECTED, STEPS};
 
 use crate::compare::with_numbers_of;
 use crate::fault::Fault;
 use crate::record::folder;
 
-/// The recording, and the picture for the README beside it.
+/// The recordings: of the six steps, and of the last of them and those beyond. The picture for the README is beside them.
 const RECORDED: &str = "staircase.json";
+const BEYOND_RECORDED: &str = "staircase-beyond.json";
 const PICTURE: &str = "staircase.svg";
 
-/// What `tcp-pitfalls --json` prints.
+/// What `tcp-pitfalls --json` prints, with `--beyond` as well.
 #[derive(Deserialize)]
 pub struct Staircase {
+    /// The names of the steps, which are those of their pages.
+    steps: Vec<String>,
     probes: Vec<Row>,
 }
 
@@ -53,56 +56,68 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What stands for a step in a head that has room for one digit, and in an address.
-fn page(step: usize) -> String {
-    format!("{}.html", STEPS[step - 1])
+/// What stands for a step in a head that has room for one digit: 4 for `04_partial_read_write`.
+fn number(step: &str) -> usize {
+    step.split('_').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 impl Staircase {
     /// The run that is committed.
-    pub fn recorded(root: &Path) -> Result<Self> {
-        let path = folder(root).join(RECORDED);
+    fn recorded(root: &Path, name: &str) -> Result<Self> {
+        let path = folder(root).join(name);
         let text = fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no recording of this version", path.display()))
     }
 
-    /// Writes the run down, with its picture. If it says what the committed one says, but for numbers, which are others each
-    /// time, that one stays as it is.
-    pub fn write(root: &Path, json: &str) -> Result<bool> {
-        let new: Staircase = serde_json::from_str(json).context("the staircase can't be read back")?;
-        let committed = fs::read_to_string(folder(root).join(RECORDED)).unwrap_or_default();
-        if committed == with_numbers_of(&committed, json, |_, _| true) {
-            return Ok(false);
+    /// Runs both, by what `run` prints with these arguments, and writes them down, with the picture. If one says what the
+    /// committed one says, but for numbers, which are others each time, that one stays as it is. Returns what was written.
+    pub fn record(root: &Path, run: impl Fn(&[&str]) -> Result<String>) -> Result<Vec<&'static str>> {
+        let mut written = Vec::new();
+        for (name, arguments) in [(RECORDED, &["--json"][..]), (BEYOND_RECORDED, &["--json", "--beyond"])] {
+            let json = run(arguments)?;
+            let new: Staircase = serde_json::from_str(&json).context("the staircase can't be read back")?;
+            let committed = fs::read_to_string(folder(root).join(name)).unwrap_or_default();
+            if committed == with_numbers_of(&committed, &json, |_, _| true) {
+                continue;
+            }
+            fs::write(folder(root).join(name), json).context("could not write the staircase")?;
+            written.push(name);
+            if name == RECORDED {
+                let picture = folder(root).join(PICTURE);
+                fs::write(picture, new.picture()).context("could not write the picture of the staircase")?;
+            }
         }
-        fs::write(folder(root).join(RECORDED), json).context("could not write the staircase")?;
-        fs::write(folder(root).join(PICTURE), new.picture()).context("could not write the picture of the staircase")?;
-        Ok(true)
+        Ok(written)
     }
 
     /// Finds what is not as the course says: a run that does not say it is none to show.
     pub fn check(root: &Path) -> Vec<Fault> {
-        let file = |name: &str| format!("book/recorded/{name}");
-        let recorded = match Self::recorded(root) {
-            Ok(recorded) => recorded,
-            Err(error) => return vec![Fault::in_file(file(RECORDED), format!("{error:#}. Run `cargo book record`"))],
-        };
-        let said: Vec<_> = recorded.verdicts();
-        let owed = EXPECTED.iter().map(|(name, verdicts)| (*name, verdicts.to_vec()));
+        let six = EXPECTED.iter().map(|(name, verdicts)| (*name, verdicts.to_vec())).collect();
+        let beyond = DEADLINES.iter().map(|(name, verdicts)| (*name, verdicts.to_vec())).collect();
+        let mut faults = Vec::new();
+        for (name, owed) in [(RECORDED, six), (BEYOND_RECORDED, beyond)] {
+            match Self::recorded(root, name) {
+                Ok(recorded) => faults.extend(recorded.stale(name, owed)),
+                Err(error) => faults.push(fault(name, &format!("{error:#}. Run `cargo book record`"))),
+            }
+        }
+        let picture = Self::recorded(root, RECORDED).ok().map(|recorded| recorded.picture());
+        if fs::read_to_string(folder(root).join(PICTURE)).ok() != picture {
+            faults.push(fault(PICTURE, "is not drawn from the recording. Run `cargo book record`"));
+        }
+        faults
+    }
+
+    fn stale(&self, file: &str, owed: Vec<(&str, Vec<Verdict>)>) -> Vec<Fault> {
+        let said = self.verdicts();
         let is_figure = |verdict: &Verdict| matches!(verdict, Verdict::Note | Verdict::Skipped);
-        let stale = owed.filter(|(name, owed)| {
+        let stale = owed.into_iter().filter(|(name, owed)| {
             said.iter().find(|(said, _)| said == name).is_none_or(|(_, said)| {
                 owed.iter().zip(said).any(|(owed, said)| owed != said && !(is_figure(owed) && is_figure(said)))
             })
         });
-        let mut faults: Vec<Fault> = stale
-            .map(|(name, _)| {
-                Fault::in_file(file(RECORDED), format!("{name} is not what the course says. Run `cargo book record`"))
-            })
-            .collect();
-        if fs::read_to_string(folder(root).join(PICTURE)).ok() != Some(recorded.picture()) {
-            faults.push(Fault::in_file(file(PICTURE), "is not drawn from the recording. Run `cargo book record`"));
-        }
-        faults
+        let what = |name: &str| format!("{name} is not what the course says. Run `cargo book record`");
+        stale.map(|(name, _)| fault(file, &what(name))).collect()
     }
 
     fn verdicts(&self) -> Vec<(&str, Vec<Verdict>)> {
@@ -110,36 +125,44 @@ impl Staircase {
         self.probes.iter().map(|row| (row.name.as_str(), verdicts(row))).collect()
     }
 
-    /// Writes what the pages include: the whole table, and for each chapter a small one that says where that is.
-    pub fn draw(&self, root: &Path, drawn: &Path) -> Result<()> {
+    /// Writes what the pages include: both tables whole, and for each chapter a small one that says where that is.
+    pub fn draw_all(root: &Path, drawn: &Path) -> Result<()> {
         let folder = drawn.join("staircase");
         fs::create_dir_all(&folder).with_context(|| format!("could not make the folder {}", folder.display()))?;
-        let write = |name: &str, text: String| {
+        let write = |name: &str, class: &str, tables: &[String]| {
+            let text = format!("<div class=\"stairs{class}\">\n{}\n</div>\n", tables.join("\n"));
             fs::write(folder.join(name), text).with_context(|| format!("could not write the staircase {name}"))
         };
-        let rows: Vec<&Row> = self.probes.iter().filter(|row| row.differs()).collect();
+        let six = Self::recorded(root, RECORDED)?;
+        let rows: Vec<&Row> = six.probes.iter().filter(|row| row.differs()).collect();
         let (left, right) = rows.split_at(rows.len().div_ceil(2));
-        let halves = [left, right].map(|half| Self::table(root, half, None, ""));
-        write("all.html", format!("<div class=\"stairs\">\n{}\n</div>\n", halves.join("\n")))?;
-        let headlines: Vec<&Row> = self.probes.iter().filter(|row| row.headline).collect();
-        for step in 1..=STEPS.len() {
+        write("all.html", "", &[left, right].map(|half| six.table(root, half, None, "")))?;
+        let headlines: Vec<&Row> = six.probes.iter().filter(|row| row.headline).collect();
+        for (step, name) in (1..).zip(STEPS) {
             let caption = format!("<caption>You are here: step {step} of {}</caption>\n", STEPS.len());
-            let table = Self::table(root, &headlines, Some(step), &caption);
-            write(&format!("{step:02}.html"), format!("<div class=\"stairs here\">\n{table}\n</div>\n"))?;
+            write(&format!("{}.html", &name[..2]), " here", &[six.table(root, &headlines, Some(step), &caption)])?;
+        }
+        let beyond = Self::recorded(root, BEYOND_RECORDED)?;
+        let rows: Vec<&Row> = beyond.probes.iter().filter(|row| row.differs()).collect();
+        write("beyond.html", "", &[beyond.table(root, &rows, None, "")])?;
+        for name in BEYOND {
+            let step = number(name);
+            let caption = format!("<caption>You are here: step {step}, beyond the six</caption>\n");
+            write(&format!("{}.html", &name[..2]), " here", &[beyond.table(root, &rows, Some(step), &caption)])?;
         }
         Ok(())
     }
 
     /// Rows as a table. No line is blank, which would end it in the middle of a page written in Markdown.
-    fn table(root: &Path, rows: &[&Row], here: Option<usize>, caption: &str) -> String {
+    fn table(&self, root: &Path, rows: &[&Row], here: Option<usize>, caption: &str) -> String {
         let mut table = format!("<table>\n{caption}<thead>\n<tr><th scope=\"col\">Probe</th>");
         let class = |step: usize| if here == Some(step) { " class=\"here\"" } else { "" };
-        for step in 1..=STEPS.len() {
+        for page in &self.steps {
+            let step = number(page);
             let _ = write!(
                 table,
-                "<th scope=\"col\"{}><a href=\"{}\" title=\"Step {step}\">{step}</a></th>",
-                class(step),
-                page(step)
+                "<th scope=\"col\"{}><a href=\"{page}.html\" title=\"Step {step}\">{step}</a></th>",
+                class(step)
             );
         }
         table += "</tr>\n</thead>\n<tbody>\n";
@@ -157,7 +180,8 @@ impl Staircase {
                 place(root, row),
                 row.name
             );
-            for (step, finding) in (1..).zip(&row.findings) {
+            for (page, finding) in self.steps.iter().zip(&row.findings) {
+                let step = number(page);
                 let word = finding.verdict.word();
                 let evidence = escaped(&format!("Step {step}, {}: {word}: {}", row.name, finding.evidence));
                 let at = if here == Some(step) { " here" } else { "" };
@@ -217,15 +241,18 @@ impl Staircase {
     }
 }
 
-/// Where the pitfall is told: in its chapter, if that has a heading of this name, or else with the probes.
+/// Where the pitfall is told: in the first chapter from its own on that has a heading of this name, or else with the probes.
 fn place(root: &Path, row: &Row) -> String {
-    let step = STEPS[row.chapter - 1];
-    let text = fs::read_to_string(root.join(format!("book/src/{step}.md"))).unwrap_or_default();
-    if text.contains(&format!("\n### {}\n", row.name)) {
-        format!("{}#{}", page(row.chapter), row.name)
-    } else {
-        format!("probe_your_own_server.html#{}", row.name)
-    }
+    let tells = |page: &&&str| {
+        let text = fs::read_to_string(root.join(format!("book/src/{page}.md"))).unwrap_or_default();
+        number(page) >= row.chapter && text.contains(&format!("\n### {}\n", row.name))
+    };
+    let page = STEPS.iter().chain(BEYOND).find(tells).unwrap_or(&"probe_your_own_server");
+    format!("{page}.html#{}", row.name)
+}
+
+fn fault(name: &str, what: &str) -> Fault {
+    Fault::in_file(format!("book/recorded/{name}"), what)
 }
 
 #[cfg(test)]
@@ -234,14 +261,15 @@ mod tests {
 
     fn of_one_row(name: &str, evidence: &str) -> Staircase {
         let findings = STEPS.iter().map(|_| Finding::falls(evidence)).collect();
-        Staircase { probes: vec![Row { name: name.into(), chapter: 4, headline: true, findings }] }
+        let steps = STEPS.map(str::to_owned).to_vec();
+        Staircase { steps, probes: vec![Row { name: name.into(), chapter: 4, headline: true, findings }] }
     }
 
     #[test]
     fn a_table_has_a_cell_for_each_step_and_tells_what_happened_there() {
         let staircase = of_one_row("split-message", "sent \"a\" & got <b>");
         let rows: Vec<&Row> = staircase.probes.iter().collect();
-        let table = Staircase::table(Path::new("."), &rows, Some(4), "");
+        let table = staircase.table(Path::new("."), &rows, Some(4), "");
         assert_eq!(table.matches("<td class=\"falls").count(), STEPS.len());
         assert!(table.contains("falls: sent &quot;a&quot; &amp; got &lt;b&gt;"), "{table}");
         assert!(!table.contains("\n\n"), "a blank line would end it in the middle of a page");
@@ -251,7 +279,7 @@ mod tests {
     fn a_run_that_says_something_else_than_the_course_is_none_to_show() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("book/recorded")).unwrap();
-        fs::write(folder.path().join("book/recorded/staircase.json"), "{\"probes\": []}").unwrap();
+        fs::write(folder.path().join("book/recorded/staircase.json"), "{\"steps\": [], \"probes\": []}").unwrap();
         let faults = Staircase::check(folder.path());
         assert!(faults.len() >= EXPECTED.len(), "a row that isn't there is a fault");
     }
