@@ -33,8 +33,8 @@ use crate::commands::probe_name;
 /// @FILE stands for the arguments in that file, written as for a shell: a line of your own CI.
 ///
 /// Status 0 if it falls into no pitfall, or just into those of --expect-falls, 1 if into any other, 2 if it could not be
-/// started or reached, if nothing that applies was judged, or if a probe was skipped because this machine is short of
-/// something.
+/// started or reached, if it isn't as you say, if nothing that applies was judged, or if a probe was skipped because this
+/// machine is short of something.
 #[derive(Args)]
 #[command(
     override_usage = "tcp-pitfalls probe [OPTIONS] ADDR\n       tcp-pitfalls probe [OPTIONS] -- COMMAND … {addr} …"
