@@ -216,8 +216,8 @@ fn sum_up(Examined { judged, took, .. }: &Examined) {
     });
     let (held, fell, skipped) = (count(Verdict::Holds), count(Verdict::Falls), count(Verdict::Skipped));
     println!("\n{held} held, {fell} fell, {}{skipped} skipped ({:.0} s).", others.concat(), took.as_secs_f32());
-    if skipped * 2 > judged.len() {
-        println!("More than half was skipped, and nothing is known of that: see the reasons above.");
+    if held > 0 && skipped * 2 > judged.len() {
+        println!("More than half was skipped, so little is known: see the reasons above.");
     }
     if let Some(load) = load().filter(|_| fell + skipped > 0) {
         eprintln!(

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::super::trial::{Trial, refuses_within};
 use super::{
-    InProgress, before_the_stop, is_by_the_signal, is_heard, is_more_than_killed, just_killed, killed, lets_finish,
-    own_limit, stays, stop, unfinished,
+    InProgress, OWN_LIMIT, before_the_stop, is_by_the_signal, is_heard, is_more_than_killed, just_killed, killed,
+    lets_finish, own_limit, stays, stop, unfinished,
 };
 use crate::lab::client::State;
 use crate::lab::kernel;
@@ -131,7 +131,7 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
         }
         // The one in the middle of a request ended: was it the stop?
         Some(_) if own_limit(trial, &mut server).is_some() => {
-            skipped!("it lets go of a client in the middle of a request soon without being told to stop as well")
+            skipped!("{OWN_LIMIT}")
         }
         Some(kept_till_then) => {
             // On a busy machine, a process that is simply killed may take a second as well.

@@ -314,6 +314,9 @@ fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise 
     Otherwise::falls(format!("{WITHOUT_FINISHING}: {what}"))
 }
 
+const OWN_LIMIT: &str = "it lets go of a client in the middle of a request within two seconds without being told to stop as \
+                         well. To judge its stop takes a longer limit";
+
 /// The control for a server that has let go of a client, unless the signal has killed it: if it does so as well when it
 /// isn't told to stop, after a time that is short but not nothing, then it has a limit for slow clients.
 fn own_limit(trial: &Trial<'_>, server: &mut Running) -> Option<Otherwise> {
@@ -324,17 +327,18 @@ fn own_limit(trial: &Trial<'_>, server: &mut Running) -> Option<Otherwise> {
     }
     let quiet = trial.recorder.aside();
     let trial = Trial::new(trial.target, trial.terms, &quiet);
-    let mut server = trial.start().ok()?;
-    let mut half = InProgress::begin(&trial, &mut server, "client 1").ok()?.client;
+    let ready = trial.start().and_then(|mut server| {
+        let half = InProgress::ready(&trial, &mut server, "client 1")?;
+        Ok((server, half))
+    });
+    let (_server, mut half) = match ready {
+        Ok(ready) => ready,
+        Err(why) => return (!why.accuses()).then_some(why),
+    };
     let began = Instant::now();
-    let is_limit = half.ends_within(SHORT) && began.elapsed() > AT_ONCE;
-    is_limit.then(|| {
-        Otherwise::skipped(format!(
-            "it lets go of a client in the middle of a request after {:.1} s, without being told to stop as well. To judge its \
-             stop takes a longer limit",
-            began.elapsed().as_secs_f32()
-        ))
-    })
+    half.send_half(&trial);
+    let is_limit = half.client.ends_within(SHORT) && began.elapsed() > AT_ONCE;
+    is_limit.then(|| Otherwise::skipped(OWN_LIMIT))
 }
 
 /// Whether a client in the middle of a request stays connected for a moment. The kernel closes what a killed process held
