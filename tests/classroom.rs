@@ -384,7 +384,7 @@ fn a_student_works_through_an_exercise() {
     copy.solve();
     let compare = "Compare with    chapters/solutions/src/bin/solution_04.rs";
     copy.expect(&["check", ID], 0, &["Every check holds: 10 of 10 points", compare, "Next: 05"]);
-    copy.expect(&["check"], 0, &["✓ done", "10 of 10 points", "10 of 80 points"]);
+    copy.expect(&["check"], 0, &["✓ done", "10 of 10 points", "10 of 90 points"]);
 
     // From the beginning.
     let said = copy.run(&["reset", ID], "n\n");
@@ -393,7 +393,7 @@ fn a_student_works_through_an_exercise() {
     copy.expect(&["reset", ID, "--yes"], 0, &["main.rs.backup"]);
     assert_eq!(read(copy.file()), read(starter_of(exercise())));
     assert_eq!(read(copy.file().with_file_name("main.rs.backup")), read(solution_of(exercise())));
-    copy.expect(&["check"], 0, &["0 of 80 points"]);
+    copy.expect(&["check"], 0, &["0 of 90 points"]);
     copy.expect(&["reset", ID, "--yes"], 0, &["is as it was at the beginning"]);
 }
 
@@ -411,7 +411,7 @@ fn more_points_than_there_are_are_not_believed() {
     let copy = Copy::new("forged");
     let forged = r#"{"exercises": {"04": {"checked": {"points": 11, "done": true}}}}"#;
     fs::write(copy.root.join(".tcp-pitfalls-progress.json"), forged).unwrap();
-    let said = copy.expect(&["check"], 0, &["0 of 80 points"]);
+    let said = copy.expect(&["check"], 0, &["0 of 90 points"]);
     assert!(said.err.contains("is not believed"), "{}", said.err);
 }
 
@@ -420,7 +420,7 @@ fn what_was_not_judged_is_not_in_the_sum() {
     let copy = Copy::new("not-judged");
     let seven = r#"{"exercises": {"04": {"checked": {"points": 7, "not_judged": 3, "done": false}}}}"#;
     fs::write(copy.root.join(".tcp-pitfalls-progress.json"), seven).unwrap();
-    copy.expect(&["check"], 0, &["7 of 7 points, 3 not judged", "7 of 87 points, 3 not judged"]);
+    copy.expect(&["check"], 0, &["7 of 7, 3 not judged", "7 of 87 points, 3 not judged"]);
 }
 
 #[test]
@@ -486,7 +486,7 @@ if os.fork() == 0:
     os.setsid()
     for _ in range(3000):
         for name in glob.glob("/tmp/*/grades.*") + glob.glob(sys.argv[1] + "/*") + [".tcp-pitfalls-progress.json"]:
-            try: open(name, "w").write('{"points": 80, "of": 80, "exercises": []}')
+            try: open(name, "w").write('{"points": 90, "of": 90, "exercises": []}')
             except OSError: pass
         time.sleep(0.01)
 "#;
@@ -510,7 +510,7 @@ fn grades_cannot_be_forged() {
     let said = String::from_utf8_lossy(&graded.stderr);
     assert_eq!(graded.status.code(), Some(1), "{said}");
     let (points, of, _) = result(&results.join("grades.json"));
-    assert_eq!((points, of), (0, 80), "{said}");
+    assert_eq!((points, of), (0, 90), "{said}");
     let ran = results.with_extension("results.ran");
     assert!(ran.exists(), "it tried: {said}");
     fs::remove_file(ran).unwrap();
@@ -520,7 +520,7 @@ fn grades_cannot_be_forged() {
 #[test]
 fn wrong_usage_says_what_to_do() {
     for (arguments, said) in [
-        (&["check", "8"][..], "capstone"),
+        (&["check", "7"][..], "capstone"),
         (&["check", "--hint"], "[EXERCISE]"),
         (&["check", "--watch"], "[EXERCISE]"),
         (&["check", "--all", "--", "my_server", "{addr}"], "each has a protocol of its own"),
@@ -610,10 +610,10 @@ fn a_teacher_gets_grades() {
     copy.expect(
         &["check", "--all", "--json", "grades.json", "--junit", "grades.xml"],
         1,
-        &["it does not compile", "10 of 10 points", " of 80 points"],
+        &["it does not compile", "10 of 10 points", " of 90 points"],
     );
     let (points, of, falls) = result(&copy.root.join("grades.json"));
-    assert_eq!(of, 80);
+    assert_eq!(of, 90);
     let (mut expected_points, mut expected_falls) = (0, Vec::new());
     for (index, exercise) in classroom::ALL.iter().enumerate() {
         for check in exercise.checks {
@@ -684,7 +684,7 @@ fn a_command_is_remembered() {
     // The starter in Rust, which is there as well, takes nothing from it.
     fs::remove_file(copy.file().with_file_name("command")).unwrap();
     copy.expect(&["check", ID], 1, &["main.rs"]);
-    copy.expect(&["check"], 0, &["10 of 80 points"]);
+    copy.expect(&["check"], 0, &["10 of 90 points"]);
 }
 
 #[test]
