@@ -242,10 +242,10 @@ fn junit_has_a_case_for_each_probe() {
 }
 
 /// Answers every line with `250 ok`.
-fn says_ok(stream: TcpStream) -> io::Result<()> {
+fn says_ok(mut stream: TcpStream) -> io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     while lines.read_line(&mut String::new())? > 0 {
-        (&stream).write_all(b"250 ok\r\n")?;
+        stream.write_all(b"250 ok\r\n")?;
     }
     Ok(())
 }
@@ -295,13 +295,13 @@ fn a_claim_that_is_not_kept_is_no_success() {
 }
 
 /// Answers as Python's `http.server` does: without saying how long the answer is.
-fn says_until_the_end(stream: TcpStream) -> io::Result<()> {
+fn says_until_the_end(mut stream: TcpStream) -> io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let asked = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let status = if asked.contains(" / ") { "200 OK" } else { "404 Not Found" };
-    (&stream).write_all(format!("HTTP/1.0 {status}\r\nServer: plain\r\n\r\n").as_bytes())?;
-    (&stream).write_all(b"hello\n")
+    stream.write_all(format!("HTTP/1.0 {status}\r\nServer: plain\r\n\r\n").as_bytes())?;
+    stream.write_all(b"hello\n")
 }
 
 #[test]
