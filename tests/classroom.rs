@@ -420,7 +420,7 @@ fn what_was_not_judged_is_not_in_the_sum() {
     let copy = Copy::new("not-judged");
     let seven = r#"{"exercises": {"04": {"checked": {"points": 7, "not_judged": 3, "done": false}}}}"#;
     fs::write(copy.root.join(".tcp-pitfalls-progress.json"), seven).unwrap();
-    copy.expect(&["check"], 0, &["7 of 7 points, 3 not judged", "7 of 87 points, 3 not judged"]);
+    copy.expect(&["check"], 0, &["7 of 7, 3 not judged", "7 of 87 points, 3 not judged"]);
 }
 
 #[test]

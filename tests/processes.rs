@@ -369,7 +369,7 @@ fn last_words_are_a_message_and_not_its_trace() {
             "Python",
             "Traceback (most recent call last):\n  File \"echo.py\", line 3, in <module>\n    s.bind(('127.0.0.1', {port}))\n\
              OSError: [Errno 98] Address already in use\n",
-            "OSError: [Errno 98] Address already in use",
+            "OSError: [Errno 98] Address already in use (File \"echo.py\", line 3, in <module>)",
         ),
         (
             "Java",

@@ -37,7 +37,9 @@ pub(super) fn overview(workshop: &Workshop, progress: &Progress) -> String {
         if let Some(checked) = checked {
             points += checked.points;
             not_judged += checked.not_judged;
-            let _ = write!(text, "  {}", score(checked.points, of(exercise) - checked.not_judged, checked.not_judged));
+            let score = score(checked.points, of(exercise) - checked.not_judged, checked.not_judged);
+            // As much as fits the screen.
+            let _ = write!(text, "  {}", score.replace(" points,", ","));
         }
         all += of(exercise);
         if let Some(Standing { hints: hints @ 1.., .. }) = standing {
