@@ -223,7 +223,7 @@ fn every_starter_falls_into_just_what_it_is_meant_to() {
 fn every_check_has_a_server_that_fails_just_it() {
     let mut cases = Vec::new();
     for exercise in classroom::ALL {
-        for Check { probe, .. } in exercise.checks {
+        for Check { probe, .. } in exercise.checks.iter().filter(|check| check.probe.name != "as-the-task-says") {
             // What the task says finds most of the others' mistakes as well. Its own are in tests/as_the_task_says.rs.
             let only = |check: &Check| match check.probe.name {
                 "as-the-task-says" => None,
