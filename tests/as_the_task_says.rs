@@ -63,6 +63,10 @@ fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
     for seed in 1..=SEEDS {
         let terms = classroom::terms(seed);
         let finding = check(id).probe.run(&target, &terms, &Recorder::new());
+        // A machine too busy to judge it has told nothing.
+        if finding.verdict == Verdict::Note {
+            continue;
+        }
         played += 1;
         let by_dice = finding.evidence.sentence.starts_with("in conversation ");
         if finding.verdict == Verdict::Falls {
@@ -74,10 +78,10 @@ fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
             break;
         }
     }
-    let mean = began.elapsed().as_secs_f32() / f32::from(played);
+    let mean = began.elapsed().as_secs_f32() / f32::from(played.max(1));
     let name = fault.unwrap_or("nothing wrong");
     println!("{id:8}  {name:32}  falls with {falls:2} of {played:2} seeds, {mean:4.1} s a pass");
-    let right = if fault.is_some() { falls + 1 >= played } else { falls == 0 };
+    let right = if fault.is_some() { falls > 0 && falls + 1 >= played } else { falls == 0 };
     (!right).then(|| format!("{id} with {name} fell with {falls} of {played} seeds\n{}", evidence.join("\n")))
 }
 
