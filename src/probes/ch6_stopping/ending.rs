@@ -10,10 +10,10 @@ use super::{
     lets_finish, own_limit, stays, stop, unfinished,
 };
 use crate::lab::client::State;
-use crate::lab::kernel;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Judged, Otherwise, falls, skipped};
+use crate::lab::{kernel, load};
+use crate::probes::{Evidence, Judged, Otherwise, falls, skipped};
 
 /// Has two clients served one after the other, who leave. After one, a server that serves only one is about to end by
 /// itself, with status 0.
@@ -201,6 +201,13 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>, alone: Duration) -> Judged<(Exit
     let after = asked.elapsed();
     let Some(status) = exit else {
         is_heard(&mut server)?;
+        // A busy machine makes the end late. It doesn't keep it off.
+        let too_busy = load::overload().map(|_| load::too_busy());
+        if let (Some(why), Some(_)) = (too_busy, exits(&mut server, Duration::from_secs(4))) {
+            let ended = asked.elapsed().as_secs_f32();
+            let why = format!("it ended {ended:.1} s after the signal, and {why}");
+            return Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }));
+        }
         let after = after.as_secs_f32();
         trial.recorder.note("server", format!("still runs {after:.0} s after the signal"));
         falls!(

@@ -33,7 +33,7 @@ fn count(contestant: &Contestant, in_flight: usize, laps: usize) -> Result<usize
     let file = env::temp_dir().join(format!("duel-{}.strace", process::id()));
     // -DD: strace is no parent of the server but a process of its own, which outlives the server and then reports.
     let strace = ["strace", "-DD", "-f", "-c", "-o", &file.to_string_lossy()].map(str::to_owned);
-    let server = contestant.start_under(&strace)?;
+    let mut server = contestant.start_under(&strace)?;
     let lines: Vec<String> = (0..in_flight).map(|line| text(0, line, 31)).collect();
     let stream = std::net::TcpStream::connect(server.addr).context("cannot connect")?;
     let mut conversation = Conversation::new(stream, &lines, contestant.prefix)?;
@@ -42,7 +42,8 @@ fn count(contestant: &Contestant, in_flight: usize, laps: usize) -> Result<usize
         conversation.begin()?;
         conversation.finish(&mut scratch)?;
     }
-    drop(server);
+    // Only the server: to drop it would end strace as well.
+    server.process.kill();
     let report = wait_until(Duration::from_secs(10), || {
         fs::read_to_string(&file).ok().filter(|report| report.contains(" total"))
     });
