@@ -227,6 +227,8 @@ fn every_check_has_a_server_that_fails_just_it() {
             // What the task says finds most of the others' mistakes as well. Its own are in tests/as_the_task_says.rs.
             let only = |check: &Check| match check.probe.name {
                 "as-the-task-says" => None,
+                // Its silent customer keeps nobody waiting there, either.
+                "gone-before-ticket" if probe.name == "one-at-a-time" => None,
                 name => Some(name == probe.name),
             };
             cases.push(Case::new(exercise, "wrong", &["--fault", probe.name], only));
@@ -247,7 +249,8 @@ fn what_is_late_or_out_of_order_is_found() {
             }
         }
     }
-    expect_cases(&cases, 1);
+    // Few: what falls only by being late is not judged on a busy machine.
+    expect_cases(&cases, 3);
 }
 
 // The runner, driven as a person drives it.
