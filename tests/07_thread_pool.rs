@@ -6,7 +6,9 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use common::{LIMIT, Peer, Server};
+#[cfg(target_os = "linux")]
+use common::Peer;
+use common::{LIMIT, Server};
 use tcp_pitfalls::chapter_07::workers::Workers;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::lab::wait::wait_until;
