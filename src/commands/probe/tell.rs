@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tcp_pitfalls::examination::{Done, Progress};
+use tcp_pitfalls::lab::load;
 use tcp_pitfalls::lab::recording::Recording;
 use tcp_pitfalls::probes::{Finding, Probe, Verdict};
 use tcp_pitfalls::show::screen::{self, BOLD, DIM, eprint, eprintln, print, println};
@@ -219,25 +220,15 @@ fn sum_up(Examined { judged, took, .. }: &Examined) {
     if held > 0 && skipped * 2 > judged.len() {
         println!("More than half was skipped, so little is known: see the reasons above.");
     }
-    if let Some(load) = load().filter(|_| fell + skipped > 0) {
+    if let Some(load) = load::overload().filter(|_| fell + skipped > 0) {
         eprintln!(
-            "{BOLD}note:{BOLD:#} this machine was busy: {load}. What is late may be its doing. Run again what fell or was \
+            "{BOLD}note:{BOLD:#} this machine was busy ({load}). What is late may be its doing. Run again what fell or was \
              skipped, with --only, when it isn't."
         );
     }
     if fell > 0 {
         println!("{DIM}More on each in the book: \"{PAGE}\". By what you see: \"What do you see?\".{DIM:#}");
     }
-}
-
-/// How busy the machine is, in words, if that is much. Linux only (`proc_loadavg(5)`).
-fn load() -> Option<String> {
-    const MUCH: f32 = 4.0;
-    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
-    let load: f32 = text.split_whitespace().next()?.parse().ok()?;
-    let processors = std::thread::available_parallelism().ok()?.get();
-    let threads = format!("{load:.0} threads wanted to run on {processors} processor{}", plural(processors));
-    (load > MUCH * f32::from(u16::try_from(processors).ok()?)).then_some(threads)
 }
 
 pub(super) fn plural(count: usize) -> &'static str {

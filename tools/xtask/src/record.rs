@@ -44,6 +44,9 @@ const COMMANDS: &[(&str, &str)] = &[
 /// Commands whose output has ports and times in it. Their numbers may be others in another run, and so their line breaks.
 const MEASURED: [&str; 3] = ["commands/listen-port-taken.txt", "commands/probe-json.txt", "commands/probe-step-3.txt"];
 
+/// How a prober begins to say that the machine is busy.
+const BUSY: &str = "note: this machine was busy";
+
 /// What a run gave.
 struct Recorded {
     /// Each file's name in `book/recorded`, and its text.
@@ -310,7 +313,9 @@ fn commands(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()>
             None => word,
         });
         let output = start(root, &program, &arguments.collect::<Vec<_>>())?;
-        let text = format!("$ {command}\n{}{}", output.text, output.errors);
+        // What else this machine has to do is no part of what the command says.
+        let errors: String = output.errors.split_inclusive('\n').filter(|line| !line.starts_with(BUSY)).collect();
+        let text = format!("$ {command}\n{}{errors}", output.text);
         let text = text.replace(&format!("{}/", programs.display()), "target/debug/");
         recorded.files.insert(format!("{name}.txt"), text);
     }
