@@ -94,6 +94,21 @@ fn what_left_its_group_and_lost_its_parent_ends_with_it() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_has_nothing_in_common_with_a_program_that_was_stopped_ends_with_it() {
+    if !can(&["setsid", "true"]) {
+        return;
+    }
+    let mut process = shell("setsid env -i sh -c 'echo $$; exec sleep 3600' & wait");
+    let orphan = wait_until(LIMIT, || process.output().trim().parse::<u32>().ok()).unwrap();
+    assert!(process.ask_to_stop());
+    process.exits_within(LIMIT).expect("the signal ends it");
+    assert!(runs(orphan));
+    assert_eq!(process.end(), []);
+    assert!(!runs(orphan));
+}
+
+#[test]
 fn what_a_prober_under_a_prober_started_ends_with_it() {
     if !can(&["setsid", "true"]) {
         return;
@@ -350,7 +365,7 @@ fn a_server_that_listens_elsewhere_is_told_where() {
     waits_for_output(server.process().unwrap(), "listening on");
     let port = server.addr().port();
     let error = server.connect("client 1").err().unwrap().to_string();
-    let expected = format!("Its process runs and listens on [::1]:{port}, not on 127.0.0.1:{port}. Check the command");
+    let expected = format!("Its process runs and listens on [::1]:{port}, not on 127.0.0.1:{port}");
     assert!(error.ends_with(&expected), "{error}");
 }
 

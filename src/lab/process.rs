@@ -214,6 +214,8 @@ impl Process {
     /// # Errors
     /// The system's own: it has ended, belongs to another user, or there are no signals here.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        // Whoever it leaves behind has to be known by then.
+        self.root.members();
         platform::signal(&self.child, signal)
     }
 
