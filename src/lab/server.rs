@@ -1,5 +1,6 @@
 //! The server under examination: at an address, started by a command, or run in this process.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
@@ -63,7 +64,12 @@ impl Launch {
         if launch.has("{addr}") || launch.has("{port}") {
             return Ok(launch);
         }
-        let but = if launch.has("{host}") { ", only its host" } else { "" };
+        let braced = |word: &&String| word.contains('{') && word.contains('}');
+        let but = match command.iter().find(braced) {
+            Some(_) if launch.has("{host}") => ", only its host".into(),
+            Some(word) => format!(": it has \"{word}\""),
+            None => String::new(),
+        };
         bail!(
             "the command does not say where the server's address belongs{but}. Write {{addr}} there, or {{host}} and {{port}}"
         )
@@ -292,8 +298,10 @@ impl Running {
             let longer = if self.reached { "" } else { ". Give it longer to start: --start SECONDS" };
             return format!(", though its process runs and listens there by now{longer}");
         }
-        let places = listeners.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ");
-        format!(". Its process runs and listens on {places}, not on {}. Check the command", self.addr)
+        // Two processes, or two listeners that share a port, may be in the same place.
+        let places: BTreeSet<String> = listeners.iter().map(SocketAddr::to_string).collect();
+        let places = places.into_iter().collect::<Vec<_>>().join(" and ");
+        format!(". Its process runs and listens on {places}, not on {}", self.addr)
     }
 
     /// How the process ended and what it said last, if it was started here and has ended.

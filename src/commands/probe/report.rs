@@ -34,7 +34,7 @@ fn cannot_write(file: &Path) -> String {
 pub(super) fn unjudged(arguments: &Arguments, why: &Error) {
     let sentence = format!("{why:#}");
     if arguments.json {
-        print_json(&Unjudged { error: &sentence });
+        print_json(&Unjudged { error: &sentence, status: 2 });
     }
     if let Some(file) = &arguments.junit {
         let evidence = sentence.into();
@@ -54,6 +54,7 @@ pub(super) fn unjudged(arguments: &Arguments, why: &Error) {
 #[derive(Serialize)]
 struct Unjudged<'a> {
     error: &'a str,
+    status: u8,
 }
 
 /// What was found out about a server.
@@ -76,8 +77,8 @@ impl Judged {
     }
 
     /// Whether the user knows and accepts that the server falls here.
-    pub(super) fn is_expected(&self, falls: &[String]) -> bool {
-        falls.iter().any(|name| name == self.probe.name)
+    pub(super) fn is_expected(&self, arguments: &Arguments) -> bool {
+        arguments.expect_falls.iter().any(|name| name == self.probe.name)
     }
 }
 
@@ -88,6 +89,8 @@ struct Report<'a> {
     target: &'a str,
     learned: &'a [String],
     seconds: f64,
+    /// With which the program ends.
+    status: u8,
     probes: Vec<ProbeReport<'a>>,
 }
 
@@ -112,13 +115,13 @@ fn seconds(time: Duration) -> f64 {
 
 impl Examined {
     /// Prints the findings as JSON, each with the recording of its probe if those were kept.
-    pub(super) fn print_json(&self, timelines: &[(&str, Recording)], expected: &[String]) {
+    pub(super) fn print_json(&self, timelines: &[(&str, Recording)], arguments: &Arguments, status: u8) {
         let timeline = |probe: &Probe| timelines.iter().find(|(name, _)| *name == probe.name).map(|(_, kept)| kept);
         let probes = self.judged.iter().map(|judged| ProbeReport {
             name: judged.probe.name,
             chapter: judged.probe.chapter,
             finding: &judged.finding,
-            expected: judged.is_expected(expected),
+            expected: judged.is_expected(arguments),
             seconds: seconds(judged.took),
             remedy: judged.probe.remedy,
             timeline: timeline(judged.probe),
@@ -128,18 +131,21 @@ impl Examined {
             target: &self.target,
             learned: &self.learned,
             seconds: seconds(self.took),
+            status,
             probes: probes.collect(),
         });
     }
 
     /// Writes the findings as JUnit XML: a suite for the server, a case for each probe.
-    pub(super) fn write_junit(&self, file: &Path, expected: &[String]) -> Result<()> {
+    pub(super) fn write_junit(&self, file: &Path, arguments: &Arguments) -> Result<()> {
+        let missing: Vec<&String> = arguments.missing(&self.judged).collect();
+        let is_missing = |judged: &Judged| missing.iter().any(|name| *name == judged.probe.name);
         let cases = self.judged.iter().map(|judged| Case {
             class: format!("chapter_{}", judged.probe.chapter),
             name: judged.probe.name,
             outcome: match judged.finding.verdict {
-                Verdict::Falls if judged.is_expected(expected) => Outcome::Output,
-                Verdict::Skipped if judged.finding.evidence.own_lack => Outcome::Error,
+                Verdict::Falls if judged.is_expected(arguments) => Outcome::Output,
+                Verdict::Skipped if judged.finding.evidence.own_lack || is_missing(judged) => Outcome::Error,
                 verdict => verdict.into(),
             },
             evidence: &judged.finding.evidence,

@@ -132,19 +132,22 @@ impl Teller {
     }
 
     /// Prints what is left to say when all probes are done.
-    pub(super) fn end(self, examined: &Examined, expected: &[String]) {
+    pub(super) fn end(self, examined: &Examined, arguments: &Arguments, status: u8) {
         self.bar.finish_and_clear();
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if self.json {
-            examined.print_json(&state.timelines, expected);
+            examined.print_json(&state.timelines, arguments, status);
         } else {
             print!("{}", skipped(&examined.judged));
             sum_up(examined);
         }
-        let mended = |judged: &&Judged| judged.is_expected(expected) && judged.finding.verdict != Verdict::Falls;
+        let mended = |judged: &&Judged| judged.is_expected(arguments) && judged.finding.verdict != Verdict::Falls;
         for Judged { probe, finding, .. } in examined.judged.iter().filter(mended) {
             let word = finding.verdict.word();
             eprintln!("{BOLD}note:{BOLD:#} {} was expected to fall, and {word} now", probe.name);
+        }
+        for name in arguments.missing(&examined.judged) {
+            eprintln!("{BOLD}note:{BOLD:#} {name} is required, and was not judged");
         }
     }
 }
