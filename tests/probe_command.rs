@@ -450,17 +450,21 @@ fn a_probe_that_is_ended_ends_its_servers_and_tells_by_which_signal() {
         let folder = std::env::temp_dir().join(format!("tcp-pitfalls-ended-{}-{status}", std::process::id()));
         // It says by a file that it runs, and never listens.
         let script = format!("touch '{}'; exec sleep 600", folder.display());
-        let mut prober = Command::new(PROGRAM)
-            .args(["probe", "--", "sh", "-c", &script, "sh", "{addr}"])
+        let prober = Command::new(PROGRAM)
+            .args(["probe", "--speaks=lines", "--only=next-client", "--only=crowd", "--"])
+            .args(["sh", "-c", &script, "sh", "{addr}"])
             .env(&mark, "yes")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         wait_until(common::LIMIT, || folder.exists().then_some(())).expect("the server is started");
         kill_process(Pid::from_child(&prober), signal).unwrap();
-        assert_eq!(prober.wait().unwrap().code(), Some(status));
+        let ended = prober.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(status));
         assert!(no_process_with(&mark), "the server was ended");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(said.ends_with("ended before the verdict of next-client, crowd\n"), "{said}");
         std::fs::remove_file(folder).unwrap();
     }
 }

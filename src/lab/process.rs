@@ -44,12 +44,15 @@ static LIVE: Mutex<Vec<Root>> = Mutex::new(Vec::new());
 static LEFT_BEHIND: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 
 /// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started here before they end this one. The status says
-/// which it was: 128 and the number of the signal, as shells count.
+/// which it was: 128 and the number of the signal, as shells count. Before that, `last_words` may say what is lost.
 ///
 /// The programs are in process groups of their own, so that a signal from the terminal doesn't reach them. Where a
 /// handler is set already, that one stays.
-pub fn end_all_on_ctrl_c() {
-    platform::on_signal(|number| end_all_and_exit(128 + number));
+pub fn end_all_on_ctrl_c(last_words: impl FnOnce() + Send + 'static) {
+    platform::on_signal(|number| {
+        last_words();
+        end_all_and_exit(128 + number)
+    });
 }
 
 /// Ends every program that was started here, and then this one with this status.

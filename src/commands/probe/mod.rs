@@ -27,7 +27,7 @@ const AT_ONCE: usize = 4;
 
 /// Runs the probes that were asked for. If nothing can be judged, whoever reads a result finds that there as well.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    process::end_all_on_ctrl_c();
+    process::end_all_on_ctrl_c(tell::last_words);
     let examined = examine(arguments);
     if let (Err(why), false) = (&examined, arguments.dry_run) {
         report::unjudged(arguments, why);
@@ -47,6 +47,7 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(file) = &arguments.junit {
         report::is_writable(file)?;
     }
+    tell::promise(&probes);
     let spinner = ProgressBar::new_spinner().with_message("finding out what it speaks");
     let learned = dialogue::learn(&target, claim, answer_is_known);
     spinner.finish_and_clear();

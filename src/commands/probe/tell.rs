@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tcp_pitfalls::examination::{Done, Progress};
@@ -24,6 +24,26 @@ const NAME: usize = 19;
 
 /// Where the evidence begins that stands on the line of its probe.
 const EVIDENCE: usize = INDENT + NAME + 2;
+
+/// The probes whose verdict isn't told yet.
+static UNTOLD: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
+fn untold() -> MutexGuard<'static, Vec<&'static str>> {
+    UNTOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes notice of the probes that will be told of.
+pub(super) fn promise(probes: &[&'static Probe]) {
+    *untold() = probes.iter().map(|probe| probe.name).collect();
+}
+
+/// Says what isn't told when the examination is ended by a signal.
+pub(super) fn last_words() {
+    let names = untold();
+    if !names.is_empty() {
+        eprintln!("\n{BOLD}note:{BOLD:#} ended before the verdict of {}", names.join(", "));
+    }
+}
 
 /// What was seen before any verdict, in sentences.
 pub(super) fn learned(says: Vec<String>, silence: Option<String>, otherwise: Option<&str>) -> Vec<String> {
@@ -114,11 +134,14 @@ impl Teller {
         let text = verdict(probe, &done.finding) + &self.timeline(&done.recording);
         if !self.ordered {
             self.bar.suspend(|| print!("{text}"));
+            untold().retain(|name| *name != probe.name);
             return;
         }
         state.texts[index] = Some(text);
         while let Some(text) = state.texts.get_mut(state.printed).and_then(Option::take) {
             self.bar.suspend(|| print!("{text}"));
+            let told = state.probes[state.printed].name;
+            untold().retain(|name| *name != told);
             state.printed += 1;
         }
     }

@@ -99,7 +99,7 @@ fn measure(arguments: &Measure) -> Result<()> {
         !cfg!(debug_assertions),
         "a debug build tells nothing about speed. Run `cargo duel`, which builds for release"
     );
-    end_all_on_ctrl_c();
+    end_all_on_ctrl_c(|| ());
     let (mut contestants, go) = contestants::all(&arguments.yours)?;
     if let Err(why) = &go {
         eprintln!("{BOLD}note:{BOLD:#} {why}. Ratios are to step 6.");
