@@ -172,6 +172,17 @@ fn what_a_program_ignores_is_known() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_has_ended_a_program_is_not_pending() {
+    let process = shell("echo up; exec sleep 3600");
+    waits_for_output(&process, "up");
+    assert!(process.ask_to_stop());
+    // Nobody has waited for it yet, so the kernel still shows what it was.
+    wait_until(LIMIT, || (!runs(process.id())).then_some(())).expect("the signal ends it");
+    assert_eq!(process.leaves_pending(Signal::Term), Ok(false));
+}
+
+#[test]
 fn no_program_inherits_ignored_or_blocked_signals() {
     if is_again() {
         let mut process = Process::start(&strings(&["sleep", "3600"]), None).unwrap();
