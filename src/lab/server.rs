@@ -260,7 +260,7 @@ impl Running {
                 Err(error) => Some(Err(error)),
             }
         });
-        let error = match attempt {
+        let (error, whereabouts) = match attempt {
             Some(Ok(client)) => {
                 self.reached = true;
                 return Ok(client);
@@ -270,14 +270,16 @@ impl Running {
                     recorder.record(name, Action::CannotConnect { why: lack.to_string() });
                     return Err(lack.clone().into());
                 }
-                error.to_string()
+                let is_full = error.kind() == ErrorKind::TimedOut && self.process.is_some();
+                let why = if is_full { ". It listens there, but doesn't accept, and its queue is full" } else { "" };
+                (error.to_string(), why.into())
             }
-            None => format!("refused for {} s", patience.as_secs_f32()),
+            None => (format!("refused for {} s", patience.as_secs_f32()), self.whereabouts()),
         };
         recorder.record(name, Action::CannotConnect { why: error.clone() });
         Err(match self.obituary() {
             Some(obituary) => anyhow!("{name} could not connect: {obituary}"),
-            None => anyhow!("{name} could not connect to {addr}: {error}{}", self.whereabouts()),
+            None => anyhow!("{name} could not connect to {addr}: {error}{whereabouts}"),
         })
     }
 
