@@ -317,6 +317,8 @@ impl Drop for Process {
 
 /// Kills all processes of a tree again and again, as long as there are new ones. Returns what is still there.
 fn kill_all(root: &Root) -> Vec<Member> {
+    // Halted, it starts nothing while it is looked at.
+    let _ = platform::halt_group(root.pid, true);
     // Those that can't be told from others any more when their parents have ended.
     let mut known = root.members();
     platform::kill_group(root.pid);
