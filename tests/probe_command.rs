@@ -448,11 +448,13 @@ fn a_probe_that_is_ended_ends_its_servers_and_tells_by_which_signal() {
     for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let mark = format!("TCP_PITFALLS_ENDED_BY_{status}");
         let folder = std::env::temp_dir().join(format!("tcp-pitfalls-ended-{}-{status}", std::process::id()));
+        let junit = folder.with_extension("xml");
         // It says by a file that it runs, and never listens.
         let script = format!("touch '{}'; exec sleep 600", folder.display());
         let prober = Command::new(PROGRAM)
-            .args(["probe", "--speaks=lines", "--only=next-client", "--only=crowd", "--"])
-            .args(["sh", "-c", &script, "sh", "{addr}"])
+            .args(["probe", "--speaks=lines", "--only=next-client", "--only=crowd", "--junit"])
+            .arg(&junit)
+            .args(["--", "sh", "-c", &script, "sh", "{addr}"])
             .env(&mark, "yes")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -465,7 +467,10 @@ fn a_probe_that_is_ended_ends_its_servers_and_tells_by_which_signal() {
         assert!(no_process_with(&mark), "the server was ended");
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(said.ends_with("ended before the verdict of next-client, crowd\n"), "{said}");
+        let document = std::fs::read_to_string(&junit).unwrap();
+        assert!(document.contains("errors=\"1\"") && document.contains("ended before it was over"), "{document}");
         std::fs::remove_file(folder).unwrap();
+        std::fs::remove_file(junit).unwrap();
     }
 }
 

@@ -45,7 +45,7 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
     }
     let target = arguments.target()?;
     if let Some(file) = &arguments.junit {
-        report::is_writable(file)?;
+        report::begin(arguments, file)?;
     }
     tell::promise(&probes);
     let spinner = ProgressBar::new_spinner().with_message("finding out what it speaks");

@@ -1,13 +1,13 @@
 //! What a program reads: the findings as JSON, and as JUnit XML.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use serde::Serialize;
 use tcp_pitfalls::lab::recording::Recording;
-use tcp_pitfalls::probes::{Finding, Probe, Verdict};
+use tcp_pitfalls::probes::{Evidence, Finding, Probe, Verdict};
 
 use super::arguments::Arguments;
 use crate::commands::junit::{self, Case, Outcome, Suite};
@@ -20,14 +20,21 @@ pub(super) struct Judged {
     took: Duration,
 }
 
-/// Makes sure, before anything is found out, that a result can be written to this file.
-pub(super) fn is_writable(file: &Path) -> Result<()> {
-    let opened = File::options().create(true).append(true).open(file);
-    opened.map(drop).with_context(|| cannot_write(file))
+/// Makes sure, before anything is found out, that a result can be written to this file. Whatever ends the examination
+/// before there is one, the file is no success.
+pub(super) fn begin(arguments: &Arguments, file: &Path) -> Result<()> {
+    write_unjudged(arguments, file, "it was ended before it was over".into())
 }
 
-fn cannot_write(file: &Path) -> String {
-    format!("cannot write the result to {}", file.display())
+fn write(file: &Path, document: String) -> Result<()> {
+    fs::write(file, document).with_context(|| format!("cannot write the result to {}", file.display()))
+}
+
+fn write_unjudged(arguments: &Arguments, file: &Path, why: Evidence) -> Result<()> {
+    let name = "is possible";
+    let case = Case { class: "examination".into(), name, outcome: Outcome::Error, evidence: &why, took: None };
+    let suite = Suite { name: arguments.name(), properties: Vec::new(), cases: vec![case] };
+    write(file, junit::document(&[suite])?)
 }
 
 /// Writes, where a program reads the result, why there is none: what is not judged must not pass for a success.
@@ -37,17 +44,8 @@ pub(super) fn unjudged(arguments: &Arguments, why: &Error) {
         print_json(&Unjudged { error: &sentence, status: 2 });
     }
     if let Some(file) = &arguments.junit {
-        let evidence = sentence.into();
-        let case = Case {
-            class: "examination".into(),
-            name: "is possible",
-            outcome: Outcome::Error,
-            evidence: &evidence,
-            took: None,
-        };
-        let suite = Suite { name: arguments.name(), properties: Vec::new(), cases: vec![case] };
         // Where even that can't be written, the status still says it.
-        let _ = junit::document(&[suite]).map(|document| fs::write(file, document));
+        let _ = write_unjudged(arguments, file, sentence.into());
     }
 }
 
@@ -152,7 +150,6 @@ impl Examined {
             took: Some(judged.took),
         });
         let suite = Suite { name: self.target.clone(), properties: Vec::new(), cases: cases.collect() };
-        let document = junit::document(&[suite])?;
-        fs::write(file, document).with_context(|| cannot_write(file))
+        write(file, junit::document(&[suite])?)
     }
 }
