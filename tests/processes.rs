@@ -435,6 +435,12 @@ fn last_words_are_a_message_and_not_its_trace() {
              note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n",
             "the table is full",
         ),
+        (
+            "Erlang",
+            "init terminating in do_boot ({{badmatch,{error,emfile}},[{echo,accept,1,[]}]})\r\n\r\n\
+             Crash dump is being written to: erl_crash.dump...done\r\n",
+            "init terminating in do_boot ({{badmatch,{error,emfile}},[{echo,accept,1,[]}]})",
+        ),
         ("a server that goes on", "error: port {port} is in use\nshutting down\n", "error: port {port} is in use"),
         ("nothing but a trace", "   at nowhere\n", "at nowhere"),
     ] {

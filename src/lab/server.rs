@@ -350,11 +350,11 @@ fn place_in_source(output: &str) -> Option<&str> {
     output.lines().map(str::trim).rfind(|line| line.starts_with("File \"") && line.contains("\", line "))
 }
 
-/// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET and Rust print it.
+/// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET, Rust and Erlang print it.
 fn is_message(line: &str) -> bool {
     // All of them indent the trace. Its headings end with a colon, and some have a hint at the end.
     let heading = line.trim_end().ends_with(':');
-    let hint = ["note: ", "Node.js v", "exit status "].iter().any(|hint| line.starts_with(hint));
+    let hint = ["note: ", "Node.js v", "exit status ", "Crash dump is "].iter().any(|hint| line.starts_with(hint));
     let indented = line.starts_with(char::is_whitespace);
     !indented && !heading && !hint && line.contains(char::is_alphabetic)
 }
