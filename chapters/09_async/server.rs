@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,7 +22,19 @@ use crate::chapter_01::listen::{BACKLOG, listen};
 use crate::chapter_03::backoff::Backoff;
 use crate::chapter_06::connections::Stopped;
 use crate::chapter_08::deadlines::Limits;
-use crate::chapter_08::server::{Counts, Options};
+use crate::chapter_08::server::{self as step_8, Counts};
+
+/// The options of this server: those of step 8.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+// Tasks have no stacks: nothing of them is to be set, and descriptors or memory run out first, not mappings.
+#[command(mut_arg("stack_size", |arg| arg.hide(true)))]
+#[command(mut_arg("max_connections", |arg| arg.value_parser(RangedU64ValueParser::<usize>::new().range(1..=1_000_000))))]
+pub struct Options {
+    // A doc comment here would become the heading of the help.
+    #[command(flatten)]
+    step_8: step_8::Options,
+}
 
 // ANCHOR: run
 /// Runs the server of this step until a signal stops it.
@@ -76,6 +90,7 @@ pub struct Server {
 impl Server {
     /// Makes a server that serves nobody yet, and stops when the token is cancelled.
     pub fn new(options: &Options, stop: CancellationToken) -> Self {
+        let options = &options.step_8;
         let lines = &options.stop.lines;
         Server {
             places: Arc::new(Semaphore::new(lines.connections.max_connections)),
