@@ -52,9 +52,11 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads that run tasks")?;
     let server = Arc::new(Server::new(options, stop));
+    let serving = Arc::clone(&server);
     let Stopped { finished, cut } = runtime.block_on(async {
         announce(&listener)?;
-        server.serve(listener).await
+        // A task like the others: what it starts runs on its own thread, and no other need be woken for it.
+        tokio::spawn(async move { serving.serve(listener).await }).await?
     })?;
     let plural = if finished == 1 { "" } else { "s" };
     log(format_args!("stopped: {finished} connection{plural} finished, {cut} cut"));
