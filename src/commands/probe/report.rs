@@ -23,16 +23,16 @@ pub(super) struct Judged {
 /// Makes sure, before anything is found out, that a result can be written to this file. Whatever ends the examination
 /// before there is one, the file is no success.
 pub(super) fn begin(arguments: &Arguments, file: &Path) -> Result<()> {
-    write_unjudged(arguments, file, "it was ended before it was over".into())
+    write_unjudged(arguments, file, &"it was ended before it was over".into())
 }
 
 fn write(file: &Path, document: String) -> Result<()> {
     fs::write(file, document).with_context(|| format!("cannot write the result to {}", file.display()))
 }
 
-fn write_unjudged(arguments: &Arguments, file: &Path, why: Evidence) -> Result<()> {
+fn write_unjudged(arguments: &Arguments, file: &Path, why: &Evidence) -> Result<()> {
     let name = "is possible";
-    let case = Case { class: "examination".into(), name, outcome: Outcome::Error, evidence: &why, took: None };
+    let case = Case { class: "examination".into(), name, outcome: Outcome::Error, evidence: why, took: None };
     let suite = Suite { name: arguments.name(), properties: Vec::new(), cases: vec![case] };
     write(file, junit::document(&[suite])?)
 }
@@ -45,7 +45,7 @@ pub(super) fn unjudged(arguments: &Arguments, why: &Error) {
     }
     if let Some(file) = &arguments.junit {
         // Where even that can't be written, the status still says it.
-        let _ = write_unjudged(arguments, file, sentence.into());
+        let _ = write_unjudged(arguments, file, &sentence.into());
     }
 }
 
