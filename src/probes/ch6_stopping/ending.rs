@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::super::trial::{Trial, refuses_within};
 use super::{
-    InProgress, OWN_LIMIT, before_the_stop, is_by_the_signal, is_heard, is_more_than_killed, just_killed, killed,
-    lets_finish, own_limit, stays, stop, unfinished,
+    InProgress, OWN_LIMIT, before_the_stop, claims_lines, is_by_the_signal, is_heard, is_more_than_killed, just_killed,
+    killed, lets_finish, own_limit, stays, stop, unfinished,
 };
 use crate::lab::client::State;
 use crate::lab::server::Running;
@@ -69,7 +69,9 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     }
     // A server that the signal kills ends its connections and its listener one after the other, in either order.
     let is_killed = killed(&mut server).is_some();
-    if ended && (is_killed || after < Duration::from_secs(1)) {
+    // One that takes a moment to die may accept till then, and finishes nothing.
+    let dies = || -> Judged<bool> { Ok(!claims_lines(trial) && !lets_finish(trial)?) };
+    if ended && (is_killed || after < Duration::from_secs(1) || dies()?) {
         return Err(unfinished(trial, &mut server, "the client in the middle of a request was disconnected"));
     }
     is_heard(&mut server)?;
