@@ -217,8 +217,8 @@ impl Process {
     /// # Errors
     /// The system's own: it has ended, belongs to another user, or there are no signals here.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        // Whoever it leaves behind has to be known by then.
-        self.root.members();
+        // Whom it leaves behind has to be known by then.
+        self.root.see_children();
         platform::signal(&self.child, signal)
     }
 

@@ -116,6 +116,26 @@ impl Root {
         members
     }
 
+    /// Takes notice of its children and theirs, so that they are found when it has ended. Takes no time worth mentioning,
+    /// as `members` does, which reads of every process.
+    pub(super) fn see_children(&self) {
+        const GENERATIONS: usize = 8;
+        let mut parents = vec![self.pid];
+        for _ in 0..GENERATIONS {
+            let threads = parents.iter().flat_map(|parent| fs::read_dir(format!("/proc/{parent}/task")));
+            let texts =
+                threads.flatten().flatten().flat_map(|thread| fs::read_to_string(thread.path().join("children")));
+            let text: String = texts.collect();
+            let children = text.split_whitespace().filter_map(|pid| Member::read(pid.parse().ok()?));
+            let children: Vec<(u32, u64)> = children.map(|child| (child.pid, child.began)).collect();
+            if children.is_empty() {
+                return;
+            }
+            parents = children.iter().map(|(pid, _)| *pid).collect();
+            lock(&self.seen).extend(children);
+        }
+    }
+
     fn add_children(members: &mut Vec<Member>, others: &mut Vec<Member>) {
         loop {
             let found = take(others, |process| members.iter().any(|member| member.pid == process.parent));

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, Lines, Template};
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::server::{Launch, Target};
 use tcp_pitfalls::probes::{self, Terms, Verdict};
 
 use crate::common;
@@ -32,7 +32,10 @@ const FAULTS: &[(&str, &str)] = &[
 ];
 
 fn server(fault: &str) -> Target {
-    Target::command(&["python3", SERVER, "{addr}", fault].map(str::to_owned)).unwrap()
+    // Many are started at the same time, and beside other tests.
+    let start = Duration::from_secs(60);
+    let command = ["python3", SERVER, "{addr}", fault].map(str::to_owned).to_vec();
+    Target::Command(Launch { start, ..command.into() })
 }
 
 /// Whether there is what the servers are written in. Where there isn't, nothing is tested here.
