@@ -150,8 +150,8 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
     // So many that the kernels can't hold all the answers while the client doesn't read.
     const PARCELS: u8 = 8;
     const WINDOW: usize = 32 * 1024;
-    // Long enough for a server to write all that goes without waiting, and for most limits that nobody has allowed.
-    const LATE: Duration = Duration::from_millis(2500);
+    // Long enough for a server to write all that goes without waiting. A shorter time only lets a faulty one pass.
+    const LATE: Duration = Duration::from_millis(500);
     let mut server = trial.start()?;
     let mut client = server.connect_with("client 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
     let contents = |number: u8| -> Vec<u8> {
