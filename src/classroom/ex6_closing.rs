@@ -163,7 +163,7 @@ fn late_reader(trial: &Trial<'_>) -> Judged<()> {
     // So small that the kernels can't hold all the answers of a client whose packets are small.
     const WINDOW: usize = 2 * 1024;
     const COMMANDS: usize = 10_000;
-    const LATE: Duration = Duration::from_secs(1);
+    const LATE: Duration = Duration::from_secs(2);
     const COMMAND: &[u8] = b"sell 123456789012345\n";
     let mut server = trial.start()?;
     let mut client = server.connect_with("client 3", trial.recorder, Some(WINDOW)).map_err(unreachable)?;

@@ -1,13 +1,14 @@
 //! The player: it takes the steps of a conversation with a real server, and awaits what the model says is owed.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::dice::Dice;
-use super::{Act, Due, Dues, Model, NOBODY, Step, shrink};
+use super::{Act, Due, Dues, Model, NOBODY, STAYS, Step, shrink};
 use crate::classroom::kit::{beside_control_server, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
@@ -45,7 +46,10 @@ const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
 const A_MOMENT: Duration = Duration::from_millis(1200);
 
 /// How long a client goes on sending that doesn't look at its answer.
-const GOING_ON: Duration = Duration::from_millis(400);
+const GOING_ON: Duration = Duration::from_millis(800);
+
+/// What it sends, again and again: so much that nobody can keep it.
+const MORE: &[u8] = &[b'x'; 4096];
 
 /// When a client may be cut off at the earliest that was refused and goes on sending.
 const CUT_OFF: Duration = Duration::from_secs(1);
@@ -337,11 +341,13 @@ struct Player<M> {
     model: M,
     server: Running,
     clients: BTreeMap<usize, Client>,
+    /// Those who are owed nothing more, and stay.
+    staying: Vec<Client>,
     owed: Dues,
     patience: Duration,
     /// How long it took until the first could connect.
     starting: Duration,
-    /// Since when somebody is there, or the last long pause is over.
+    /// Since when somebody is there, or the last long pause or flood is over.
     since: Instant,
     played: Vec<Step>,
     /// How many of them belong to this conversation.
@@ -357,6 +363,7 @@ impl<M: Model> Player<M> {
             model: M::default(),
             server,
             clients: BTreeMap::new(),
+            staying: Vec::new(),
             owed: Vec::new(),
             patience,
             starting: Duration::ZERO,
@@ -402,7 +409,7 @@ impl<M: Model> Player<M> {
     fn allowed(&mut self, step: &Step) -> Option<Dues> {
         let here = self.clients.contains_key(&step.who) || step.who == NOBODY;
         let possible = match step.act {
-            Act::Come => !here,
+            Act::Come | Act::Flood(_) => !here,
             Act::Signal => !self.stopped && cfg!(unix) && require_no_wrapper(&self.server).is_ok(),
             _ => here,
         };
@@ -421,6 +428,7 @@ impl<M: Model> Player<M> {
             Act::Come => drop(self.connect(step.who)?),
             Act::Say(pieces) | Act::SayOn(pieces) => self.speak(step, pieces)?,
             Act::Insist => self.insist(step.who)?,
+            Act::Flood(bytes) => self.flood(step.who, bytes)?,
             Act::End => self.clients.get_mut(&step.who).into_iter().for_each(Client::half_close),
             Act::Leave => self.clients.remove(&step.who).into_iter().for_each(Client::leave),
             Act::Reset => self.clients.remove(&step.who).into_iter().for_each(Client::reset),
@@ -467,7 +475,7 @@ impl<M: Model> Player<M> {
         }
         if matches!(step.act, Act::SayOn(_)) {
             client.note("goes on sending");
-            let reset = wait_until(GOING_ON, || client.stream().write_all(b"more").is_err().then_some(()));
+            let reset = wait_until(GOING_ON, || client.stream().write_all(MORE).is_err().then_some(()));
             // If it was this machine that took so long, the server may have had enough.
             let after = began.elapsed();
             if reset.is_some() && after < CUT_OFF && self.owed.contains(&(step.who, Due::End)) {
@@ -482,7 +490,7 @@ impl<M: Model> Player<M> {
     fn insist(&mut self, who: usize) -> Result<(), Stop> {
         let Some(client) = self.clients.get(&who) else { return Ok(()) };
         client.note("goes on sending, and reads nothing");
-        let cut_off = wait_until(INSISTING, || client.stream().write_all(b"more").is_err().then_some(()));
+        let cut_off = wait_until(INSISTING, || client.stream().write_all(MORE).is_err().then_some(()));
         if cut_off.is_none() {
             let text = format!("client {who} went on sending for {} s, and was not cut off", INSISTING.as_secs_f32());
             return Err(self.differs(text, true));
@@ -490,6 +498,29 @@ impl<M: Model> Player<M> {
         client.note("is cut off");
         self.owed.retain(|(whose, _)| *whose != who);
         self.clients.remove(&who);
+        Ok(())
+    }
+
+    /// A client that takes no answer, so that the server can't write any more.
+    fn flood(&mut self, who: usize, bytes: &[u8]) -> Result<(), Stop> {
+        /// For how long a full connection takes nothing, and for how long one is filled.
+        const FULL: Duration = Duration::from_millis(500);
+        const AT_MOST: Duration = Duration::from_secs(2);
+        let recorder = Recorder::new();
+        let came = self.server.connect_with(&format!("client {who}"), &recorder, Some(4096));
+        let client = came.map_err(|why| self.differs(format!("{why:#}"), true))?;
+        let _ = client.stream().set_write_timeout(Some(Duration::from_millis(100)));
+        let many = bytes.repeat(1 + 64 * 1024 / bytes.len());
+        let (began, mut last, mut sent) = (Instant::now(), Instant::now(), 0);
+        while last.elapsed() < FULL && began.elapsed() < AT_MOST {
+            match client.stream().write(&many[sent % bytes.len()..]) {
+                Ok(count) => (sent, last) = (sent + count, Instant::now()),
+                Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => {}
+                Err(_) => break,
+            }
+        }
+        self.staying.push(client);
+        self.since = Instant::now();
         Ok(())
     }
 
@@ -512,13 +543,19 @@ impl<M: Model> Player<M> {
             }
             match (&due, &got) {
                 _ if !due.is_met_by(&got) => {
+                    // Who has gone on for so long may be cut off.
+                    if matches!((&after.act, &got), (Act::SayOn(_), Reply::Reset(_))) && began.elapsed() > CUT_OFF {
+                        return Err(Stop::Void);
+                    }
                     let is_silence = matches!(got, Reply::Nothing(..));
                     let (missed, bytes) = due.missed(&got);
                     let text = format!("after {after}:\nclient {who}: {missed}");
                     return Err(self.differs(text, is_silence).showing(bytes));
                 }
                 (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
-                (Due::End | Due::Gone, _) => drop(self.clients.remove(&who)),
+                (Due::End | Due::Gone, _) => {
+                    self.staying.extend(self.clients.remove(&who).filter(|_| who >= STAYS));
+                }
                 _ => {}
             }
             let took = waits_since.elapsed();
