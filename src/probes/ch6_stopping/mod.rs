@@ -305,8 +305,8 @@ fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise 
     if let Some(why) = killed(server).and_then(|status| just_killed(trial, status)) {
         return why;
     }
-    if trial.terms.dialogue.lines.is_none() {
-        return Otherwise::skipped(format!("half a request was dropped, which is for finishes-line to tell: {what}"));
+    if !claims_lines(trial) {
+        return Otherwise::skipped("it drops half a request at the stop: see finishes-line");
     }
     if let Some(why) = own_limit(trial, server) {
         return why;
