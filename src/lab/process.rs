@@ -234,7 +234,8 @@ impl Process {
 
     /// Whether a signal was sent to it and is blocked, and nobody has taken it.
     pub fn leaves_pending(&self, signal: Signal) -> Known<bool> {
-        self.has_in_set("ShdPnd", signal)
+        // One that a signal has killed shows it as pending until it is waited for.
+        Ok(self.has_in_set("ShdPnd", signal)? && self.has_in_set("SigBlk", signal)?)
     }
 
     fn has_in_set(&self, set: &str, signal: Signal) -> Known<bool> {

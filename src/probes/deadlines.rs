@@ -218,8 +218,9 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
         }
         if sent > MOST || began.elapsed() > FILLING {
             skipped!(
-                "it took {} MiB without waiting for a client that reads nothing; see deaf-client",
-                sent / 1024 / 1024
+                "after {} MiB and {:.1} s it still took requests of a client that reads nothing; see deaf-client",
+                sent / 1024 / 1024,
+                began.elapsed().as_secs_f32()
             );
         }
     }
