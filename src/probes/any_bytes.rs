@@ -138,7 +138,7 @@ fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines, quiet: &Reco
     }
     let letters = LETTERS.concat();
     let letters = answers(&trial.line(letters.as_bytes()).bytes, letters.as_bytes())?;
-    let any_byte = answers(&trial.line(b"\xff caf\xe9").bytes, b"\xff caf\xe9")?;
+    let any_byte = letters && answers(&trial.line(b"\xff caf\xe9").bytes, b"\xff caf\xe9")?;
     Ok(Model { longest, ends, letters, any_byte })
 }
 

@@ -200,7 +200,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     let simpler = "it runs out of descriptors by clients that come one after the other and leave; see no-leak";
     trial.unless_simpler(without_descriptors(trial), simpler, |trial, _| {
         let mut server = start_with_few(trial)?;
-        (0..FEW).try_for_each(|_| trial.served(&mut server, "next").map(Client::leave))
+        (0..FEW).try_for_each(|_| trial.in_turn(&mut server, &["hello"]))
     })
 }
 

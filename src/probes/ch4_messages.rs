@@ -69,7 +69,7 @@ pub(super) const PROBES: &[Probe] = &[
 pub(super) const MOST_REQUESTS: usize = 50;
 
 /// What to look at where a server doesn't answer a plain request either.
-const UNANSWERED: &str = "it doesn't answer a request that is sent as a whole; see withheld-answer";
+pub(super) const UNANSWERED: &str = "it doesn't answer a request that is sent as a whole; see withheld-answer";
 
 fn split_message(trial: &Trial<'_>) -> Judged {
     whole_lines_or_another_protocol(trial)?;

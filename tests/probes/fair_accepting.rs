@@ -243,6 +243,33 @@ fn what_is_kept_after_an_error_is_a_leak() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn who_keeps_each_descriptor_leaks_and_runs_out_of_them_by_that() {
+    if let Some(evidence) = judge_python("keeps-all", "out-of-descriptors", Skipped) {
+        assert!(evidence.contains("see no-leak"), "{evidence}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_dies_of_bytes_that_are_no_text_is_accused_of_that_alone() {
+    judge_python("dies-of-other-bytes", "not-utf8", Falls);
+    judge_python("dies-of-other-bytes", "any-bytes", Holds);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_that_the_signal_has_killed_does_not_block_it() {
+    let Some(target) = python("forks") else { return };
+    let not_claimed = Dialogue { claimed: false, ..Terms::default().dialogue };
+    for name in ["closes-idle", "stuck-client"] {
+        let terms = Terms { grace: Duration::from_secs(1), ..terms(not_claimed.clone()) };
+        let evidence = judge(name, &target, &terms, Skipped);
+        assert!(evidence.contains("simply ends it"), "{name}: {evidence}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn who_can_t_be_looked_at_is_not_acquitted() {
     // Root looks at everybody.
     let expected = if rustix::process::geteuid().is_root() { Holds } else { Skipped };
