@@ -176,7 +176,7 @@ pub(crate) fn demonstrate(name: &str, demonstration: Demonstration, show: &Show)
             return ExitCode::from(2);
         }
     }
-    process::end_all_on_ctrl_c();
+    process::end_all_on_ctrl_c(|| ());
     process::raise_descriptor_limit();
     keep_pitfalls_quiet();
     println!("{BOLD}{title}{BOLD:#}");

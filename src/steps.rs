@@ -71,7 +71,7 @@ pub enum Step {
     Eight(Serve<chapter_08::server::Options, chapter_08::pitfall::Pitfall>),
     #[cfg(feature = "async")]
     #[command(name = "9")]
-    Nine(Serve<chapter_08::server::Options, chapter_09::pitfall::Pitfall>),
+    Nine(Serve<chapter_09::server::Options, chapter_09::pitfall::Pitfall>),
 }
 
 impl Step {

@@ -21,6 +21,11 @@ fn nobody_waits_for_silent_clients() {
 }
 
 #[test]
+fn more_clients_may_be_allowed_than_threads_could_serve() {
+    Server::start(PROGRAM, &["--max-connections=50000"]).connect().ask("hello");
+}
+
+#[test]
 fn a_client_over_the_limit_waits_in_the_queue() {
     let server = Server::start(PROGRAM, &["--max-connections=1"]);
     let mut first = server.connect();

@@ -222,6 +222,18 @@ fn a_fall_that_is_expected_is_no_failure_and_one_that_is_over_is_told() {
 }
 
 #[test]
+fn a_probe_that_is_required_and_skipped_is_no_success() {
+    let required = |names: &str| stopping(&["--json", "--only=finishes-answer", names], STEP_6);
+    let (code, out, err) = required("--require=clean-exit");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("\"status\": 0"), "{out}");
+    let (code, out, err) = required("--require=clean-exit,finishes-answer");
+    assert_eq!(code, Some(2), "{out}");
+    assert!(out.contains("\"status\": 2"), "{out}");
+    assert!(err.contains("finishes-answer is required, and was not judged"), "{err}");
+}
+
+#[test]
 fn junit_has_a_case_for_each_probe() {
     let file = std::env::temp_dir().join(format!("tcp-pitfalls-junit-{}.xml", std::process::id()));
     let (code, out, err) = stopping(&["--junit", file.to_str().unwrap()], STEP_5);
@@ -436,20 +448,29 @@ fn a_probe_that_is_ended_ends_its_servers_and_tells_by_which_signal() {
     for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let mark = format!("TCP_PITFALLS_ENDED_BY_{status}");
         let folder = std::env::temp_dir().join(format!("tcp-pitfalls-ended-{}-{status}", std::process::id()));
+        let junit = folder.with_extension("xml");
         // It says by a file that it runs, and never listens.
         let script = format!("touch '{}'; exec sleep 600", folder.display());
-        let mut prober = Command::new(PROGRAM)
-            .args(["probe", "--", "sh", "-c", &script, "sh", "{addr}"])
+        let prober = Command::new(PROGRAM)
+            .args(["probe", "--speaks=lines", "--only=next-client", "--only=crowd", "--junit"])
+            .arg(&junit)
+            .args(["--", "sh", "-c", &script, "sh", "{addr}"])
             .env(&mark, "yes")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         wait_until(common::LIMIT, || folder.exists().then_some(())).expect("the server is started");
         kill_process(Pid::from_child(&prober), signal).unwrap();
-        assert_eq!(prober.wait().unwrap().code(), Some(status));
+        let ended = prober.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(status));
         assert!(no_process_with(&mark), "the server was ended");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(said.ends_with("ended before the verdict of next-client, crowd\n"), "{said}");
+        let document = std::fs::read_to_string(&junit).unwrap();
+        assert!(document.contains("errors=\"1\"") && document.contains("ended before it was over"), "{document}");
         std::fs::remove_file(folder).unwrap();
+        std::fs::remove_file(junit).unwrap();
     }
 }
 
@@ -498,10 +519,14 @@ fn wrong_usage_is_status_2_and_says_what_to_do() {
         (&["probe", "127.0.0.1"], "Write HOST:PORT"),
         (&["probe", "127.0.0.1:http"], "Write HOST:PORT"),
         (&["probe", "192.0.2.1:80"], "add --remote"),
-        (&["probe", &free], "could not connect"),
+        (&["probe", &free], "Start the server there, or write its command behind --"),
+        (&["probe", "--", "true", "{addr}"], "error: the server's process has ended"),
+        (&["probe", "--", "./hello", "{adr}"], "belongs: it has \"{adr}\". Write {addr} there"),
+        (&["probe", "127.0.0.1:1", "--grace", "-1"], "write a whole number from 1 to 3600"),
+        (&["probe", "127.0.0.1:1", "--deadline", "abc"], "write a whole number from 1 to 3600"),
         (&["probe", "--", "no-such-program-here", "{addr}"], "cannot start \"no-such-program-here\""),
         (&["probe", "--", "some-server", "8080"], "Write {addr} there"),
-        (&["probe", "127.0.0.1:1", "--chapter=1", "--only=crlf"], "no probe is both"),
+        (&["probe", "127.0.0.1:1", "--chapter=1", "--only=crlf"], "crlf is of chapter 5"),
         (&["probe", "127.0.0.1:1", "--ask="], "at least one byte"),
         (&["probe", "127.0.0.1:1", "--ask=a\\n", "--slow-ask="], "at least one byte"),
         (&["probe", "127.0.0.1:1", "--ask=a\\n", "--setup==>a"], "at least one byte"),

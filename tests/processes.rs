@@ -94,6 +94,21 @@ fn what_left_its_group_and_lost_its_parent_ends_with_it() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_has_nothing_in_common_with_a_program_that_was_stopped_ends_with_it() {
+    if !can(&["setsid", "true"]) {
+        return;
+    }
+    let mut process = shell("setsid env -i sh -c 'echo $$; exec sleep 3600' & wait");
+    let orphan = wait_until(LIMIT, || process.output().trim().parse::<u32>().ok()).unwrap();
+    assert!(process.ask_to_stop());
+    process.exits_within(LIMIT).expect("the signal ends it");
+    assert!(runs(orphan));
+    assert_eq!(process.end(), []);
+    assert!(!runs(orphan));
+}
+
+#[test]
 fn what_a_prober_under_a_prober_started_ends_with_it() {
     if !can(&["setsid", "true"]) {
         return;
@@ -154,6 +169,17 @@ fn what_a_program_ignores_is_known() {
     waits_for_output(&process, "up");
     assert_eq!(process.ignores(Signal::Hup), Ok(true));
     assert_eq!(process.ignores(Signal::Term), Ok(false));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_has_ended_a_program_is_not_pending() {
+    let process = shell("echo up; exec sleep 3600");
+    waits_for_output(&process, "up");
+    assert!(process.ask_to_stop());
+    // Nobody has waited for it yet, so the kernel still shows what it was.
+    wait_until(LIMIT, || (!runs(process.id())).then_some(())).expect("the signal ends it");
+    assert_eq!(process.leaves_pending(Signal::Term), Ok(false));
 }
 
 #[test]
@@ -350,7 +376,7 @@ fn a_server_that_listens_elsewhere_is_told_where() {
     waits_for_output(server.process().unwrap(), "listening on");
     let port = server.addr().port();
     let error = server.connect("client 1").err().unwrap().to_string();
-    let expected = format!("Its process runs and listens on [::1]:{port}, not on 127.0.0.1:{port}. Check the command");
+    let expected = format!("Its process runs and listens on [::1]:{port}, not on 127.0.0.1:{port}");
     assert!(error.ends_with(&expected), "{error}");
 }
 
@@ -408,6 +434,12 @@ fn last_words_are_a_message_and_not_its_trace() {
             "listening on 127.0.0.1:{port}\nthread 'main' panicked at src/main.rs:3:5:\nthe table is full\n\
              note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n",
             "the table is full",
+        ),
+        (
+            "Erlang",
+            "init terminating in do_boot ({{badmatch,{error,emfile}},[{echo,accept,1,[]}]})\r\n\r\n\
+             Crash dump is being written to: erl_crash.dump...done\r\n",
+            "init terminating in do_boot ({{badmatch,{error,emfile}},[{echo,accept,1,[]}]})",
         ),
         ("a server that goes on", "error: port {port} is in use\nshutting down\n", "error: port {port} is in use"),
         ("nothing but a trace", "   at nowhere\n", "at nowhere"),

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,14 +20,26 @@ use crate::chapter_01::listen::{BACKLOG, listen};
 use crate::chapter_03::backoff::Backoff;
 use crate::chapter_06::connections::Stopped;
 use crate::chapter_08::deadlines::Limits;
-use crate::chapter_08::server::{Counts, Options};
+use crate::chapter_08::server::{self as step_8, Counts};
+
+/// The options of this server: those of step 8.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+// Tasks have no stacks: nothing of them is to be set, and descriptors or memory run out first, not mappings.
+#[command(mut_arg("stack_size", |arg| arg.hide(true)))]
+#[command(mut_arg("max_connections", |arg| arg.value_parser(RangedU64ValueParser::<usize>::new().range(1..=1_000_000))))]
+pub struct Options {
+    // A doc comment here would become the heading of the help.
+    #[command(flatten)]
+    step_8: step_8::Options,
+}
 
 // ANCHOR: run
 /// Runs the server of this step until a signal stops it.
 pub fn run(addr: &str, options: &Options) -> Result<()> {
     let listener = listen(addr)?;
-    let stop = CancellationToken::new();
-    let on_signal = stop.clone();
+    let signal = CancellationToken::new();
+    let on_signal = signal.clone();
     ctrlc::set_handler(move || {
         if on_signal.is_cancelled() {
             process::exit(1);
@@ -37,11 +49,15 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
     .context("cannot ask to be told about signals")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads that run tasks")?;
-    let server = Arc::new(Server::new(options, stop));
+    let server = Arc::new(Server::new(options));
+    let serving = Arc::clone(&server);
     let Stopped { finished, cut } = runtime.block_on(async {
         announce(&listener)?;
-        server.serve(listener).await
+        // A task like the others: what it starts runs on its own thread, and no other need be woken for it.
+        tokio::spawn(async move { serving.serve(listener, signal).await }).await?
     })?;
+    // To cut a connection is to drop the task that serves it, wherever that waits.
+    drop(runtime);
     let plural = if finished == 1 { "" } else { "s" };
     log(format_args!("stopped: {finished} connection{plural} finished, {cut} cut"));
     log(format_args!("too slow: {}", server.counts));
@@ -49,7 +65,7 @@ pub fn run(addr: &str, options: &Options) -> Result<()> {
 }
 // ANCHOR_END: run
 
-/// A server that can be stopped by its token.
+/// A server that can be stopped.
 pub struct Server {
     /// How many clients may be served at once.
     places: Arc<Semaphore>,
@@ -57,12 +73,6 @@ pub struct Server {
     tasks: TaskTracker,
     /// Cancelled when the stop begins: every task that waits hears of it.
     pub(super) stop: CancellationToken,
-    /// Cancelled when the grace time is over.
-    cut: CancellationToken,
-    /// How many have ended since the stop.
-    finished: AtomicUsize,
-    /// How many were cut.
-    cut_off: AtomicUsize,
     /// How many were too slow.
     pub(super) counts: Counts,
     /// The length in bytes of the longest line.
@@ -74,16 +84,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a server that serves nobody yet, and stops when the token is cancelled.
-    pub fn new(options: &Options, stop: CancellationToken) -> Self {
+    /// Makes a server that serves nobody yet.
+    pub fn new(options: &Options) -> Self {
+        let options = &options.step_8;
         let lines = &options.stop.lines;
         Server {
             places: Arc::new(Semaphore::new(lines.connections.max_connections)),
             tasks: TaskTracker::new(),
-            stop,
-            cut: CancellationToken::new(),
-            finished: AtomicUsize::new(0),
-            cut_off: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
             counts: Counts::default(),
             limit: lines.limit,
             limits: options.limits(),
@@ -92,8 +100,13 @@ impl Server {
     }
 
     // ANCHOR: serve
-    /// Serves each client on a task of its own, until the stop.
-    pub async fn serve(self: &Arc<Self>, listener: std::net::TcpListener) -> Result<Stopped> {
+    /// Serves each client on a task of its own, until the signal. What is still served when the grace time is over ends with
+    /// the runtime.
+    pub async fn serve(
+        self: &Arc<Self>,
+        listener: std::net::TcpListener,
+        signal: CancellationToken,
+    ) -> Result<Stopped> {
         listener.set_nonblocking(true).context("cannot make accept return at once")?;
         let listener = TcpListener::from_std(listener)?;
         let mut backoff = Backoff::default();
@@ -104,23 +117,24 @@ impl Server {
                 let place = Arc::clone(&self.places).acquire_owned().await;
                 (place, listener.accept().await)
             };
-            let Some((place, accepted)) = self.stop.run_until_cancelled(next).await else { break };
+            let Some((place, accepted)) = signal.run_until_cancelled(next).await else { break };
             match accepted {
                 Ok((stream, peer)) => {
                     backoff.reset();
                     self.start(stream, peer, place.ok());
                 }
-                // The pause hears of the stop as well.
-                Err(error) => drop(timeout(backoff.after(&error), self.stop.cancelled()).await),
+                // The pause hears of the signal as well.
+                Err(error) => drop(timeout(backoff.after(&error), signal.cancelled()).await),
             }
         }
         self.take_in_the_queue(listener)?;
         self.tasks.close();
-        if timeout(self.grace, self.tasks.wait()).await.is_err() {
-            self.cut.cancel();
-            self.tasks.wait().await;
-        }
-        Ok(Stopped { finished: self.finished.load(SeqCst), cut: self.cut_off.load(SeqCst) })
+        // Counted before they hear of the stop: then none has ended because of it.
+        let served = self.tasks.len();
+        self.stop.cancel();
+        let _ = timeout(self.grace, self.tasks.wait()).await;
+        let cut = self.tasks.len();
+        Ok(Stopped { finished: served - cut, cut })
     }
     // ANCHOR_END: serve
 
@@ -141,18 +155,9 @@ impl Server {
         let server = Arc::clone(self);
         // The tracker can wait for all its tasks. One that is only spawned would die with the runtime.
         self.tasks.spawn(async move {
-            let outcome = select! {
-                outcome = talk(stream, &server) => Some(outcome),
-                // To cut a connection is to drop what serves it, wherever that waits.
-                () = server.cut.cancelled() => None,
-            };
+            let outcome = talk(stream, &server).await;
             drop(place);
-            if outcome.is_none() {
-                server.cut_off.fetch_add(1, SeqCst);
-            } else if server.stop.is_cancelled() {
-                server.finished.fetch_add(1, SeqCst);
-            }
-            if let Some(Err(error)) = outcome {
+            if let Err(error) = outcome {
                 log(format_args!("{peer}: {error}"));
             }
         });

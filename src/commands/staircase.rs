@@ -26,7 +26,7 @@ pub(crate) enum Servers {
 
 /// Examines all these servers with all probes, and prints the table.
 pub(crate) fn run(servers: Servers, json: bool, all: bool) -> Result<ExitCode> {
-    process::end_all_on_ctrl_c();
+    process::end_all_on_ctrl_c(|| ());
     let program = std::env::current_exe().context("cannot find this program to start the steps")?;
     let (six, beyond) = (STEPS.len(), 1 + BEYOND.len());
     let bar;

@@ -6,6 +6,7 @@ use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::{Answer, Dialogue, Exchange, Lines, Match, Request, Template};
 use crate::lab::client::{Client, LONGEST_ANSWER};
+use crate::lab::lack::Lack;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{Running, Target};
 
@@ -74,7 +75,13 @@ struct Conversation {
 impl Conversation {
     fn begin(target: &Target) -> Result<Self> {
         let mut server = target.start(&Recorder::new(), None)?;
-        let client = server.connect("client 1")?;
+        let client = server.connect("client 1").map_err(|why| match (server.obituary(), target) {
+            (Some(obituary), _) => anyhow!(obituary),
+            (None, Target::Address(_)) if Lack::behind(&why).is_none() => {
+                anyhow!("{why}. Start the server there, or write its command behind --")
+            }
+            _ => why,
+        })?;
         Ok(Conversation { client, server })
     }
 

@@ -44,12 +44,15 @@ static LIVE: Mutex<Vec<Root>> = Mutex::new(Vec::new());
 static LEFT_BEHIND: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 
 /// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started here before they end this one. The status says
-/// which it was: 128 and the number of the signal, as shells count.
+/// which it was: 128 and the number of the signal, as shells count. Before that, `last_words` may say what is lost.
 ///
 /// The programs are in process groups of their own, so that a signal from the terminal doesn't reach them. Where a
 /// handler is set already, that one stays.
-pub fn end_all_on_ctrl_c() {
-    platform::on_signal(|number| end_all_and_exit(128 + number));
+pub fn end_all_on_ctrl_c(last_words: impl FnOnce() + Send + 'static) {
+    platform::on_signal(|number| {
+        last_words();
+        end_all_and_exit(128 + number)
+    });
 }
 
 /// Ends every program that was started here, and then this one with this status.
@@ -214,6 +217,8 @@ impl Process {
     /// # Errors
     /// The system's own: it has ended, belongs to another user, or there are no signals here.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        // Whoever it leaves behind has to be known by then.
+        self.root.members();
         platform::signal(&self.child, signal)
     }
 
@@ -234,7 +239,7 @@ impl Process {
 
     /// Whether a signal was sent to it and is blocked, and nobody has taken it.
     pub fn leaves_pending(&self, signal: Signal) -> Known<bool> {
-        // One that a signal has killed shows it as pending until it is waited for.
+        // One that has ended it stays pending as well, for as long as nobody has waited for the process.
         Ok(self.has_in_set("ShdPnd", signal)? && self.has_in_set("SigBlk", signal)?)
     }
 
@@ -312,6 +317,8 @@ impl Drop for Process {
 
 /// Kills all processes of a tree again and again, as long as there are new ones. Returns what is still there.
 fn kill_all(root: &Root) -> Vec<Member> {
+    // Halted, it starts nothing while it is looked at.
+    let _ = platform::halt_group(root.pid, true);
     // Those that can't be told from others any more when their parents have ended.
     let mut known = root.members();
     platform::kill_group(root.pid);

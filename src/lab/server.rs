@@ -1,5 +1,6 @@
 //! The server under examination: at an address, started by a command, or run in this process.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
@@ -63,7 +64,12 @@ impl Launch {
         if launch.has("{addr}") || launch.has("{port}") {
             return Ok(launch);
         }
-        let but = if launch.has("{host}") { ", only its host" } else { "" };
+        let braced = |word: &&String| word.contains('{') && word.contains('}');
+        let but = match command.iter().find(braced) {
+            Some(_) if launch.has("{host}") => ", only its host".into(),
+            Some(word) => format!(": it has \"{word}\""),
+            None => String::new(),
+        };
         bail!(
             "the command does not say where the server's address belongs{but}. Write {{addr}} there, or {{host}} and {{port}}"
         )
@@ -254,7 +260,7 @@ impl Running {
                 Err(error) => Some(Err(error)),
             }
         });
-        let error = match attempt {
+        let (error, whereabouts) = match attempt {
             Some(Ok(client)) => {
                 self.reached = true;
                 return Ok(client);
@@ -264,14 +270,16 @@ impl Running {
                     recorder.record(name, Action::CannotConnect { why: lack.to_string() });
                     return Err(lack.clone().into());
                 }
-                error.to_string()
+                let is_full = error.kind() == ErrorKind::TimedOut && self.process.is_some();
+                let why = if is_full { ". It listens there, but doesn't accept, and its queue is full" } else { "" };
+                (error.to_string(), why.into())
             }
-            None => format!("refused for {} s", patience.as_secs_f32()),
+            None => (format!("refused for {} s", patience.as_secs_f32()), self.whereabouts()),
         };
         recorder.record(name, Action::CannotConnect { why: error.clone() });
         Err(match self.obituary() {
             Some(obituary) => anyhow!("{name} could not connect: {obituary}"),
-            None => anyhow!("{name} could not connect to {addr}: {error}{}", self.whereabouts()),
+            None => anyhow!("{name} could not connect to {addr}: {error}{whereabouts}"),
         })
     }
 
@@ -292,8 +300,10 @@ impl Running {
             let longer = if self.reached { "" } else { ". Give it longer to start: --start SECONDS" };
             return format!(", though its process runs and listens there by now{longer}");
         }
-        let places = listeners.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ");
-        format!(". Its process runs and listens on {places}, not on {}. Check the command", self.addr)
+        // Two processes, or two listeners that share a port, may be in the same place.
+        let places: BTreeSet<String> = listeners.iter().map(SocketAddr::to_string).collect();
+        let places = places.into_iter().collect::<Vec<_>>().join(" and ");
+        format!(". Its process runs and listens on {places}, not on {}", self.addr)
     }
 
     /// How the process ended and what it said last, if it was started here and has ended.
@@ -340,11 +350,11 @@ fn place_in_source(output: &str) -> Option<&str> {
     output.lines().map(str::trim).rfind(|line| line.starts_with("File \"") && line.contains("\", line "))
 }
 
-/// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET and Rust print it.
+/// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET, Rust and Erlang print it.
 fn is_message(line: &str) -> bool {
     // All of them indent the trace. Its headings end with a colon, and some have a hint at the end.
     let heading = line.trim_end().ends_with(':');
-    let hint = ["note: ", "Node.js v", "exit status "].iter().any(|hint| line.starts_with(hint));
+    let hint = ["note: ", "Node.js v", "exit status ", "Crash dump is "].iter().any(|hint| line.starts_with(hint));
     let indented = line.starts_with(char::is_whitespace);
     !indented && !heading && !hint && line.contains(char::is_alphabetic)
 }

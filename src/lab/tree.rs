@@ -1,10 +1,13 @@
 //! A started program and everything that it has started: which processes those are, and what they use. Linux only.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use super::lock;
 
 /// Why a figure could not be had, in a sentence. Never to be taken for zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,17 +79,21 @@ pub(super) struct Root {
     /// What all of them have in their environment, unless they have taken it out.
     pub(super) mark: String,
     began: u64,
+    /// All that were ever found, by number and beginning: when a parent has ended, nothing may tell of them any more.
+    seen: Arc<Mutex<HashSet<(u32, u64)>>>,
 }
 
 impl Root {
     pub(super) fn new(pid: u32, mark: String) -> Self {
-        Root { pid, mark, began: Member::read(pid).map_or(0, |member| member.began) }
+        let began = Member::read(pid).map_or(0, |member| member.began);
+        Root { pid, mark, began, seen: Arc::default() }
     }
 
     /// The processes of the tree, zombies among them.
     ///
     /// They are children, members of the process group, or have the mark: `setsid` leaves the group, the end of a parent
     /// makes an orphan, and a program may overwrite its environment (nginx does, for its title), but rarely all at once.
+    /// Who has been found once is found again.
     pub(super) fn members(&self) -> Vec<Member> {
         let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
         let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
@@ -95,14 +102,17 @@ impl Root {
         if let Some(last) = last_pid() {
             pids.retain(|&pid| is_between(self.pid, pid, last));
         }
+        let mut seen = lock(&self.seen);
         // The youngest first, and each looked at all at once: some start another and end, again and again.
-        let (mut members, mut others): (Vec<Member>, Vec<Member>) = pids
-            .into_iter()
-            .rev()
-            .filter_map(Member::read)
-            .filter(|process| process.began >= self.began)
-            .partition(|process| process.group == self.pid || self.has_marked(process.pid));
+        let (mut members, mut others): (Vec<Member>, Vec<Member>) =
+            pids.into_iter().rev().filter_map(Member::read).filter(|process| process.began >= self.began).partition(
+                |process| {
+                    let is_seen = seen.contains(&(process.pid, process.began));
+                    is_seen || process.group == self.pid || self.has_marked(process.pid)
+                },
+            );
         Self::add_children(&mut members, &mut others);
+        seen.extend(members.iter().map(|member| (member.pid, member.began)));
         members
     }
 

@@ -393,8 +393,9 @@ fn round_trips(trial: &Trial<'_>, server: &mut Running, rounds: usize, together:
         acknowledge_at_once(&client, quick);
         for request in &requests {
             trial.expect(&mut client, request).map_err(|other| {
+                let see = if together == 1 { "" } else { "; see joined-messages" };
                 Otherwise::skipped(format!(
-                    "no time can be told, since the round trip {} of {rounds}, {what}, went wrong ({other}); see joined-messages",
+                    "no time can be told, since the round trip {} of {rounds}, {what}, went wrong ({other}){see}",
                     round + 1
                 ))
             })?;

@@ -216,11 +216,15 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             }
             Err(_) => skipped!("it ended the connection while requests were still coming; see pipelined-lines"),
         }
-        if sent > MOST || began.elapsed() > FILLING {
+        let (taken, after) = (sent / 1024 / 1024, began.elapsed());
+        if sent > MOST {
+            skipped!("it took {taken} MiB without waiting for a client that reads nothing; see deaf-client");
+        }
+        if after > FILLING && after > FILLING + trial.recorder.leash().starved().min(2 * FILLING) {
             skipped!(
-                "after {} MiB and {:.1} s it still took requests of a client that reads nothing; see deaf-client",
-                sent / 1024 / 1024,
-                began.elapsed().as_secs_f32()
+                "after {} s it still took requests of a client that reads nothing, {taken} MiB so far: it is too slow to come to \
+                 a wait",
+                after.as_secs()
             );
         }
     }

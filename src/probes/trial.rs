@@ -249,7 +249,7 @@ impl<'a> Trial<'a> {
                 let seconds = (patience.as_secs_f32() * 10.0).round() / 10.0;
                 format!("{}nothing for {seconds} s", after(rest))
             }
-            Reply::Flood => "a flood of bytes without a newline".into(),
+            Reply::Flood => "a flood of bytes without an end".into(),
         }
     }
 

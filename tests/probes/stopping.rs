@@ -177,6 +177,9 @@ fn what_the_signal_simply_kills_is_told_so_once() {
     common::expect(Verdict::Falls, &[("finishes-line", server("dies-at-once"))], &terms(false));
     // As a JVM that nobody told otherwise.
     common::expect(Verdict::Skipped, &[("stuck-client", server("slow-to-die"))], &terms(false));
+    // As Erlang does it: not killed, but what was begun is dropped all the same.
+    common::expect(Verdict::Skipped, &[("stuck-client", server("slow-to-end"))], &terms(false));
+    common::expect(Verdict::Falls, &[("finishes-line", server("slow-to-end"))], &terms(false));
 }
 
 #[test]

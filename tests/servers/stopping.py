@@ -136,9 +136,9 @@ def begin_to_stop():
 
 def on_signal(*_):
     global stopping
-    if fault == "slow-to-die":
+    if fault in ("slow-to-die", "slow-to-end"):
         time.sleep(0.7)
-        os._exit(143)
+        os._exit(143 if fault == "slow-to-die" else 0)
     if fault == "dies-at-once":
         os._exit(0)
     stopping = True

@@ -216,7 +216,7 @@ fn check_one(
     arguments: &CheckArguments,
     given: &[String],
 ) -> Result<Graded> {
-    process::end_all_on_ctrl_c();
+    process::end_all_on_ctrl_c(|| ());
     let server = if given.is_empty() {
         workshop.servers(&[exercise])?.remove(0)
     } else {
@@ -253,7 +253,7 @@ fn try_to_start(server: &Server) -> Result<()> {
 }
 
 fn check_all(workshop: &Workshop, arguments: &CheckArguments) -> Result<Vec<Graded>> {
-    process::end_all_on_ctrl_c();
+    process::end_all_on_ctrl_c(|| ());
     let exercises: Vec<&'static Exercise> = classroom::ALL.iter().collect();
     let graded = grade::grade(workshop.servers(&exercises)?, arguments.seed, false);
     show_and_keep(workshop, &graded, |_| arguments.tell(&show::table(&graded)));

@@ -1,18 +1,20 @@
 //! What `probe` is told, and what follows from it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, Lines, Template};
 use tcp_pitfalls::lab::server::{Launch, Target};
 use tcp_pitfalls::lab::signal::Signal;
-use tcp_pitfalls::probes::Terms;
+use tcp_pitfalls::probes::{Terms, Verdict};
 
+use super::report::Judged;
 use crate::commands::probe_name;
 
 /// Examine a server of your own, in any language and any protocol of requests and answers
@@ -33,8 +35,8 @@ use crate::commands::probe_name;
 /// @FILE stands for the arguments in that file, written as for a shell: a line of your own CI.
 ///
 /// Status 0 if it falls into no pitfall, or just into those of --expect-falls, 1 if into any other, 2 if it could not be
-/// started or reached, if it isn't as you say, if nothing that applies was judged, or if a probe was skipped because this
-/// machine is short of something.
+/// started or reached, if it isn't as you say, if nothing that applies was judged, or if a probe was skipped that --require
+/// names, or because this machine is short of something.
 #[derive(Args)]
 #[command(
     override_usage = "tcp-pitfalls probe [OPTIONS] ADDR\n       tcp-pitfalls probe [OPTIONS] -- COMMAND … {addr} …"
@@ -49,7 +51,7 @@ pub(crate) struct Arguments {
     pub(super) command: Vec<String>,
 
     /// Run only the probes of this chapter; may be given several times
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=6), help_heading = "Probes")]
+    #[arg(long, value_name = "N", value_parser = whole_number(1_u8, 6), help_heading = "Probes")]
     pub(super) chapter: Vec<u8>,
     /// Run only this probe; may be given several times
     #[arg(long, value_name = "NAME", value_parser = probe_name, help_heading = "Probes")]
@@ -57,6 +59,9 @@ pub(crate) struct Arguments {
     /// Known and accepted: status 0 if just these fall
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = probe_name, help_heading = "Probes")]
     pub(super) expect_falls: Vec<String>,
+    /// Status 2 if one of these is skipped
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = probe_name, help_heading = "Probes")]
+    pub(super) require: Vec<String>,
 
     /// What the server speaks
     #[arg(long, value_name = "PROTOCOL", conflicts_with_all = ["ask", "prefix"], help_heading = "Protocol")]
@@ -83,7 +88,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BEGINNING=>REPEATED", help_heading = "Protocol")]
     endless: Option<String>,
     /// After how many bytes half a request ends. Without this, half of them
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Protocol")]
+    #[arg(long, value_name = "BYTES", value_parser = whole_number(1, u32::MAX), help_heading = "Protocol")]
     split: Option<u32>,
     /// The server ends the connection after each answer
     #[arg(long, help_heading = "Protocol")]
@@ -92,26 +97,26 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH", requires = "speaks", help_heading = "Protocol")]
     path: Option<String>,
     /// The status of the right answer of HTTP. Without this, any
-    #[arg(long, value_name = "STATUS", requires = "speaks", value_parser = clap::value_parser!(u16).range(200..=599), help_heading = "Protocol")]
+    #[arg(long, value_name = "STATUS", requires = "speaks", value_parser = whole_number(200_u16, 599), help_heading = "Protocol")]
     status: Option<u16>,
 
     /// How long the server may take until it listens, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds(), help_heading = "Limits")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = whole_number(1_u64, 3600), allow_negative_numbers = true, help_heading = "Limits")]
     start: u64,
     /// How long it may take to stop, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds(), help_heading = "Limits")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = whole_number(1_u64, 3600), allow_negative_numbers = true, help_heading = "Limits")]
     grace: u64,
     /// The signal that stops it gracefully: TERM, INT, QUIT, HUP, USR1, USR2 or WINCH
     #[arg(long, value_name = "SIGNAL", default_value = "TERM", help_heading = "Limits")]
     stop: Signal,
     /// How many clients it has to serve at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=1000), help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole_number(2_u16, 1000), help_heading = "Limits")]
     crowd: u16,
     /// How long it lets a client be slow or silent, in seconds. A client that is kept longer is then a fault
-    #[arg(long, value_name = "SECONDS", value_parser = seconds(), help_heading = "Limits")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole_number(1_u64, 3600), allow_negative_numbers = true, help_heading = "Limits")]
     deadline: Option<u64>,
     /// The seed that an any-bytes has told, to have the same conversation again
-    #[arg(long, value_name = "NUMBER", help_heading = "Probes")]
+    #[arg(long, value_name = "NUMBER", value_parser = whole_number(0, u64::MAX), help_heading = "Probes")]
     seed: Option<u64>,
 
     /// Print the findings as JSON
@@ -142,8 +147,15 @@ enum Speaks {
     Redis,
 }
 
-fn seconds() -> RangedU64ValueParser<u64> {
-    RangedU64ValueParser::new().range(1..=3600)
+/// Takes a number, and says which are taken where it is none of them.
+fn whole_number<N>(least: N, most: N) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("write a whole number from {least} to {most}"))
+    }
 }
 
 /// Puts the arguments of a file in place of each `@FILE`. A command in it stays at the end, so that what is typed behind
@@ -276,6 +288,12 @@ impl Arguments {
             seed: self.seed,
             ..Terms::default()
         }
+    }
+
+    /// The probes that were required and not judged.
+    pub(super) fn missing(&self, judged: &[Judged]) -> impl Iterator<Item = &String> {
+        let is_judged = |name: &str, one: &Judged| one.probe.name == name && one.finding.verdict != Verdict::Skipped;
+        self.require.iter().filter(move |name| !judged.iter().any(|one| is_judged(name, one)))
     }
 
     /// The server, as it is called in the output.

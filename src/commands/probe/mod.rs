@@ -27,7 +27,7 @@ const AT_ONCE: usize = 4;
 
 /// Runs the probes that were asked for. If nothing can be judged, whoever reads a result finds that there as well.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    process::end_all_on_ctrl_c();
+    process::end_all_on_ctrl_c(tell::last_words);
     let examined = examine(arguments);
     if let (Err(why), false) = (&examined, arguments.dry_run) {
         report::unjudged(arguments, why);
@@ -45,8 +45,9 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
     }
     let target = arguments.target()?;
     if let Some(file) = &arguments.junit {
-        report::is_writable(file)?;
+        report::begin(arguments, file)?;
     }
+    tell::promise(&probes);
     let spinner = ProgressBar::new_spinner().with_message("finding out what it speaks");
     let learned = dialogue::learn(&target, claim, answer_is_known);
     spinner.finish_and_clear();
@@ -77,21 +78,16 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
             _ => done.next().map(|(_, done)| Judged::new(probe, done)),
         })
         .collect();
+    let status = status(&judged, arguments);
     let examined = Examined { target: arguments.name(), learned, judged, took: began.elapsed() };
-    teller.end(&examined, &arguments.expect_falls);
+    let written = arguments.junit.as_ref().map_or(Ok(()), |file| examined.write_junit(file, arguments));
+    let status = if written.is_err() { 2 } else { status };
+    teller.end(&examined, arguments, status);
     for left in process::left_behind() {
         eprintln!("{BOLD}note:{BOLD:#} {left} was started and can't be ended from here. End it by hand.");
     }
-
-    let status = status(&examined.judged, &arguments.expect_falls);
     // What was found out has been told, and isn't lost if it can't be written down.
-    Ok(match &arguments.junit {
-        Some(file) => match examined.write_junit(file, &arguments.expect_falls) {
-            Ok(()) => ExitCode::from(status),
-            Err(error) => failure(&error, status.max(2)),
-        },
-        None => ExitCode::from(status),
-    })
+    Ok(written.map_or_else(|error| failure(&error, status), |()| ExitCode::from(status)))
 }
 
 /// The probes that tell what it means if a polite client gets no answer.
@@ -111,18 +107,20 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Probe>> {
     };
     let probes: Vec<&'static Probe> = probes::all().filter(chosen).collect();
     if probes.is_empty() {
-        bail!("no probe is both named by --only and of the chapter given by --chapter");
+        let only = probes::all().filter(|probe| arguments.only.iter().any(|name| name == probe.name));
+        let only: Vec<String> = only.map(|probe| format!("{} is of chapter {}", probe.name, probe.chapter)).collect();
+        bail!("no probe is both named by --only and of the chapter given by --chapter: {}", only.join(", "));
     }
     Ok(probes)
 }
 
-/// 1 if the server falls where that was not expected. 2 if nothing was found out, or not all because the prober lacks
-/// something: neither must pass for a success.
-fn status(judged: &[Judged], expected: &[String]) -> u8 {
+/// 1 if the server falls where that was not expected. 2 if nothing was found out, or not all that was required, or not all
+/// because the prober lacks something: none of them must pass for a success.
+fn status(judged: &[Judged], arguments: &Arguments) -> u8 {
     let any = |is: fn(Verdict) -> bool| judged.iter().any(|one| is(one.finding.verdict));
-    if judged.iter().any(|one| one.finding.verdict == Verdict::Falls && !one.is_expected(expected)) {
+    if judged.iter().any(|one| one.finding.verdict == Verdict::Falls && !one.is_expected(arguments)) {
         1
-    } else if judged.iter().any(|one| one.finding.evidence.own_lack) {
+    } else if judged.iter().any(|one| one.finding.evidence.own_lack) || arguments.missing(judged).next().is_some() {
         2
     } else if any(|verdict| !matches!(verdict, Verdict::Note | Verdict::Skipped)) {
         0

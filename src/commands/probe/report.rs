@@ -1,13 +1,13 @@
 //! What a program reads: the findings as JSON, and as JUnit XML.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use serde::Serialize;
 use tcp_pitfalls::lab::recording::Recording;
-use tcp_pitfalls::probes::{Finding, Probe, Verdict};
+use tcp_pitfalls::probes::{Evidence, Finding, Probe, Verdict};
 
 use super::arguments::Arguments;
 use crate::commands::junit::{self, Case, Outcome, Suite};
@@ -20,40 +20,39 @@ pub(super) struct Judged {
     took: Duration,
 }
 
-/// Makes sure, before anything is found out, that a result can be written to this file.
-pub(super) fn is_writable(file: &Path) -> Result<()> {
-    let opened = File::options().create(true).append(true).open(file);
-    opened.map(drop).with_context(|| cannot_write(file))
+/// Makes sure, before anything is found out, that a result can be written to this file. Whatever ends the examination
+/// before there is one, the file is no success.
+pub(super) fn begin(arguments: &Arguments, file: &Path) -> Result<()> {
+    write_unjudged(arguments, file, &"it was ended before it was over".into())
 }
 
-fn cannot_write(file: &Path) -> String {
-    format!("cannot write the result to {}", file.display())
+fn write(file: &Path, document: String) -> Result<()> {
+    fs::write(file, document).with_context(|| format!("cannot write the result to {}", file.display()))
+}
+
+fn write_unjudged(arguments: &Arguments, file: &Path, why: &Evidence) -> Result<()> {
+    let name = "is possible";
+    let case = Case { class: "examination".into(), name, outcome: Outcome::Error, evidence: why, took: None };
+    let suite = Suite { name: arguments.name(), properties: Vec::new(), cases: vec![case] };
+    write(file, junit::document(&[suite])?)
 }
 
 /// Writes, where a program reads the result, why there is none: what is not judged must not pass for a success.
 pub(super) fn unjudged(arguments: &Arguments, why: &Error) {
     let sentence = format!("{why:#}");
     if arguments.json {
-        print_json(&Unjudged { error: &sentence });
+        print_json(&Unjudged { error: &sentence, status: 2 });
     }
     if let Some(file) = &arguments.junit {
-        let evidence = sentence.into();
-        let case = Case {
-            class: "examination".into(),
-            name: "is possible",
-            outcome: Outcome::Error,
-            evidence: &evidence,
-            took: None,
-        };
-        let suite = Suite { name: arguments.name(), properties: Vec::new(), cases: vec![case] };
         // Where even that can't be written, the status still says it.
-        let _ = junit::document(&[suite]).map(|document| fs::write(file, document));
+        let _ = write_unjudged(arguments, file, &sentence.into());
     }
 }
 
 #[derive(Serialize)]
 struct Unjudged<'a> {
     error: &'a str,
+    status: u8,
 }
 
 /// What was found out about a server.
@@ -76,8 +75,8 @@ impl Judged {
     }
 
     /// Whether the user knows and accepts that the server falls here.
-    pub(super) fn is_expected(&self, falls: &[String]) -> bool {
-        falls.iter().any(|name| name == self.probe.name)
+    pub(super) fn is_expected(&self, arguments: &Arguments) -> bool {
+        arguments.expect_falls.iter().any(|name| name == self.probe.name)
     }
 }
 
@@ -88,6 +87,8 @@ struct Report<'a> {
     target: &'a str,
     learned: &'a [String],
     seconds: f64,
+    /// With which the program ends.
+    status: u8,
     probes: Vec<ProbeReport<'a>>,
 }
 
@@ -112,13 +113,13 @@ fn seconds(time: Duration) -> f64 {
 
 impl Examined {
     /// Prints the findings as JSON, each with the recording of its probe if those were kept.
-    pub(super) fn print_json(&self, timelines: &[(&str, Recording)], expected: &[String]) {
+    pub(super) fn print_json(&self, timelines: &[(&str, Recording)], arguments: &Arguments, status: u8) {
         let timeline = |probe: &Probe| timelines.iter().find(|(name, _)| *name == probe.name).map(|(_, kept)| kept);
         let probes = self.judged.iter().map(|judged| ProbeReport {
             name: judged.probe.name,
             chapter: judged.probe.chapter,
             finding: &judged.finding,
-            expected: judged.is_expected(expected),
+            expected: judged.is_expected(arguments),
             seconds: seconds(judged.took),
             remedy: judged.probe.remedy,
             timeline: timeline(judged.probe),
@@ -128,25 +129,27 @@ impl Examined {
             target: &self.target,
             learned: &self.learned,
             seconds: seconds(self.took),
+            status,
             probes: probes.collect(),
         });
     }
 
     /// Writes the findings as JUnit XML: a suite for the server, a case for each probe.
-    pub(super) fn write_junit(&self, file: &Path, expected: &[String]) -> Result<()> {
+    pub(super) fn write_junit(&self, file: &Path, arguments: &Arguments) -> Result<()> {
+        let missing: Vec<&String> = arguments.missing(&self.judged).collect();
+        let is_missing = |judged: &Judged| missing.iter().any(|name| *name == judged.probe.name);
         let cases = self.judged.iter().map(|judged| Case {
             class: format!("chapter_{}", judged.probe.chapter),
             name: judged.probe.name,
             outcome: match judged.finding.verdict {
-                Verdict::Falls if judged.is_expected(expected) => Outcome::Output,
-                Verdict::Skipped if judged.finding.evidence.own_lack => Outcome::Error,
+                Verdict::Falls if judged.is_expected(arguments) => Outcome::Output,
+                Verdict::Skipped if judged.finding.evidence.own_lack || is_missing(judged) => Outcome::Error,
                 verdict => verdict.into(),
             },
             evidence: &judged.finding.evidence,
             took: Some(judged.took),
         });
         let suite = Suite { name: self.target.clone(), properties: Vec::new(), cases: cases.collect() };
-        let document = junit::document(&[suite])?;
-        fs::write(file, document).with_context(|| cannot_write(file))
+        write(file, junit::document(&[suite])?)
     }
 }

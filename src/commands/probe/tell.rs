@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tcp_pitfalls::examination::{Done, Progress};
@@ -24,6 +24,26 @@ const NAME: usize = 19;
 
 /// Where the evidence begins that stands on the line of its probe.
 const EVIDENCE: usize = INDENT + NAME + 2;
+
+/// The probes whose verdict isn't told yet.
+static UNTOLD: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
+fn untold() -> MutexGuard<'static, Vec<&'static str>> {
+    UNTOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes notice of the probes that will be told of.
+pub(super) fn promise(probes: &[&'static Probe]) {
+    *untold() = probes.iter().map(|probe| probe.name).collect();
+}
+
+/// Says what isn't told when the examination is ended by a signal.
+pub(super) fn last_words() {
+    let names = untold();
+    if !names.is_empty() {
+        eprintln!("\n{BOLD}note:{BOLD:#} ended before the verdict of {}", names.join(", "));
+    }
+}
 
 /// What was seen before any verdict, in sentences.
 pub(super) fn learned(says: Vec<String>, silence: Option<String>, otherwise: Option<&str>) -> Vec<String> {
@@ -114,11 +134,14 @@ impl Teller {
         let text = verdict(probe, &done.finding) + &self.timeline(&done.recording);
         if !self.ordered {
             self.bar.suspend(|| print!("{text}"));
+            untold().retain(|name| *name != probe.name);
             return;
         }
         state.texts[index] = Some(text);
         while let Some(text) = state.texts.get_mut(state.printed).and_then(Option::take) {
             self.bar.suspend(|| print!("{text}"));
+            let told = state.probes[state.printed].name;
+            untold().retain(|name| *name != told);
             state.printed += 1;
         }
     }
@@ -132,19 +155,22 @@ impl Teller {
     }
 
     /// Prints what is left to say when all probes are done.
-    pub(super) fn end(self, examined: &Examined, expected: &[String]) {
+    pub(super) fn end(self, examined: &Examined, arguments: &Arguments, status: u8) {
         self.bar.finish_and_clear();
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if self.json {
-            examined.print_json(&state.timelines, expected);
+            examined.print_json(&state.timelines, arguments, status);
         } else {
             print!("{}", skipped(&examined.judged));
             sum_up(examined);
         }
-        let mended = |judged: &&Judged| judged.is_expected(expected) && judged.finding.verdict != Verdict::Falls;
+        let mended = |judged: &&Judged| judged.is_expected(arguments) && judged.finding.verdict != Verdict::Falls;
         for Judged { probe, finding, .. } in examined.judged.iter().filter(mended) {
             let word = finding.verdict.word();
             eprintln!("{BOLD}note:{BOLD:#} {} was expected to fall, and {word} now", probe.name);
+        }
+        for name in arguments.missing(&examined.judged) {
+            eprintln!("{BOLD}note:{BOLD:#} {name} is required, and was not judged");
         }
     }
 }

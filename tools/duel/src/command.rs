@@ -13,7 +13,7 @@ use tcp_pitfalls::lab::process::end_all_on_ctrl_c;
 use tcp_pitfalls::show::screen::{BOLD, report};
 use tcp_pitfalls::steps::Step;
 
-use crate::contestants;
+use crate::contestants::{self, Contestant, GO, STEP_6, YOURS};
 use crate::duel::{self, Plan};
 use crate::{chart, cost, serve, table};
 
@@ -41,7 +41,7 @@ struct Measure {
     /// Leave it to the system on which cores client and servers run
     #[arg(long)]
     unpinned: bool,
-    /// Measure only the servers whose name contains this; may be given several times
+    /// Measure only the servers whose name contains this, beside Go (or step 6) and your own; may be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Measure only the work whose name contains this, such as `ping-pong`, `short` or `descriptors`; may be given several times
@@ -99,16 +99,19 @@ fn measure(arguments: &Measure) -> Result<()> {
         !cfg!(debug_assertions),
         "a debug build tells nothing about speed. Run `cargo duel`, which builds for release"
     );
-    end_all_on_ctrl_c();
+    end_all_on_ctrl_c(|| ());
     let (mut contestants, go) = contestants::all(&arguments.yours)?;
     if let Err(why) = &go {
         eprintln!("{BOLD}note:{BOLD:#} {why}. Ratios are to step 6.");
     }
     if !arguments.only.is_empty() {
-        contestants.retain(|one| arguments.only.iter().any(|name| one.name.contains(name.as_str())));
-    }
-    if contestants.is_empty() {
-        bail!("no server has a name that contains what --only says");
+        let asked_for = |one: &&Contestant| arguments.only.iter().any(|name| one.name.contains(name.as_str()));
+        if contestants.iter().find(asked_for).is_none() {
+            bail!("no server has a name that contains what --only says");
+        }
+        // What the others are compared with is measured in any case.
+        let base = if go.is_ok() { GO } else { STEP_6 };
+        contestants.retain(|one| one.name == base || one.name == YOURS || asked_for(&one));
     }
     // Before any client is connected or server started: they inherit both.
     cost::raise_descriptor_limit()?;

@@ -36,6 +36,9 @@ pub const GO: &str = "Go";
 /// The one that is 1 otherwise.
 pub const STEP_6: &str = "step 6";
 
+/// The one that was given as a command.
+pub const YOURS: &str = "yours";
+
 /// All servers there are, and Go's version, or why there is no Go server.
 pub fn all(yours: &[String]) -> Result<(Vec<Contestant>, Result<String, String>)> {
     let program = env::current_exe().context("cannot find this program to start the servers")?;
@@ -64,7 +67,7 @@ pub fn all(yours: &[String]) -> Result<(Vec<Contestant>, Result<String, String>)
         if !yours.iter().any(|argument| argument.contains("{addr}")) {
             bail!("the command does not say where the server's address belongs. Write {{addr}} there");
         }
-        contestants.push(Contestant { name: "yours".into(), command: yours.to_vec(), prefix: "echo: " });
+        contestants.push(Contestant { name: YOURS.into(), command: yours.to_vec(), prefix: "echo: " });
     }
     Ok((contestants, go.map(|(version, _)| version)))
 }
