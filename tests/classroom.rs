@@ -632,6 +632,7 @@ fn a_teacher_gets_grades() {
     for exercise in classroom::ALL {
         assert!(xml.contains(&format!("<testsuite name=\"{} {}\"", exercise.id, exercise.title)), "{xml}");
     }
+    assert_eq!(xml.matches("name=\"not_judged\"").count(), classroom::ALL.len(), "{xml}");
     assert_eq!(xml.matches("<failure ").count() + xml.matches("<error ").count(), expected_falls.len());
     if let Some(python) = python() {
         let parse = "import sys, xml.etree.ElementTree as it; print(len(it.parse(sys.argv[1]).findall('.//testcase')))";

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use super::kit::{expect_end, expect_line, in_time, probe};
+use super::kit::{expect_end, expect_line, expect_not_early, in_time, probe};
 use super::model::{Act, NOBODY, Step, Window, come, plays, say, step};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
@@ -161,6 +161,7 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
             .about("customer 1 said a letter now and then")?;
         let took = called.elapsed();
         trial.recorder.note("customer 1", "is told that it is too slow");
+        expect_not_early("a customer that said a letter now and then", took, 2 * SECOND)?;
         expect_ticket(trial, &mut next, "Grace")
             .with_obituary(&mut window)
             .about("customer 1 said a letter now and then, and customer 2 waited behind it")?;

@@ -221,8 +221,8 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Judged<
 }
 
 fn lingering_seventh(trial: &Trial<'_>) -> Judged {
-    // So many that a counter which gives each a second, one after the other, is found waiting for them.
-    const LINGERING: usize = 4;
+    // So many that a counter which gives each a second, one after the other or some at a time, is found waiting for them.
+    const LINGERING: usize = 30;
     trial.twice(|patience| {
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;

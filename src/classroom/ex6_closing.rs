@@ -1,19 +1,16 @@
 //! Closing time.
 
 use std::io::Write;
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, ask, differing, expect_line, expect_tally, in_time, judge_line, probe};
+use super::kit::{AT_ONCE, ask, differing, expect_line, expect_tally, in_time, probe};
 use super::model::{Till, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
-use crate::lab::lack;
-use crate::lab::recording::with_thousands;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Evidence, Explained, Judged, Needs, Otherwise, Trial, falls, refuses_within, unreachable};
+use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within, unreachable};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -31,8 +28,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 6,
                 Needs::Address,
                 "till-sells",
-                "Two clients sell something, one says what is no command, and one sends many commands and reads late; \
-                 each must get its answers",
+                "Two clients sell something, and one says what is no command; each must get its answers",
                 till_sells,
             ),
             why: "Closing well is worth nothing if the till doesn't sell",
@@ -152,36 +148,7 @@ fn idle(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
 fn till_sells(trial: &Trial<'_>) -> Judged {
     let steps =
         [come(1), come(2), say(2, "sell 3\n"), say(1, "sell 40\n"), say(1, "give me one\n"), say(1, "sell 5\n")];
-    plays::<Till>(trial, &steps, "two clients sold, and what is no command was answered by an error")?;
-    late_reader(trial)?;
-    Ok("two clients sold, what is no command was answered by an error, and one that read late got every answer".into())
-}
-
-/// A client that sends many commands and reads their answers late: the server's writes have to wait for it. Where a timeout
-/// that is meant for reads holds for writes as well, answers are lost.
-fn late_reader(trial: &Trial<'_>) -> Judged<()> {
-    // So small that the kernels can't hold all the answers of a client whose packets are small.
-    const WINDOW: usize = 2 * 1024;
-    const COMMANDS: usize = 10_000;
-    const LATE: Duration = Duration::from_secs(1);
-    const COMMAND: &[u8] = b"sell 123456789012345\n";
-    let mut server = trial.start()?;
-    let mut client = server.connect_with("client 3", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
-    let mut sender =
-        client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
-    client.note(format!("sends {} commands, and reads nothing for a moment", with_thousands(COMMANDS)));
-    let sending = lack::spawn(move || {
-        // An error means that the server doesn't take them, which shows at the reading side.
-        let _ = sender.write_all(&COMMAND.repeat(COMMANDS));
-    })?;
-    wait_until(LATE, || None::<()>);
-    let judged = (1..=COMMANDS).try_for_each(|number| {
-        let got = client.quiet_line(trial.terms.limit);
-        judge_line(b"sold 123456789012345\n", &got).about(&format!("to the client that read late, answer {number}"))
-    });
-    drop(client.stream().shutdown(Shutdown::Both));
-    let _ = sending.join();
-    judged.with_obituary(&mut server)
+    plays::<Till>(trial, &steps, "two clients sold, and what is no command was answered by an error")
 }
 
 fn door_closes(trial: &Trial<'_>) -> Judged {

@@ -395,9 +395,10 @@ fn say_batch(speaker: &Client, from: usize) {
     let _ = speaker.stream().write_all(batch.as_bytes());
 }
 
-/// A member with a small buffer for what it receives, who never reads again.
+/// A member with a small buffer for what it receives, and small packets, so that the kernels keep little, who never reads
+/// again.
 fn not_reading(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
-    let mut sam = server.connect_with("sam", trial.recorder, Some(4096)).map_err(unreachable)?;
+    let mut sam = server.connect_with("sam", trial.recorder, Some(2048)).map_err(unreachable)?;
     join(trial, &mut sam, "sam")?;
     sam.note("reads nothing from now on");
     Ok(sam)
@@ -405,6 +406,7 @@ fn not_reading(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
 
 fn slow_reader(trial: &Trial<'_>) -> Judged {
     const LINES: usize = 8500;
+    const MAY_WAIT: usize = 1000;
     let mut server = trial.start()?;
     let _sam = not_reading(trial, &mut server)?;
     let mut tom = member(trial, &mut server, "tom")?;
@@ -428,6 +430,9 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             }
         }
         said += BATCH;
+        if sam_left && said < MAY_WAIT {
+            falls!("a member who reads nothing was put out after {said} lines, and {MAY_WAIT} may wait for it");
+        }
         if last {
             break;
         }

@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::kit::{ask, expect_end, expect_line, expect_tally, in_time, not_judged, probe};
+use super::kit::{
+    ask, expect_end, expect_line, expect_not_early, expect_tally, in_time, judge_line, not_judged, probe,
+};
 use super::model::{Clerk, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
@@ -107,7 +109,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 8,
                 Needs::Command,
                 "full-hands",
-                "A customer says lines and takes no answer; it must lose its place in time, and others be served",
+                "A customer says lines and takes no answer; it must lose its place in time, and others be served; one that \
+                 takes them late, but in time, must not",
                 full_hands,
             ),
             why: "A write waits for the customer as a read does, and without a limit as long as the customer likes",
@@ -142,16 +145,6 @@ fn serves_another(trial: &Trial<'_>, counter: &mut Running) -> Judged<()> {
     let mut another = arrive(counter, "another")?;
     ask(trial, &mut another, "a stamp", "1: a stamp").about("somebody else came meanwhile")?;
     another.leave();
-    Ok(())
-}
-
-/// Expects that a customer didn't lose its place before its time was over. The counter's clock began later than ours.
-fn expect_not_early(what: &str, took: Duration, limit: Duration) -> Judged<()> {
-    /// Clocks are read at different moments, and some count in steps.
-    const TOLERANCE: Duration = Duration::from_millis(100);
-    if took + TOLERANCE < limit {
-        falls!("{what} lost its place after {:.1} s, and has {} s", took.as_secs_f32(), limit.as_secs());
-    }
     Ok(())
 }
 
@@ -282,30 +275,36 @@ fn good_customer(trial: &Trial<'_>) -> Judged {
 
 /// Nothing if this side was not as quick as a good customer is.
 fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
-    /// Longer than a line may take, and shorter than a silence.
-    const SILENCE: Duration = Duration::from_millis(2500);
+    /// Longer than a line may take, and shorter than a silence. With the first line it is longer than that.
+    const SILENCE: Duration = Duration::from_secs(3);
+    const FIRST_LINE: Duration = Duration::from_millis(1300);
     const PAUSE: Duration = Duration::from_millis(400);
-    const IN_TIME: Duration = Duration::from_millis(1200);
+    /// This much later the customer may have been too slow.
+    const LATER: Duration = Duration::from_millis(500);
     let mut counter = trial.start()?;
     let came = Instant::now();
     let mut customer = arrive(&mut counter, "customer 1")?;
-    let mut lines = 0;
-    while came.elapsed() < IDLE + LATE {
-        lines += 1;
-        let silence = if lines == 1 { SILENCE } else { Duration::ZERO };
+    wait_until(SILENCE, || None::<()>);
+    let mut was_quick = came.elapsed() < SILENCE + LATER;
+    customer.send(b"a st");
+    let mut pause = FIRST_LINE;
+    for number in 1.. {
         let began = Instant::now();
-        wait_until(silence, || None::<()>);
-        customer.send(b"a st");
-        wait_until(PAUSE, || None::<()>);
-        customer.send(b"amp\n");
-        let in_time = began.elapsed() < silence + IN_TIME;
-        let answered = expect_line(trial, &mut customer, &format!("{lines}: a stamp"));
-        if answered.is_err() && !in_time {
+        wait_until(pause, || None::<()>);
+        // With the end of each line comes the beginning of the next.
+        customer.send(b"amp\na st");
+        was_quick &= began.elapsed() < pause + LATER;
+        let answered = expect_line(trial, &mut customer, &format!("{number}: a stamp"));
+        if answered.is_err() && !was_quick {
             return Ok(None);
         }
         answered.about(&format!(
-            "line {lines} of a customer that thinks for a moment and then takes half a second for each"
+            "line {number} of a customer that thinks for a moment, and then takes a moment for each line"
         ))?;
+        if came.elapsed() > SILENCE + FIRST_LINE + LINE {
+            break;
+        }
+        pause = PAUSE;
     }
     let seconds = came.elapsed().as_secs();
     Ok(Some(format!("a customer that was never too slow was served for {seconds} s").into()))
@@ -321,6 +320,12 @@ struct FullHands {
 }
 
 impl FullHands {
+    const LINE: usize = 1000;
+
+    fn line() -> Vec<u8> {
+        [&[b'x'; Self::LINE - 1][..], b"\n"].concat()
+    }
+
     fn arrive(trial: &Trial<'_>, counter: &mut Running) -> Judged<Self> {
         const WINDOW: usize = 4096;
         let customer = counter.connect_with("customer 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
@@ -334,8 +339,7 @@ impl FullHands {
     fn is_cut_off(&mut self, patience: Duration) -> bool {
         /// More than the kernels keep. A counter that goes on reading hears a line now and then from there on.
         const WITHOUT_PAUSE: usize = 16 * 1024 * 1024;
-        let mut line = vec![b'x'; 999];
-        line.push(b'\n');
+        let line = Self::line();
         let lines = line.repeat(64);
         while self.last.elapsed() < patience {
             let pauses = self.sent > WITHOUT_PAUSE;
@@ -365,9 +369,45 @@ impl FullHands {
 /// For how long a connection takes nothing before it is full.
 const FULL: Duration = Duration::from_millis(500);
 
+/// A customer that takes its answers late, and each in time, has lost no place. Nor has half a line which waited behind them.
+fn takes_late(trial: &Trial<'_>) -> Judged<()> {
+    const ATTEMPTS: usize = 3;
+    // Not much less than the customer has, and still less when this machine is a little late.
+    const IN_TIME: Duration = Duration::from_millis(2600);
+    const LATER: Duration = Duration::from_millis(300);
+    for _ in 0..ATTEMPTS {
+        let mut counter = trial.start()?;
+        let mut full = FullHands::arrive(trial, &mut counter)?;
+        full.is_cut_off(FULL);
+        wait_until(IN_TIME.saturating_sub(full.came.elapsed()), || None::<()>);
+        let mut was_quick = full.came.elapsed() < IN_TIME + LATER;
+        full.customer.note("begins to take its answers");
+        let whole = full.sent / FullHands::LINE;
+        let rest = FullHands::line().split_off(full.sent % FullHands::LINE);
+        let _ = full.customer.stream().set_write_timeout(Some(trial.terms.limit));
+        let judged = (1..=whole + 1).try_for_each(|number| {
+            if number > whole {
+                full.customer.send(&rest);
+            }
+            let began = Instant::now();
+            let got = full.customer.quiet_line(trial.terms.limit);
+            was_quick &= began.elapsed() < LINE / 2;
+            let expected = [format!("{number}: ").as_bytes(), &FullHands::line()].concat();
+            judge_line(&expected, &got).about(&format!(
+                "a customer took its answers late, and in less than {} s, answer {number}",
+                TAKING.as_secs()
+            ))
+        });
+        if judged.is_ok() || was_quick {
+            return judged.with_obituary(&mut counter);
+        }
+    }
+    Err(not_judged("a customer that took its answers late itself lost its place"))
+}
+
 fn full_hands(trial: &Trial<'_>) -> Judged {
     const WHAT: &str = "a customer that took no answer";
-    in_time(trial, "to let a customer go that takes no answer", TAKING + VERY_LATE, || {
+    let evidence = in_time(trial, "to let a customer go that takes no answer", TAKING + VERY_LATE, || {
         let mut counter = trial.start()?;
         let mut full = FullHands::arrive(trial, &mut counter)?;
         let patience = TAKING + trial.terms.limit;
@@ -382,7 +422,9 @@ fn full_hands(trial: &Trial<'_>) -> Judged {
         let took = full.last.elapsed();
         serves_another(trial, &mut counter)?;
         Ok((took, "a customer that took no answer lost its place, and others were served".into()))
-    })
+    })?;
+    takes_late(trial)?;
+    Ok(evidence)
 }
 
 fn tally_adds_up(trial: &Trial<'_>) -> Judged {
@@ -398,21 +440,27 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     let mut resets = served("customer 6")?;
     resets.send(b"and a for");
     resets.reset();
-    let (mut slow, mut idle) = (served("customer 2")?, served("customer 3")?);
-    slow.send(b"and a for");
+    let (mut slow, idle) = (served("customer 2")?, served("customer 3")?);
     let mut full = FullHands::arrive(trial, &mut counter)?;
     let full_is_out = full.is_cut_off(FULL);
-    for (customer, what, limit) in [(&mut slow, "in the middle of a line", LINE), (&mut idle, "silent", IDLE)] {
+    // So that it is the last, and a tally which says so only when the customer has gone says too little.
+    wait_until(IDLE.saturating_sub(LATE).saturating_sub(full.came.elapsed()), || None::<()>);
+    slow.send(b"and a for");
+    let ends = |mut customer: Client, what: &str, limit: Duration| {
         let patience = limit + trial.terms.limit;
         // What it is told is for the other checks.
-        if !customer.ends_within(patience) {
+        if !customer.comes_within(patience) {
             falls!("a customer that was {what} still had its place after {} s", patience.as_secs());
         }
-    }
+        Ok(customer)
+    };
+    let _idle = ends(idle, "silent", IDLE)?;
     if !full_is_out && !full.is_cut_off(TAKING + trial.terms.limit) {
         falls!("a customer that took no answer never lost its place");
     }
+    let _slow = ends(slow, "in the middle of a line", LINE)?;
     trial.ask_to_stop("check", &mut counter)?;
-    expect_tally(trial, &mut counter, trial.terms.limit, "tally: places lost 3")?;
+    expect_tally(trial, &mut counter, trial.terms.limit, "tally: places lost 3")
+        .about("SIGTERM came when the last of three customers had just been told")?;
     Ok("three lost their places and three did not, and the tally said so".into())
 }

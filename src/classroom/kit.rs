@@ -50,6 +50,16 @@ pub(super) fn judge_line(expected: &[u8], got: &Reply) -> Judged<()> {
     }
 }
 
+/// Expects that the time of a customer wasn't taken for over before it was. The server's clock began later than ours.
+pub(super) fn expect_not_early(what: &str, took: Duration, limit: Duration) -> Judged<()> {
+    /// Clocks are read at different moments, and some count in steps.
+    const TOLERANCE: Duration = Duration::from_millis(100);
+    if took + TOLERANCE < limit {
+        falls!("the time of {what} was over after {:.1} s, and it has {} s", took.as_secs_f32(), limit.as_secs());
+    }
+    Ok(())
+}
+
 /// Expects the end of the stream, and nothing before it.
 pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     match client.line(trial.terms.limit) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, visits};
+use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk, visits};
 
 /// The longest line, in bytes, its end not counted.
 const LONGEST: usize = 1000;
@@ -56,6 +56,11 @@ impl Model for Clerk {
                 let tally = Due::Exit(Some(format!("tally: places lost {}", self.lost)));
                 self.customers.keys().map(|&who| (who, Due::Gone)).chain([(NOBODY, tally)]).collect()
             }
+            // It loses its place in the end, so there is no tally after this.
+            Act::Flood(_) => {
+                self.is_up = false;
+                vec![]
+            }
             Act::SayOn(_) | Act::Insist => return None,
         })
     }
@@ -94,7 +99,7 @@ impl Model for Clerk {
         let mut unhurried = vec![come(1), say(1, "ha"), come(2), come(3), say(3, "one\n")];
         unhurried.extend([step(NOBODY, Act::Pause(1200)), say(1, "lf\n"), say(2, "one\n"), say(3, "two\n")]);
         unhurried.extend([step(3, Act::Leave)].into_iter().chain(gone()));
-        vec![talks, unhurried, going, visits("hello\n")]
+        vec![talks, unhurried, going, crowd("hello\n"), visits("hello\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {
@@ -106,7 +111,9 @@ impl Model for Clerk {
         let told = [&halves[..], &[pause(3100)], &next, &[signal()]].concat();
         let silent = [come(1), come(2), say(2, "one\n"), come(3), say(3, "on"), say(3, "e\n"), come(4), say(4, "hal")];
         let let_go = [&silent[..], &[pause(4200), come(5), say(5, "one\nhal"), signal()]].concat();
-        vec![told, let_go]
+        let flood = Act::Flood([&b"x".repeat(999)[..], b"\n"].concat());
+        let flooded = vec![come(1), say(1, "one\n"), step(2, flood), say(1, "two\n"), come(3), say(3, "one\n")];
+        vec![told, let_go, flooded]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

@@ -51,7 +51,11 @@ impl Model for Counter {
                 vec![]
             }
             Act::Pause(_) => vec![],
-            Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::End | Act::Signal => return None,
+            Act::Flood(_) if self.seated.len() < SEATS => {
+                self.seated.push(who);
+                vec![]
+            }
+            Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::Flood(_) | Act::End | Act::Signal => return None,
         })
     }
 
@@ -108,12 +112,10 @@ impl Model for Counter {
 
     fn slow() -> Vec<Vec<Step>> {
         let begin = [come(1), say(1, "te"), come(2), come(3), say(3, "tea\n"), step(NOBODY, Act::Pause(3200))];
-        vec![
-            begin
-                .into_iter()
-                .chain([say(2, "tea\n"), say(1, "a\n"), say(3, "tea\n"), come(4), say(4, "tea\n")])
-                .collect(),
-        ]
+        let end = [say(2, "tea\n"), say(1, "a\n"), say(3, "tea\n"), come(4), say(4, "tea\n")];
+        let flood = Act::Flood([&b"cake ".repeat(200)[..], b"\n"].concat());
+        let flooded = vec![come(1), say(1, "tea\n"), step(2, flood), say(1, "tea\n"), come(3), say(3, "tea\n")];
+        vec![begin.into_iter().chain(end).collect(), flooded]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

@@ -104,6 +104,9 @@ pub(super) trait Model: Clone + Default {
 /// What is owed, to whom, in the order in which each client gets it.
 pub(super) type Dues = Vec<(usize, Due)>;
 
+/// Clients from this number on don't close their connections when they are told the end.
+const STAYS: usize = 50;
+
 /// Who takes the steps that no client takes.
 pub(super) const NOBODY: usize = 0;
 
@@ -130,6 +133,8 @@ pub(super) enum Act {
     SayOn(Vec<Vec<u8>>),
     /// Goes on sending, whatever comes, until it is cut off.
     Insist,
+    /// Connects, and sends this again and again without taking any answer, until its connection is full. So it stays.
+    Flood(Vec<u8>),
     /// Ends its sending side.
     End,
     /// Closes its connection.
@@ -190,6 +195,13 @@ pub(super) fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
     lines.iter().map(|line| say(who, line)).collect()
 }
 
+/// Many who are there at the same time, and are answered from the last to the first.
+fn crowd(word: impl AsRef<[u8]>) -> Vec<Step> {
+    let all = 1..=30;
+    let answered = all.clone().rev().map(|who| say(who, &word));
+    all.clone().map(come).chain(answered).chain(all.map(|who| step(who, Act::Leave))).collect()
+}
+
 /// More visits than the server has descriptors, one after the other.
 fn visits(word: impl AsRef<[u8]>) -> Vec<Step> {
     (0..DESCRIPTORS.unwrap_or_default()).flat_map(|_| [come(1), say(1, &word), step(1, Act::Leave)]).collect()
@@ -226,6 +238,8 @@ struct Present {
     guests: Vec<Guest>,
     /// Whether it has answered anybody. Before that it may be starting, and know of no signal yet.
     is_up: bool,
+    /// Whether somebody is there who takes no answer. It need not be told anything.
+    is_flooded: bool,
     /// How many milliseconds of pauses there were since SIGTERM, if it was sent.
     closing: Option<u64>,
 }
@@ -278,12 +292,19 @@ impl Present {
         match since {
             0..2000 => Some(Vec::new()),
             2000..3000 => None,
-            _ => Some(self.guests.drain(..).map(|guest| (guest.who, Due::Gone)).collect()),
+            _ => {
+                self.is_flooded = false;
+                Some(self.guests.drain(..).map(|guest| (guest.who, Due::Gone)).collect())
+            }
         }
     }
 
     fn is_closing(&self) -> bool {
         self.closing.is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_closing() && self.guests.is_empty() && !self.is_flooded
     }
 }
 
@@ -312,6 +333,7 @@ impl fmt::Display for Step {
                 write!(f, "sends, piece by piece, {shown}{more}")
             }
             Act::Insist => write!(f, "goes on sending"),
+            Act::Flood(_) => write!(f, "connects, sends without end, and takes no answer"),
             Act::End => write!(f, "ends its side"),
             Act::Leave => write!(f, "leaves"),
             Act::Reset | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say, step, visits};
+use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, visits};
 
 /// The most contents of a parcel, in bytes.
 const LARGEST: usize = 1024 * 1024;
@@ -47,7 +47,7 @@ impl Model for Parcels {
                     dues.extend(refuse(format!("error: cut off after {} of {length} bytes", rest.len())));
                 }
             },
-            Act::Leave | Act::Reset | Act::Pause(_) => {}
+            Act::Leave | Act::Reset | Act::Flood(_) | Act::Pause(_) => {}
             Act::Insist | Act::Signal => return None,
         }
         Some(dues)
@@ -93,13 +93,15 @@ impl Model for Parcels {
             steps.extend([come(1), say(1, header), come(1), whole(b"one"), say(1, &header[..2]), say(1, &header[2..])]);
             steps.extend([come(1), say(1, [&parcel(b"one")[..], &header, &[b'x'; 2000]].concat())]);
         }
-        steps.extend([come(1), step(1, Act::SayOn(vec![vec![1, 0, 0, 0], vec![b'x'; 4000]]))]);
+        for more in [4000, 3 * LARGEST] {
+            steps.extend([come(1), step(1, Act::SayOn(vec![vec![1, 0, 0, 0], vec![b'x'; more]]))]);
+        }
         // Two at a time, and one who is not there any more.
         let mut both =
             vec![come(1), come(2), say(1, &two[..5]), say(2, parcel(b"two")), say(1, &two[5..]), step(1, Act::Reset)];
         both.extend([say(2, parcel(b"two")), come(1), say(1, &two[..5]), step(1, Act::Leave), say(2, parcel(b"two"))]);
         both.push(step(2, Act::Leave));
-        vec![both, steps, visits(parcel(b"visit"))]
+        vec![both, steps, crowd(parcel(b"crowd")), visits(parcel(b"visit"))]
     }
 
     fn slow() -> Vec<Vec<Step>> {
@@ -108,7 +110,8 @@ impl Model for Parcels {
         let end =
             [step(NOBODY, Act::Pause(3200)), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
         let insists = vec![come(1), hasty(say(1, [0xff; 4])), step(1, Act::Insist)];
-        vec![begin.into_iter().chain(end).collect(), insists]
+        let flooded = [come(1), say(1, &whole), step(2, Act::Flood(parcel(&[b'x'; 1000]))), say(1, &whole), come(3)];
+        vec![begin.into_iter().chain(end).collect(), insists, [&flooded[..], &[say(3, &whole)]].concat()]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

@@ -36,12 +36,13 @@ impl Model for Room {
                 }
             }
             Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
+            Act::Flood(_) => self.present.is_flooded = true,
             Act::End | Act::Insist => return None,
         }
         if self.present.is_closing() {
             // Whether the others hear of it is left open.
             dues.retain(|(_, due)| !matches!(due, Due::Line(line) if self.may_come(line)));
-            if self.present.guests.is_empty() {
+            if self.present.is_over() {
                 dues.push((NOBODY, Due::Exit(None)));
             }
         }
@@ -133,11 +134,13 @@ impl Model for Room {
         let three = || [1, 2, 3].into_iter().flat_map(member).chain([say(1, "who\nsay a"), say(2, "who\nwh")]);
         let pause = |ms| step(NOBODY, Act::Pause(ms));
         let signal = || step(NOBODY, Act::Signal);
+        let flood = step(4, Act::Flood([&b"no".repeat(500)[..], b"\n"].concat()));
         vec![
             three()
                 .chain([come(4), pause(3200), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
                 .collect(),
             three().chain([signal(), pause(1900), say(1, "b\n"), say(2, "o"), pause(1300)]).collect(),
+            three().chain([flood, say(3, "say hi\n"), signal(), say(1, "b\n"), pause(3200)]).collect(),
         ]
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, visits, without_return,
+    Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk, visits,
+    without_return,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -54,7 +55,7 @@ impl Model for Switchboard {
                 self.lines.of(who).clear();
                 self.skipping.remove(&who);
             }
-            Act::Leave | Act::Reset | Act::Pause(_) => {}
+            Act::Leave | Act::Reset | Act::Flood(_) | Act::Pause(_) => {}
             Act::Insist | Act::Signal => return None,
         }
         Some(dues)
@@ -139,12 +140,14 @@ impl Model for Switchboard {
             say(2, "LEN bc\n"),
             step(2, Act::Leave),
         ]);
-        vec![two, steps, visits("LEN a\n")]
+        vec![two, steps, crowd("LEN a\n"), visits("LEN a\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {
         let begin = [come(1), say(1, "LEN a"), come(2), say(2, "LEN b\n"), come(3), step(NOBODY, Act::Pause(3200))];
-        vec![begin.into_iter().chain([say(2, "LEN b\n"), say(1, "b\n"), say(3, "QUIT\n")]).collect()]
+        let flood = Act::Flood([b"UPPER ", &b"x".repeat(1000)[..], b"\n"].concat());
+        let flooded = vec![come(1), say(1, "LEN a\n"), step(2, flood), say(1, "LEN a\n"), come(3), say(3, "LEN b\n")];
+        vec![begin.into_iter().chain([say(2, "LEN b\n"), say(1, "b\n"), say(3, "QUIT\n")]).collect(), flooded]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

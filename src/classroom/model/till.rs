@@ -1,6 +1,8 @@
 //! The till that closes.
 
-use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pieces, say, step, talk};
+use super::{
+    Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, crowd, pieces, say, step, talk, visits,
+};
 
 /// The longest command, in bytes.
 const LONGEST: usize = 64;
@@ -48,9 +50,10 @@ impl Model for Till {
                 dues.extend(idle.into_iter().flat_map(|who| self.parts(who)));
             }
             Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
+            Act::Flood(_) => self.present.is_flooded = true,
             Act::SayOn(_) | Act::Insist => return None,
         }
-        if self.present.is_closing() && self.present.guests.is_empty() {
+        if self.present.is_over() {
             dues.push((NOBODY, Due::Exit(Some(format!("tally: sales {}, sum {}", self.sales, self.sum)))));
         }
         Some(dues)
@@ -115,16 +118,20 @@ impl Model for Till {
             step(1, Act::Reset),
             step(2, Act::End),
         ];
-        vec![rows, nobody, last, goes]
+        vec![visits("sell 4\n"), crowd("sell 2\n"), rows, nobody, last, goes]
     }
 
     fn slow() -> Vec<Vec<Step>> {
         let two = [come(1), come(2), say(2, "sell 5\nsell 6"), say(1, "sell 1\nsell 2")];
         let then = |then: &[Step]| [&two[..], then].concat();
         let pause = |ms| step(NOBODY, Act::Pause(ms));
+        let flood = step(4, Act::Flood([&b"no".repeat(30)[..], b"\n"].concat()));
         vec![
             then(&[pause(3200), say(1, "0\n"), step(NOBODY, Act::Signal), say(2, "0\n")]),
             then(&[step(NOBODY, Act::Signal), pause(1800), say(1, "0\n"), say(2, "0\n")]),
+            // Who stays when it was told the end, and who takes no answer, holds up nobody.
+            then(&[come(STAYS), say(STAYS, "sell 3\n"), step(NOBODY, Act::Signal), say(1, "0\n"), say(2, "0\n")]),
+            then(&[flood.clone(), come(3), say(3, "sell 7\n"), step(NOBODY, Act::Signal), say(1, "0\n"), pause(3200)]),
             // A word now and then is no more time.
             then(&[step(NOBODY, Act::Signal), say(1, "0\n"), pause(1900), say(2, "0"), pause(1300)]),
         ]

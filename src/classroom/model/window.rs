@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, without_return};
+use super::{
+    Act, Dice, Due, Dues, Model, NOBODY, STAYS, Step, come, hasty, pieces, say, step, talk, visits, without_return,
+};
 
 /// The longest name that the task speaks of, in bytes.
 const LONGEST: usize = 1000;
@@ -67,6 +69,7 @@ impl Model for Window {
                 Act::Say(_)
                 | Act::SayOn(_)
                 | Act::Insist
+                | Act::Flood(_)
                 | Act::End
                 | Act::Leave
                 | Act::Reset
@@ -131,6 +134,8 @@ impl Model for Window {
         steps.extend([come(1), say(1, "Ad"), step(1, Act::Leave), come(1), say(1, "Ad"), step(1, Act::Reset)]);
         steps.extend([come(1), step(1, Act::Leave), come(1), step(1, Act::Reset), come(1), say(1, "next\n")]);
         steps.extend([come(1), come(2), hasty(say(2, "two\n")), step(2, Act::End), say(1, "one\n")]);
+        // Who stays with its ticket is not waited for.
+        steps.extend([come(STAYS), say(STAYS, "stays\n"), come(1), say(1, "next\n")]);
         // Gone from the queue, with a name and without.
         let queue = [come(1), come(2), come(3), come(4), say(2, "two\n"), say(3, "thr"), say(4, "four\n")];
         for going in [Act::Leave, Act::Reset] {
@@ -140,15 +145,15 @@ impl Model for Window {
         // There is time for a name of more than a second.
         let unhurried =
             vec![come(1), say(1, "A"), step(NOBODY, Act::Pause(1100)), say(1, "da\n"), come(1), say(1, "Lin\n")];
-        vec![steps, unhurried]
+        vec![steps, unhurried, visits("Ada\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {
         let slow = |first: Vec<Step>| {
             let then = [come(2), say(2, "Grace\n"), step(NOBODY, Act::Pause(3200)), come(1), say(1, "Ada\n")];
-            [come(3), say(3, "Lin\n"), come(1)].into_iter().chain(first).chain(then).collect()
+            [come(3), say(3, "Lin\n"), come(STAYS)].into_iter().chain(first).chain(then).collect()
         };
-        vec![slow(vec![]), slow(vec![say(1, "Ad")])]
+        vec![slow(vec![]), slow(vec![say(STAYS, "Ad")])]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

@@ -129,8 +129,9 @@ impl Progress {
         after.iter().chain(before).find(|exercise| !self.is_done(exercise))
     }
 
-    /// The first exercise that isn't done.
+    /// The one after the last that is done.
     pub(super) fn next(&self) -> Option<&'static Exercise> {
-        classroom::ALL.iter().find(|exercise| !self.is_done(exercise))
+        let done = classroom::ALL.iter().rfind(|exercise| self.is_done(exercise));
+        done.map_or(classroom::ALL.first(), |done| self.next_after(done))
     }
 }

@@ -103,10 +103,11 @@ fn suite(graded: &Graded) -> Suite<'_> {
         evidence: &finding.evidence,
         took: None,
     });
-    let properties = [("command", graded.command()), ("language", graded.language().to_owned())];
+    let sums = [("points", graded.points()), ("of", graded.of()), ("not_judged", graded.not_judged())];
+    let texts = [("command", graded.command()), ("language", graded.language().to_owned())];
     Suite {
         name: format!("{} {}", exercise.id, exercise.title),
-        properties: properties.to_vec(),
+        properties: texts.into_iter().chain(sums.map(|(name, sum)| (name, sum.to_string()))).collect(),
         cases: cases.collect(),
     }
 }
