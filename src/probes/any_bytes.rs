@@ -80,9 +80,10 @@ fn plain_lines(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
 }
 
 fn converse(trial: &Trial<'_>, lines: &Lines, seed: u64) -> Judged {
-    let mut server = trial.start()?;
     let quiet = trial.recorder.aside();
-    let model = find_out(trial, &mut server, lines, &quiet)?;
+    let model = find_out(trial, &mut trial.start()?, lines, &quiet)?;
+    // Bytes that aren't UTF-8 may have ended that one, which is for not-utf8 to tell.
+    let mut server = trial.start()?;
     let mut random = Random(seed);
     trial.recorder.note(
         "client 1",
@@ -109,7 +110,15 @@ fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines, quiet: &Reco
         let request = trial.line(line);
         client.send(bytes);
         let reply = client.answer(trial.terms.limit.min(Duration::from_secs(3)), |got| request.check(got));
-        Ok(matches!(reply, Reply::Line(answer) if request.is_answered_by(&answer)))
+        let Reply::Line(answer) = reply else { return Ok(false) };
+        let is_right = request.is_answered_by(&answer);
+        // A bound is told, or the connection ends. Who echoes a line in pieces has one as well: endless-line tells that.
+        let is_cut = !is_right && line.len() > 40 && answer.starts_with(&[&lines.prefix[..], &line[..40]].concat());
+        if is_cut && !matches!(client.line(Duration::from_millis(300)), Reply::Line(_)) {
+            let (length, cut) = (line.len(), Payload::new(&answer));
+            return Err(trial.differs(format!("a line of {length} bytes came back as {cut}, without the rest")));
+        }
+        Ok(is_right)
     };
     let mut longest = None;
     for length in LENGTHS {
@@ -129,7 +138,7 @@ fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines, quiet: &Reco
     }
     let letters = LETTERS.concat();
     let letters = answers(&trial.line(letters.as_bytes()).bytes, letters.as_bytes())?;
-    let any_byte = answers(&trial.line(b"\xff caf\xe9").bytes, b"\xff caf\xe9")?;
+    let any_byte = letters && answers(&trial.line(b"\xff caf\xe9").bytes, b"\xff caf\xe9")?;
     Ok(Model { longest, ends, letters, any_byte })
 }
 
@@ -281,10 +290,10 @@ impl Random {
 
     /// Any bytes but the end of the line, those more often that mean something to somebody.
     fn bytes(&mut self, model: &Model, length: usize) -> Vec<u8> {
-        const SPECIAL: &[u8] = b"\0\r\t \x0b\x0c\x1a\x1b\x7f\\%\"";
-        let highest = if model.any_byte { 256 } else { 128 };
+        const SPECIAL: &[u8] = b"\0\r\t \x0b\x0c\x1a\x1b\x7f\\%\"\xff";
+        let (highest, special) = if model.any_byte { (256, SPECIAL) } else { (128, &SPECIAL[..SPECIAL.len() - 1]) };
         let byte = |random: &mut Self| {
-            if random.one_in(3) { SPECIAL[random.below(SPECIAL.len())] } else { random.byte_below(highest) }
+            if random.one_in(3) { special[random.below(special.len())] } else { random.byte_below(highest) }
         };
         let mut bytes: Vec<u8> =
             (0..length).map(|_| byte(self)).map(|byte| if byte == b'\n' { b' ' } else { byte }).collect();

@@ -69,11 +69,7 @@ pub(super) const PROBES: &[Probe] = &[
 pub(super) const MOST_REQUESTS: usize = 50;
 
 /// What to look at where a server doesn't answer a plain request either.
-const UNANSWERED: &str = "it doesn't answer a request that is sent as a whole; see withheld-answer";
-
-/// What to look at where it doesn't answer a second one on the same connection.
-pub(super) const ONE_ANSWER: &str =
-    "it doesn't answer one request after the other on a connection; see joined-messages";
+pub(super) const UNANSWERED: &str = "it doesn't answer a request that is sent as a whole; see withheld-answer";
 
 fn split_message(trial: &Trial<'_>) -> Judged {
     whole_lines_or_another_protocol(trial)?;
@@ -250,9 +246,9 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     const OWN_LIMIT: Duration = Duration::from_millis(700);
 
     let mut server = trial.start()?;
-    let mut client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW))?;
     let line = |number: usize| format!("{:.<EVERY_LINE$}", format!("line {number:05} "));
     let all: Vec<Request> = (0..LINES).map(|number| trial.line(line(number).as_bytes())).collect();
+    let mut client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW))?;
     trial.recorder.pieces_by_chance("the kernel cuts a big transfer, and chooses the sizes of its buffers");
     let silence = format!(", then nothing for {} s", trial.terms.limit.as_secs());
     trial

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::ch4_messages::{MOST_REQUESTS, ONE_ANSWER, joined, read_all};
+use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, read_all};
 use super::sending::{Sending, memory};
 use super::trial::{Silence, Trial};
 use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
@@ -307,15 +307,19 @@ fn not_utf8(trial: &Trial<'_>) -> Judged {
     let sent = Payload::new(&request);
     client.send(&request);
     let how = match lines {
-        Some(lines) => is_kept_or_refused(trial, &mut client, lines, &sent)?,
+        Some(lines) => {
+            let kept = is_kept_or_refused(trial, &mut client, lines, &sent);
+            trial.unless_simpler(kept, UNANSWERED, |trial, server| trial.in_turn(server, &["plain"]))?.sentence
+        }
         // Which answer is right nobody can say who doesn't know the protocol.
         None => {
             let (answer, ended) = listen(&mut client);
-            match (answer.is_empty(), ended) {
+            let how = match (answer.is_empty(), ended) {
                 (false, _) => "was answered",
                 (true, true) => "was answered by the end of the connection",
                 (true, false) => "was not answered",
-            }
+            };
+            how.to_owned()
         }
     };
     client.leave();
@@ -341,15 +345,15 @@ fn listen(client: &mut Client) -> (Vec<u8>, bool) {
 }
 
 /// How a line that isn't UTF-8 was answered, as part of a sentence.
-fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sent: &Payload) -> Judged<&'static str> {
+fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sent: &Payload) -> Judged {
     let request = trial.line(b"\xff\xfe caf\xe9");
     let got = client.line(trial.terms.limit);
     // An echo that was changed still has the part that is text.
     let is_echo = |answer: &[u8]| answer.starts_with(&lines.prefix) && answer.windows(4).any(|part| part == b" caf");
     match &got {
-        Reply::Line(answer) if request.is_answered_by(answer) => Ok("was echoed as it is"),
-        Reply::Line(answer) if !is_echo(answer) => Ok("was refused with a text"),
-        Reply::End(text) if !text.is_empty() && !is_echo(text) => Ok("was refused with a text"),
+        Reply::Line(answer) if request.is_answered_by(answer) => Ok("was echoed as it is".into()),
+        Reply::Line(answer) if !is_echo(answer) => Ok("was refused with a text".into()),
+        Reply::End(text) if !text.is_empty() && !is_echo(text) => Ok("was refused with a text".into()),
         Reply::Line(_) => Err(trial.differs(format!("{sent} was changed to {}", Trial::describe(&got)))),
         _ => Err(trial.differs(format!("{sent} was answered by {}", Trial::describe(&got)))),
     }
@@ -398,7 +402,13 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     let count =
         if dialogue.lines.is_some() { LINES } else { MOST_REQUESTS - dialogue.setup.len().min(MOST_REQUESTS / 2) };
     let judged = all_at_once(trial, count);
-    trial.unless_simpler(judged, ONE_ANSWER, |trial, server| trial.in_turn(server, &["one", "two"]))
+    // What is lost in the course of many is lost without their being joined.
+    let simpler = "it doesn't answer as many one after the other, either; see joined-messages and every-byte";
+    trial.unless_simpler(judged, simpler, |trial, server| {
+        let (mut client, began) = (trial.connect(server, "client")?, Instant::now());
+        let mut in_time = (0..count).take_while(|_| began.elapsed() < trial.terms.limit);
+        in_time.try_for_each(|number| trial.ask(&mut client, &format!("line {number}")))
+    })
 }
 
 fn all_at_once(trial: &Trial<'_>, count: usize) -> Judged {

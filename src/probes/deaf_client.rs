@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::sending::{Sending, memory};
 use super::trial::Trial;
-use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Evidence, Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, Reply};
+use crate::lab::load;
 use crate::lab::server::Running;
 
 pub(super) const PROBES: &[Probe] = &[Probe {
@@ -52,12 +53,18 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     other.leave();
     let mut next = trial.connect(&mut server, "client 2")?;
     next.send(&request.bytes);
+    let starved = trial.recorder.leash().starved();
     let got = next.answer(trial.terms.limit, |got| request.check(got));
     if let Some(obituary) = server.obituary() {
         falls!("client 1 asked, and read nothing; after {} MiB {obituary}", taken / MIB);
     }
     match &got {
         Reply::Line(answer) if request.is_answered_by(answer) => {}
+        // One that waits for a reader sleeps. This one had work to do, and no processor.
+        Reply::Nothing(..) if trial.recorder.leash().starved().saturating_sub(starved) > trial.terms.limit / 2 => {
+            let why = format!("whether others are served can't be told, for {}", load::too_busy());
+            return Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }));
+        }
         got => falls!(
             "while client 1 had asked for {} MiB and read nothing, client 2 asked and got {}",
             taken / MIB,

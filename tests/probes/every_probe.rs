@@ -264,7 +264,20 @@ fn a_server_that_ends_late_is_accused_by_half_close_alone() {
 fn any_bytes_sees_what_becomes_of_a_line() {
     let cut_at_nul = |line: &[u8]| line.split(|&byte| byte == 0).next().map(<[u8]>::to_vec);
     let skips_empty = |line: &[u8]| (!line.is_empty()).then(|| line.to_vec());
-    let changes: [(&str, Change, Verdict); 3] = [
+    let cut = |line: &[u8]| Some(line[..line.len().min(300)].to_vec());
+    // As telnet has it, where a byte of 255 begins a command.
+    let halves = |line: &[u8]| {
+        Some(
+            line.iter()
+                .scan(0, |last, &byte| Some((std::mem::replace(last, byte), byte)))
+                .filter(|pair| *pair != (255, 255))
+                .map(|(_, byte)| byte)
+                .collect(),
+        )
+    };
+    let changes: [(&str, Change, Verdict); 5] = [
+        ("cut", cut, Verdict::Differs),
+        ("halved if it is 255 twice", halves, Verdict::Differs),
         ("trimmed", |line| Some(line.trim_ascii().to_vec()), Verdict::Differs),
         ("cut at NUL", cut_at_nul, Verdict::Differs),
         ("skipped if empty", skips_empty, Verdict::Falls),
@@ -273,7 +286,8 @@ fn any_bytes_sees_what_becomes_of_a_line() {
         let target = Manner { change, ..Manner::RIGHT }.target();
         let finding = in_process("any-bytes", &target);
         assert_eq!(finding.verdict, Verdict::Falls, "{what}: {}", finding.evidence);
-        assert!(finding.evidence.sentence.contains("seed "), "{}", finding.evidence);
+        let sentence = &finding.evidence.sentence;
+        assert!(sentence.contains("seed ") || sentence.contains("without the rest"), "{sentence}");
         let finding = probes::find("any-bytes").unwrap().run(&target, &unclaimed(&target), &Recorder::new());
         assert_eq!(finding.verdict, unless_claimed, "{what}, and nothing claimed: {}", finding.evidence);
     }
@@ -309,6 +323,43 @@ fn any_bytes_sees_letters_that_are_cut() {
     });
     let finding = in_process("any-bytes", &target);
     assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+}
+
+#[test]
+fn who_withholds_every_answer_is_not_accused_of_withholding_one() {
+    let target = Target::in_process(|connection| {
+        let mut all = Vec::new();
+        (&mut &*connection.stream).read_to_end(&mut all)?;
+        all.split_inclusive(|&byte| byte == b'\n')
+            .try_for_each(|line| (&mut &*connection.stream).write_all(&[b"echo: ", line].concat()))
+    });
+    let terms = Terms { limit: Duration::from_secs(2), ..Terms::default() };
+    for (name, verdict) in [("withheld-answer", Verdict::Falls), ("not-utf8", Verdict::Skipped)] {
+        let finding = probes::find(name).unwrap().run(&target, &terms, &Recorder::new());
+        assert_eq!(finding.verdict, verdict, "{name}: {}", finding.evidence);
+    }
+}
+
+#[test]
+fn what_is_lost_of_many_answers_is_lost_without_their_being_joined() {
+    let target = Target::in_process(|connection| {
+        let (mut line, mut bytes) = (Vec::new(), 0);
+        let mut reader = BufReader::new(connection.stream);
+        connection.stream.set_nodelay(true)?;
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            bytes += line.len();
+            if bytes > 60_000 {
+                bytes = 0;
+                line.remove(0);
+            }
+            (&mut &*connection.stream).write_all(&[b"echo: ", &line[..]].concat())?;
+            line.clear();
+        }
+        Ok(())
+    });
+    assert_eq!(in_process("every-byte", &target).verdict, Verdict::Falls);
+    let finding = in_process("pipelined-lines", &target);
+    assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
 }
 
 #[test]

@@ -80,6 +80,23 @@ fn a_server_without_a_fault_holds_with_last_words_or_without() {
 }
 
 #[test]
+fn a_flag_that_nobody_sees_is_one_fault() {
+    if !python() {
+        return;
+    }
+    common::expect(Verdict::Skipped, &[("closes-idle", server("flag-only"))], &terms(true));
+}
+
+#[test]
+fn a_short_grace_that_counts_from_the_start_falls_without_being_told() {
+    if !python() {
+        return;
+    }
+    let terms = Terms { grace: Duration::from_secs(10), ..terms(true) };
+    common::expect(Verdict::Falls, &[("finishes-line", server("grace-from-start"))], &terms);
+}
+
+#[test]
 fn a_server_may_first_accept_whoever_comes_until_nobody_does() {
     if !python() {
         return;
@@ -157,6 +174,10 @@ fn what_the_signal_simply_kills_is_told_so_once() {
     let skipped: Vec<_> = others.map(|probe| (probe.name, server("no-handler"))).collect();
     common::expect(Verdict::Skipped, &skipped, &terms(false));
     common::expect(Verdict::Falls, &[("finishes-line", server("no-handler"))], &terms(false));
+    // As process.exit(0) in a handler does.
+    let names = ["refuses-after-stop", "unread-answer-at-stop", "closes-idle", "stuck-client"];
+    common::expect(Verdict::Skipped, &names.map(|name| (name, server("dies-at-once"))), &terms(false));
+    common::expect(Verdict::Falls, &[("finishes-line", server("dies-at-once"))], &terms(false));
     // As a JVM that nobody told otherwise.
     common::expect(Verdict::Skipped, &[("stuck-client", server("slow-to-die"))], &terms(false));
     // As Erlang does it: not killed, but what was begun is dropped all the same.

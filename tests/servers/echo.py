@@ -17,10 +17,14 @@ def serve(client):
     try:
         with client, client.makefile("rb") as lines:
             for line in lines:
+                if peculiarity == "dies-of-other-bytes" and not line.isascii():
+                    os._exit(1)
                 client.sendall(b"echo: " + line)
     except OSError:
         if peculiarity == "keeps-what-failed":
             kept.append(os.dup(0))
+    if peculiarity == "keeps-all":
+        kept.append(os.dup(0))
 
 
 def serve_some(client):
@@ -30,6 +34,14 @@ def serve_some(client):
         return
     serve(client)
     clients.release()
+
+
+def fork(client):
+    if os.fork() == 0:
+        listener.close()
+        serve(client)
+        os._exit(0)
+    client.close()
 
 
 def work_all_the_time():
@@ -71,5 +83,8 @@ while True:
                 burst = time.monotonic()
         elif peculiarity != "spins":
             time.sleep(0.1)
+        continue
+    if peculiarity == "forks":
+        fork(client)
         continue
     threading.Thread(target=serve_some if peculiarity == "says-busy" else serve, args=(client,), daemon=True).start()

@@ -247,7 +247,9 @@ fn is_heard(server: &mut Running) -> Judged<()> {
         skipped!("its process ignores {stop} (SigIgn in /proc). Start it without trap, or say --stop SIGNAL");
     }
     if process.leaves_pending(stop).is_ok_and(|pending| pending) {
-        skipped!("its process blocks {stop} and doesn't take it (ShdPnd in /proc). Start it with no signal blocked");
+        skipped!(
+            "its process blocks {stop} and doesn't take it (SigBlk and ShdPnd in /proc). Start it with no signal blocked"
+        );
     }
     Ok(())
 }
@@ -280,6 +282,11 @@ fn just_killed(trial: &Trial<'_>, status: ExitStatus) -> Option<Otherwise> {
     (!trial.terms.dialogue.claimed).then(|| Otherwise::skipped(why))
 }
 
+/// The same, where what it has forked may serve on.
+fn is_just_killed(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
+    killed(server).and_then(|status| just_killed(trial, status)).map_or(Ok(()), Err)
+}
+
 /// Expects that there is a stop to examine.
 fn is_more_than_killed(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     match killed(server).and_then(|status| just_killed(trial, status)) {
@@ -302,7 +309,7 @@ fn lets_finish(trial: &Trial<'_>) -> Judged<bool> {
 
 /// What is to be said of a server that cut off a client in the middle of a request, where that is not the question.
 fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise {
-    if let Some(why) = killed(server).and_then(|status| just_killed(trial, status)) {
+    if let Err(why) = is_just_killed(trial, server) {
         return why;
     }
     if !claims_lines(trial) {
