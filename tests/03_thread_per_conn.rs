@@ -104,11 +104,11 @@ fn a_permit_is_given_back_when_it_is_dropped() {
 
 #[test]
 fn pauses_grow_up_to_a_second_and_begin_anew() {
-    let mut backoff = Backoff::default();
-    let pauses: Vec<u128> = (0..10).map(|_| backoff.next_delay().as_millis()).collect();
+    let (mut backoff, error) = (Backoff::default(), io::Error::other("no descriptor is left"));
+    let pauses: Vec<u128> = (0..10).map(|_| backoff.after(&error).as_millis()).collect();
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     backoff.reset();
-    assert_eq!(backoff.next_delay().as_millis(), 5);
+    assert_eq!(backoff.after(&error).as_millis(), 5);
 }
 
 #[test]

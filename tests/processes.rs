@@ -436,6 +436,11 @@ fn last_words_are_a_message_and_not_its_trace() {
             "the table is full",
         ),
         (
+            "Rust's anyhow",
+            "Error: cannot serve\n\nCaused by:\n    0: cannot open the door\n    1: too many open files\n",
+            "Error: cannot serve (too many open files)",
+        ),
+        (
             "Erlang",
             "init terminating in do_boot ({{badmatch,{error,emfile}},[{echo,accept,1,[]}]})\r\n\r\n\
              Crash dump is being written to: erl_crash.dump...done\r\n",

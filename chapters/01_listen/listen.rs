@@ -18,18 +18,19 @@ pub const BACKLOG: i32 = 4096;
 /// # Errors
 /// A sentence that quotes `addr` and says what to do.
 pub fn listen(addr: &str) -> Result<TcpListener> {
-    let bound = || {
-        let resolved = resolve(addr)?;
-        let listener = match bind(resolved) {
-            // Without IPv6, `:port` means every IPv4 address. Only `:port`: whoever wrote `[::]:port` asked for IPv6.
-            Err(error) if addr.starts_with(':') && is_about_ipv6(&error) => {
-                bind((Ipv4Addr::UNSPECIFIED, resolved.port()).into())
-            }
-            first => first,
-        };
-        listener.map_err(|error| anyhow!(explain(resolved, &error)))
+    resolve_and_bind(addr).with_context(|| format!("cannot listen on \"{addr}\""))
+}
+
+fn resolve_and_bind(addr: &str) -> Result<TcpListener> {
+    let resolved = resolve(addr)?;
+    let listener = match bind(resolved) {
+        // Without IPv6, `:port` means every IPv4 address. Only `:port`: whoever wrote `[::]:port` asked for IPv6.
+        Err(error) if addr.starts_with(':') && is_about_ipv6(&error) => {
+            bind((Ipv4Addr::UNSPECIFIED, resolved.port()).into())
+        }
+        first => first,
     };
-    bound().with_context(|| format!("cannot listen on \"{addr}\""))
+    listener.map_err(|error| anyhow!(explain(resolved, &error)))
 }
 
 /// Whether IPv4 is worth a try: a port that is taken or forbidden is so for both.
@@ -44,7 +45,8 @@ fn resolve(addr: &str) -> Result<SocketAddr> {
         return Ok(literal);
     }
     // In `[::1]` the last colon is part of the address, and there is no port.
-    let Some((host, port)) = addr.rsplit_once(':').filter(|_| !addr.ends_with(']')) else {
+    let parts = if addr.ends_with(']') { None } else { addr.rsplit_once(':') };
+    let Some((host, port)) = parts else {
         bail!("it has no port. Write \":8080\" for every interface, or \"127.0.0.1:8080\" for this machine only");
     };
     if host.contains(':') && !host.starts_with('[') {
@@ -62,9 +64,10 @@ fn resolve(addr: &str) -> Result<SocketAddr> {
     if host.is_empty() {
         return Ok((Ipv6Addr::UNSPECIFIED, port).into());
     }
-    let addrs: Vec<SocketAddr> = (host, port).to_socket_addrs().map(Iterator::collect).with_context(|| {
+    let found = (host, port).to_socket_addrs().with_context(|| {
         format!("the host name \"{host}\" cannot be resolved. Write an IP address, or check the spelling")
     })?;
+    let addrs: Vec<SocketAddr> = found.collect();
     // `localhost` is often two addresses. Trying the second when the first is taken, as std does, would start
     // a second copy of this server beside the first. So take one and stay with it: IPv4 first, as Go does.
     let first_v4 = addrs.iter().find(|addr| addr.is_ipv4());

@@ -35,15 +35,9 @@ impl Backoff {
         if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted) {
             return Duration::ZERO;
         }
-        let delay = self.next_delay();
-        log(format_args!("cannot take a client, pausing for {delay:?}: {error}"));
-        delay
-    }
-
-    /// How long to pause after one more failure.
-    pub fn next_delay(&mut self) -> Duration {
         let delay = self.delay;
         self.delay = (delay * 2).min(Duration::from_secs(1));
+        log(format_args!("cannot take a client, pausing for {delay:?}: {error}"));
         delay
     }
 

@@ -66,7 +66,8 @@ pub fn serve(
         let thread = thread::Builder::new().name(peer.to_string()).stack_size(options.stack_size);
         let spawned = thread.spawn(move || {
             // Dropped in reverse order: the connection is closed before its permit is free again.
-            let (_permit, stream) = (permit, stream);
+            let _permit = permit;
+            let stream = stream;
             if let Err(error) = handle(&stream) {
                 log(format_args!("{peer}: {error}"));
             }

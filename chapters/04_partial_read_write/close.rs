@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Dropping a stream makes the kernel send a reset if bytes from the client are unread (RFC 1122, section 4.2.2.13) or
 /// come later (RFC 9293, section 3.6.1), and a reset discards what was still on its way, the last answer included.
 /// RFC 9112, section 9.6 describes this cure.
-pub fn close(stream: &TcpStream) {
+pub fn close(mut stream: &TcpStream) {
     // Any error from here on means that the client has gone, which is what we wait for.
     if stream.shutdown(Shutdown::Write).is_err() {
         return;
@@ -22,11 +22,12 @@ pub fn close(stream: &TcpStream) {
     let mut unread = [0; 4096];
     // A read timeout is for one `read`. A client that sends a byte now and then would never exceed it, so each
     // `read` gets what is left of the total.
-    while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        if stream.set_read_timeout(Some(left)).is_err() {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
             return;
         }
-        match (&*stream).read(&mut unread) {
+        match stream.read(&mut unread) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }

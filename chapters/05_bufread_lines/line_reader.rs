@@ -19,14 +19,15 @@ pub struct LineReader<R> {
     reader: R,
     /// What was read, and room for more.
     buffer: Vec<u8>,
-    /// Where in the buffer the bytes begin that were read and not yet given out.
+    // Four places in the buffer, in this order:
+    /// Where the bytes begin that were read and not yet given out.
     start: usize,
-    /// Where they end.
-    end: usize,
-    /// How far they have been searched for a newline.
-    searched: usize,
     /// Where the first newline among them is, if it has been found.
     newline: Option<usize>,
+    /// How far they have been searched for one.
+    searched: usize,
+    /// Where they end.
+    end: usize,
     /// The length in bytes of the longest line, its end not counted.
     limit: usize,
 }
@@ -49,7 +50,7 @@ pub enum Line<'a> {
 impl<R: Read> LineReader<R> {
     /// Reads from `reader`. `limit` is the length in bytes of the longest line, its `\r\n` not counted.
     pub fn new(reader: R, limit: usize) -> Self {
-        LineReader { reader, buffer: Vec::new(), start: 0, end: 0, searched: 0, newline: None, limit }
+        LineReader { reader, buffer: Vec::new(), start: 0, newline: None, searched: 0, end: 0, limit }
     }
 
     // ANCHOR: next_line
@@ -89,8 +90,8 @@ impl<R: Read> LineReader<R> {
     fn find_newline(&mut self) -> Option<usize> {
         if self.newline.is_none() {
             // Each byte is searched once, however often this is asked.
-            let fresh = self.searched.max(self.start);
-            self.newline = memchr::memchr(b'\n', &self.buffer[fresh..self.end]).map(|found| fresh + found);
+            let fresh = &self.buffer[self.searched..self.end];
+            self.newline = memchr::memchr(b'\n', fresh).map(|found| self.searched + found);
             self.searched = self.newline.map_or(self.end, |newline| newline + 1);
         }
         self.newline

@@ -76,7 +76,8 @@ impl Connections {
     pub fn wait_until(&self, deadline: Instant) -> usize {
         let left = deadline.saturating_duration_since(Instant::now());
         let busy = |members: &mut Members| !members.open.is_empty();
-        self.changed.wait_timeout_while(self.lock(), left, busy).unwrap().0.finished
+        let (members, _timed_out) = self.changed.wait_timeout_while(self.lock(), left, busy).unwrap();
+        members.finished
     }
 
     /// Ends what is still open, in the middle of whatever it does.

@@ -105,11 +105,11 @@ impl UntilStop<'_> {
         }
         // In the middle of a line this may wait for the client. The end of the grace time ends that.
         let mut count = self.stream.read(buffer)?;
-        match &mut self.arrived {
-            None => {}
-            Some(left @ 1..) => *left = left.saturating_sub(count as u64),
+        if self.arrived == Some(0) {
             // The rest of the last line. What stands behind it was sent too late.
-            Some(0) => count = memchr::memchr(b'\n', &buffer[..count]).map_or(count, |newline| newline + 1),
+            count = memchr::memchr(b'\n', &buffer[..count]).map_or(count, |newline| newline + 1);
+        } else if let Some(left) = &mut self.arrived {
+            *left = left.saturating_sub(count as u64);
         }
         self.between_lines = buffer[..count].last() == Some(&b'\n');
         Ok(count)

@@ -103,8 +103,10 @@ impl Server {
         let deadline = Instant::now() + self.grace;
         // The kernel has told clients in the queue that they are connected, and closing the listener would reset them.
         // So take in as many as the queue can hold, but not everybody who goes on coming.
-        let mut queued = 0..BACKLOG;
-        while queued.next().is_some() && Instant::now() < deadline && self.stop.wait(&listener)?.input {
+        for _ in 0..BACKLOG {
+            if Instant::now() > deadline || !self.stop.wait(&listener)?.input {
+                break;
+            }
             accept_one();
         }
         drop(listener);

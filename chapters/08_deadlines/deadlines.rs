@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::chapter_06::stop::{Ready, Stop, UntilStop};
 
@@ -61,7 +61,8 @@ impl<'a> ReadInTime<'a> {
         retry_on_intr(|| {
             // A duration is for one wait. What is for the whole line is the point in time, so each wait gets what is left.
             let left = deadline.saturating_duration_since(Instant::now());
-            poll(&mut both, Timespec::try_from(left).ok().as_ref())
+            let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+            poll(&mut both, Some(&left))
         })?;
         let [input, stop] = both.map(|one| !one.revents().is_empty());
         Ok(Ready { input, stop })

@@ -109,7 +109,8 @@ fn handle(stream: &TcpStream, stop: &Stop, limit: usize, limits: Limits, counts:
         // If it is idle, this is all: nothing is owed. A text would be taken for the answer to a line that is on its way.
         None | Some(TooSlow::Idle) => close(stream),
         Some(TooSlow::Line) => {
-            let _ = writeln!(writer, "error: too slow (limit {} s)", limits.line.as_secs());
+            let text = format!("error: too slow (limit {} s)\n", limits.line.as_secs());
+            let _ = writer.write_all(text.as_bytes());
             close(stream);
             return Ok(());
         }

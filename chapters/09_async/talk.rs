@@ -143,10 +143,10 @@ impl Read for UntilStop<'_> {
             return Ok(0);
         }
         let mut count = self.stream.try_read(buffer)?;
-        match &mut self.arrived {
-            None => {}
-            Some(left @ 1..) => *left = left.saturating_sub(count as u64),
-            Some(0) => count = memchr::memchr(b'\n', &buffer[..count]).map_or(count, |newline| newline + 1),
+        if self.arrived == Some(0) {
+            count = memchr::memchr(b'\n', &buffer[..count]).map_or(count, |newline| newline + 1);
+        } else if let Some(left) = &mut self.arrived {
+            *left = left.saturating_sub(count as u64);
         }
         self.between_lines = buffer[..count].last() == Some(&b'\n');
         Ok(count)

@@ -314,8 +314,9 @@ impl Running {
         let status = process.exits_within(Duration::from_millis(500))?;
         let output = process.last_output();
         let last = if status.success() { None } else { last_words(&output, self.addr.port()) };
-        let place = last.and_then(|_| place_in_source(&output)).map_or(String::new(), |place| format!(" ({place})"));
-        let said = last.map_or(String::new(), |line| format!("; its last words: {}{place}", shorten(line, 240)));
+        let more = last.and_then(|_| place_in_source(&output).or_else(|| cause(&output)));
+        let more = more.map_or(String::new(), |more| format!(" ({more})"));
+        let said = last.map_or(String::new(), |line| format!("; its last words: {}{more}", shorten(line, 240)));
         let text = format!("the server's process has ended with {status}{said}");
         self.recorder.note("server", format!("has ended with {status}"));
         Some(text)
@@ -348,6 +349,15 @@ fn last_words(output: &str, port: u16) -> Option<&str> {
 /// Where Python says that it went wrong: the last line of the trace that names a file, as `File "server.py", line 7`.
 fn place_in_source(output: &str) -> Option<&str> {
     output.lines().map(str::trim).rfind(|line| line.starts_with("File \"") && line.contains("\", line "))
+}
+
+/// What Rust's `anyhow` names last, below the error itself: the cause of all.
+fn cause(output: &str) -> Option<&str> {
+    let (_, causes) = output.split_once("\nCaused by:\n")?;
+    let last = causes.lines().map(str::trim).take_while(|line| !line.is_empty()).last()?;
+    // Several are numbered.
+    let number = last.split_once(": ").filter(|(number, _)| number.parse::<u8>().is_ok());
+    Some(number.map_or(last, |(_, cause)| cause))
 }
 
 /// Whether a line is a message, and not a part of a stack trace as Python, Java, Node.js, Go, Ruby, .NET, Rust and Erlang print it.

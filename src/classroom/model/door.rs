@@ -141,13 +141,13 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
     });
     if let Some((shown, recorder)) = lock(&wrong).take() {
         trial.recorder.adopt(&recorder);
-        return Err(shown.reword(|sentence| format!("{sentence}\nplay it again with --seed {seed}")));
+        return Err(shown.reword(|sentence| format!("{sentence}\n(--seed {seed} plays it again)")));
     }
     // Each of those who work side by side has asked for one that there was no more.
     let count = next.load(SeqCst).saturating_sub(SIDE_BY_SIDE);
     let evidence = format!("{count} doors stood where their addresses say, or told what is wrong with them");
     if count < table.len() {
-        return Err(not_judged(&format!("{evidence}, and {} more", table.len() - count)));
+        return Err(not_judged(&format!("{evidence}; there are {} more", table.len() - count)));
     }
     let trial = Trial::new(trial.target, &patient, trial.recorder);
     for more in [taken, greets_many_and_stands_alone] {

@@ -105,7 +105,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
         let all = if holds == graded.checks.len() {
             "Every check holds".into()
         } else {
-            format!("{holds} checks held, none fell")
+            format!("{holds} checks held, none fell, {} could not be judged whole", graded.checks.len() - holds)
         };
         let _ = writeln!(text, "\n{GOOD}{all}: {score}.{GOOD:#}\n");
         // A teacher may have taken it away.
@@ -245,19 +245,30 @@ fn score(points: u32, of: u32, not_judged: u32) -> String {
 /// Where something stands in the book: the chapter and the heading, and where the page is, if it is built.
 fn place(workshop: &Workshop, page: &str) -> Vec<String> {
     let (file, anchor) = page.split_once('#').unwrap_or((page, ""));
-    // A chapter's page begins with its number, and an anchor is its heading without capitals and signs.
+    // A chapter's page begins with its number.
     let chapter = file.split('_').next().and_then(|number| number.parse::<u8>().ok());
     let chapter =
         chapter.map_or_else(|| file.replace(".html", "").replace('_', " "), |number| format!("chapter {number}"));
-    let heading = anchor.replace('-', " ");
-    let mut letters = heading.chars();
-    let heading: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-    let mut lines = vec![format!("In the book: {chapter}, \"{heading}\"")];
+    let text = std::fs::read_to_string(workshop.page(file)).unwrap_or_default();
+    let heading = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_matches(['#', ' ']));
+    let heading =
+        heading.filter(|heading| anchor_of(heading) == anchor).find_map(|heading| heading.split(" {#").next());
+    let heading = heading.map_or_else(String::new, |heading| format!(", \"{}\"", heading.replace('`', "")));
+    let mut lines = vec![format!("In the book: {chapter}{heading}")];
     let built = workshop.built_page(file);
     if built.is_file() {
         lines.push(format!("{}#{anchor}", workshop.shown(&built)));
     }
     lines
+}
+
+/// The anchor that mdBook gives a heading: the one behind it, or the heading without capitals and signs.
+fn anchor_of(heading: &str) -> String {
+    if let Some((_, anchor)) = heading.split_once(" {#") {
+        return anchor.trim_end_matches('}').to_owned();
+    }
+    let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | ' ');
+    heading.to_lowercase().chars().filter(kept).map(|letter| if letter == ' ' { '-' } else { letter }).collect()
 }
 
 /// Markdown for the terminal: paragraphs and the items of lists are wrapped, code stays as it is.
