@@ -236,8 +236,12 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
             match guest.line(trial.terms.limit.saturating_sub(there.elapsed())) {
                 Reply::Line(line) if line == b"busy\n" => {}
                 other => {
-                    let (number, other) = (index + 1, Trial::describe(&other));
-                    let instead = format!("{LINGERING} guests came and stay at the door: guest {number} got {other}");
+                    let got = match other {
+                        Reply::Nothing(..) => format!("nothing for {:.1} s", there.elapsed().as_secs_f32()),
+                        other => Trial::describe(&other),
+                    };
+                    let instead =
+                        format!("{LINGERING} guests came and stay at the door: guest {} got {got}", index + 1);
                     return Err(Otherwise::falls(instead)).with_obituary(&mut counter);
                 }
             }
