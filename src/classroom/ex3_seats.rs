@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, probe};
+use super::kit::{AT_ONCE, ask, differing, expect_end, in_time, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Action, Payload, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Explained, Judged, Needs, Otherwise, Silence, Trial, falls, unreachable};
+use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, unreachable};
 
 // Each check starts the counter anew, so that every seat is free.
 pub(super) const EXERCISE: Exercise = Exercise {
@@ -223,45 +223,37 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Judged<
 fn lingering_seventh(trial: &Trial<'_>) -> Judged {
     // So many that a counter which gives each a second, one after the other or some at a time, is found waiting for them.
     const LINGERING: usize = 30;
-    trial.twice(|patience| {
+    in_time(trial, "to tell guests who stay at the door that all is taken", 2 * AT_ONCE, || {
+        let quiet = trial.recorder.aside();
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;
-        let mut come = |number: usize| counter.connect(&format!("lingering guest {number}")).map_err(unreachable);
-        let mut lingering = (1..LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>()?;
-        let mut last = come(LINGERING)?;
-        let told = last.line(patience);
-        if matches!(told, Reply::Nothing(..)) && patience < trial.terms.limit {
-            lingering.into_iter().for_each(Client::leave);
-            let left = Instant::now();
-            expect_line(trial, &mut last, "busy").with_obituary(&mut counter)?;
-            if left.elapsed() > Silence::SOON {
-                return Ok(Silence::Longer);
+        let began = Instant::now();
+        let mut come = |number| counter.connect_with(&format!("guest {number} at the door"), &quiet, None);
+        let mut lingering = (1..=LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>().map_err(unreachable)?;
+        trial.recorder.note("guests", format!("come, {LINGERING} of them, and stay at the door"));
+        let there = Instant::now();
+        for (index, guest) in lingering.iter_mut().enumerate() {
+            match guest.line(trial.terms.limit.saturating_sub(there.elapsed())) {
+                Reply::Line(line) if line == b"busy\n" => {}
+                other => {
+                    let got = match other {
+                        Reply::Nothing(..) => format!("nothing for {:.1} s", there.elapsed().as_secs_f32()),
+                        other => Trial::describe(&other),
+                    };
+                    let instead =
+                        format!("{LINGERING} guests came and stay at the door: guest {} got {got}", index + 1);
+                    return Err(Otherwise::falls(instead)).with_obituary(&mut counter);
+                }
             }
-            return Ok(Silence::UntilThen(Otherwise::falls(format!(
-                "guest {LINGERING} at the door was told nothing until the {} before it had left; then it was told busy at \
-                 once",
-                LINGERING - 1
-            ))));
         }
-        let at_the_door = |got: &Reply| match got {
-            Reply::Line(line) if line == b"busy\n" => Ok(()),
-            other => falls!("{LINGERING} guests came and stay at the door: expected \"busy\\n\", got {}",
-                Trial::describe(other)),
-        };
-        at_the_door(&told).with_obituary(&mut counter)?;
-        for guest in &mut lingering {
-            at_the_door(&guest.line(trial.terms.limit)).with_obituary(&mut counter)?;
-        }
-        last.note("stays at the door, as do those before it");
+        let took = began.elapsed();
         if let Some(guest) = guests.pop() {
             guest.leave();
         }
         let when = "after a guest had left, while others who were told busy stay at the door";
         let mut next = sit_down(trial, &mut counter, "next guest", when)?;
         served(trial, &mut next, "tea")?;
-        Ok(Silence::No(format!(
-            "{LINGERING} guests who were told busy stayed at the door, and the next was seated"
-        ).into()))
+        Ok((took, format!("{LINGERING} guests who were told busy stayed at the door, and the next was seated").into()))
     })
 }
 

@@ -277,17 +277,19 @@ fn good_customer(trial: &Trial<'_>) -> Judged {
 fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     /// Longer than a line may take, and shorter than a silence. With the first line it is longer than that.
     const SILENCE: Duration = Duration::from_secs(3);
-    const FIRST_LINE: Duration = Duration::from_millis(1300);
+    const HALF_OF_FIRST: Duration = Duration::from_millis(650);
     const PAUSE: Duration = Duration::from_millis(400);
     /// This much later the customer may have been too slow.
-    const LATER: Duration = Duration::from_millis(500);
+    const LATER: Duration = Duration::from_millis(300);
     let mut counter = trial.start()?;
     let came = Instant::now();
     let mut customer = arrive(&mut counter, "customer 1")?;
     wait_until(SILENCE, || None::<()>);
-    let mut was_quick = came.elapsed() < SILENCE + LATER;
-    customer.send(b"a st");
-    let mut pause = FIRST_LINE;
+    customer.send(b"a ");
+    wait_until(HALF_OF_FIRST, || None::<()>);
+    customer.send(b"st");
+    let mut was_quick = came.elapsed() < SILENCE + HALF_OF_FIRST + LATER;
+    let mut pause = HALF_OF_FIRST;
     for number in 1.. {
         let began = Instant::now();
         wait_until(pause, || None::<()>);
@@ -301,7 +303,7 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
         answered.about(&format!(
             "line {number} of a customer that thinks for a moment, and then takes a moment for each line"
         ))?;
-        if came.elapsed() > SILENCE + FIRST_LINE + LINE {
+        if came.elapsed() > SILENCE + 2 * HALF_OF_FIRST + LINE {
             break;
         }
         pause = PAUSE;

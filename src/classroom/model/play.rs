@@ -191,7 +191,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
             () if began.elapsed() >= AT_MOST => true,
             () if random => began.elapsed() >= starting + PLAYING && all.random >= LEAST,
             // A server that is right, but slow, may not come to the end of the table.
-            () => began.elapsed() >= starting + 2 * PLAYING,
+            () => began.elapsed() >= starting + 3 * PLAYING,
         };
         if enough {
             all.unjudged += tables.len().saturating_sub(number);
