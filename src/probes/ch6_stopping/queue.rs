@@ -66,15 +66,16 @@ fn queue_is_served(trial: &Trial<'_>, server: &mut Running, stops: bool) -> Judg
     before_the_stop(trial, trial.serves_two(server))?;
     is_accepted(server);
     halt(trial, server)?;
-    let waiting = fill_queue(trial, server)?;
+    let mut waiting = fill_queue(trial, server)?;
     if stops {
+        // From the end of the queue: how many of the first are still served is chance, and the last is lost first.
+        waiting.reverse();
         stop(trial, server, &mut [])?;
     }
     go_on(trial, server);
     let count = waiting.len();
-    // From the end of the queue: how many of the first are still served is chance, and the last is lost first.
     let name = format!("{count} clients");
-    for (mut client, request) in waiting.into_iter().rev() {
+    for (mut client, request) in waiting {
         if let Err(instead) = trial.expect(&mut client, &request) {
             trial.recorder.note(&name, "are not all answered");
             return Ok((count, Err(instead)));
