@@ -149,10 +149,7 @@ fn dripping_client(trial: &Trial<'_>) -> Judged {
         let mut window = trial.start()?;
         let called = Instant::now();
         let mut dripping = window.connect_with("customer 1", &trial.recorder.aside(), None).map_err(unreachable)?;
-        trial.recorder.note(
-            "customer 1",
-            "says a letter after 1.5 s, then more, and near the end of its time one each millisecond",
-        );
+        trial.recorder.note("customer 1", "says a letter after 1.5 s, then more, and from 1.8 s on one every 2 ms");
         let mut next = arrive(&mut window, "customer 2")?;
         next.send(b"Grace\n");
         drip(&mut dripping);
@@ -179,7 +176,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Says letters until something comes back, and no more than a name may have. The first is late, since the customer's time
 /// doesn't begin with it. Around the end of that time they come so fast that a window which gives each read what is left
-/// of it meets a time of nothing.
+/// of it meets a time of nothing, and not so fast that a name's letters are at an end before the time is over in vain.
 fn drip(customer: &mut Client) {
     const LONGEST_NAME: usize = 1000;
     const LATE: Duration = Duration::from_millis(1500);
@@ -189,7 +186,7 @@ fn drip(customer: &mut Client) {
         return;
     }
     for _ in 0..LONGEST_NAME {
-        let pause = if began.elapsed() < HURRY { 100 } else { 1 };
+        let pause = if began.elapsed() < HURRY { 100 } else { 2 };
         if !customer.send(b"a") || customer.comes_within(Duration::from_millis(pause)) {
             break;
         }

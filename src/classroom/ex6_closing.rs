@@ -281,19 +281,25 @@ fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     )
 }
 
-fn grace_ends(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = in_progress(trial, &mut server)?;
-    let asked = Instant::now();
-    trial.ask_to_stop("check", &mut server)?;
+/// Expects that a client in the middle of a command isn't cut off before its time is over, which began later than at `asked`.
+pub(super) fn expect_grace(asked: Instant, client: &mut Client) -> Judged<()> {
     // It can only be seen later than it was, so what looks early was early.
-    if client.ends_within(GRACE.mul_f32(0.8)) {
+    if client.ends_within(GRACE.mul_f32(0.9).saturating_sub(asked.elapsed())) {
         falls!(
             "a client in the middle of a command was cut off {:.1} s after the signal, and it has {} s",
             asked.elapsed().as_secs_f32(),
             GRACE.as_secs()
         );
     }
+    Ok(())
+}
+
+fn grace_ends(trial: &Trial<'_>) -> Judged {
+    let mut server = trial.start()?;
+    let mut client = in_progress(trial, &mut server)?;
+    let asked = Instant::now();
+    trial.ask_to_stop("check", &mut server)?;
+    expect_grace(asked, &mut client)?;
     let limit = trial.terms.limit.max(2 * GRACE);
     let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
         falls!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::ex6_closing::{GRACE, SOON_OVER, expect_bye, shut_after};
+use super::ex6_closing::{GRACE, SOON_OVER, expect_bye, expect_grace, shut_after};
 use super::kit::{AT_ONCE, ask, differing, expect_end, expect_line, in_time, probe};
 use super::model::{Act, Room, come, plays, say, step, talk};
 use super::{Check, Exercise, model};
@@ -559,6 +559,9 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
         // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
         bob.send(b"who\nsay hal");
         expect_line(trial, &mut bob, "here: alice, bob")?;
+        let mut carol = server.connect("carol").map_err(unreachable)?;
+        carol.send(b"who\nwh");
+        expect_line(trial, &mut carol, "error: join first")?;
         let asked = Instant::now();
         trial.ask_to_stop("check", &mut server)?;
         expect_bye(trial, &mut alice).about("alice was idle at the signal")?;
@@ -573,6 +576,7 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
         expect_among_farewells(trial, &mut bob, "bye").about(half)?;
         expect_end(trial, &mut bob).about(half)?;
         drop((alice, bob));
+        expect_grace(asked, &mut carol)?;
         let limit = trial.terms.limit.max(2 * GRACE);
         let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
             falls!("the process never ended: all had left, and it still ran {} s later", limit.as_secs());

@@ -23,6 +23,9 @@ const IDLE: Duration = Duration::from_secs(4);
 /// How long it has to take an answer.
 const TAKING: Duration = Duration::from_secs(3);
 
+/// For how long one that was told to go may go on, at the least.
+const GOING_ON: Duration = Duration::from_secs(1);
+
 /// How much later than that it loses its place, at the latest.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -195,6 +198,7 @@ fn dripping_customer(trial: &Trial<'_>) -> Judged {
             let limit = trial.terms.limit.as_secs();
             falls!("{WHAT} was told to go and went on for {limit} s more, and was not cut off");
         }
+        expect_not_early("a customer that was told to go, and went on", untold.elapsed(), GOING_ON)?;
         trial.recorder.note("customer 1", "is told that it is too slow, goes on, and is cut off");
         serves_another(trial, &mut counter)?;
         Ok((took, "a customer that would have said letters for ever was told that it is too slow".into()))
@@ -221,11 +225,10 @@ fn drip(customer: &mut Client, most: Duration) -> Judged<Instant> {
 
 /// Expects that a customer can go on for a moment after it was told to go, which was later than at `untold`.
 fn expect_on_and_on(customer: &Client, untold: Instant) -> Judged<()> {
-    const GOING_ON: Duration = Duration::from_millis(400);
-    const CUT_OFF: Duration = Duration::from_secs(1);
-    let reset = wait_until(GOING_ON, || customer.stream().write_all(b"a").is_err().then_some(()));
+    const A_MOMENT: Duration = Duration::from_millis(400);
+    let reset = wait_until(A_MOMENT, || customer.stream().write_all(b"a").is_err().then_some(()));
     // If it was this machine that took so long, the counter may have had enough.
-    if reset.is_some() && untold.elapsed() < CUT_OFF {
+    if reset.is_some() && untold.elapsed() < GOING_ON {
         falls!(
             "a customer that says letters without end was reset within {} ms after it was told that it is too slow: where it \
              is less lucky, it never reads that",
