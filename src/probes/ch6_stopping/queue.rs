@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::trial::Trial;
-use super::{before_the_stop, claims_lines, go_on, halt, is_accepted, is_more_than_killed, stop};
+use super::{TO_BEGIN, before_the_stop, claims_lines, go_on, halt, is_accepted, is_more_than_killed, stop};
 use crate::dialogue::Request;
 use crate::lab::client::Client;
 use crate::lab::kernel;
@@ -23,7 +23,13 @@ pub(super) fn serves_queue(trial: &Trial<'_>) -> Judged {
         skipped!("a client has to hear the server before it asks, and hears nothing in the accept queue");
     }
     let simpler = "it doesn't serve so many at once without being stopped, either; see crowd";
-    trial.unless_simpler(serves_each_queue(trial), simpler, |trial, server| queue_is_served(trial, server, false)?.1)
+    trial.unless_simpler(serves_each_queue(trial), simpler, |trial, server| {
+        let mut waiting = queue(trial, server)?;
+        go_on(trial, server);
+        // Who has too many clients lets the last go. Who serves one after the other keeps it waiting.
+        let Some((client, request)) = waiting.last_mut() else { return Ok(()) };
+        if client.ends_within(TO_BEGIN) { trial.expect(client, request) } else { Ok(()) }
+    })
 }
 
 fn serves_each_queue(trial: &Trial<'_>) -> Judged {
@@ -54,35 +60,29 @@ enum Served {
 
 fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     let mut server = trial.start()?;
-    match queue_is_served(trial, &mut server, true)? {
-        (count, Ok(())) => Ok(Served::All(count)),
-        (count, Err(instead)) => reset_in_queue(trial, &mut server, count, &instead).map(Served::Not),
+    let waiting = queue(trial, &mut server)?;
+    stop(trial, &mut server, &mut [])?;
+    go_on(trial, &mut server);
+    let count = waiting.len();
+    // From the end of the queue: how many of the first are still served is chance, and the last is lost first.
+    let name = format!("{count} clients");
+    for (mut client, request) in waiting.into_iter().rev() {
+        if let Err(instead) = trial.expect(&mut client, &request) {
+            trial.recorder.note(&name, "are not all answered");
+            return reset_in_queue(trial, &mut server, count, &instead).map(Served::Not);
+        }
     }
+    trial.recorder.note(&name, "are answered");
+    Ok(Served::All(count))
 }
 
-/// How many clients waited in the accept queue, and whether each was answered: after the signal, or, as a control, without.
-fn queue_is_served(trial: &Trial<'_>, server: &mut Running, stops: bool) -> Judged<(usize, Judged<()>)> {
+/// Halts the server, and has clients wait.
+fn queue(trial: &Trial<'_>, server: &mut Running) -> Judged<Vec<(Client, Request)>> {
     // Of one that ends with its first client nothing could be told.
     before_the_stop(trial, trial.serves_two(server))?;
     is_accepted(server);
     halt(trial, server)?;
-    let mut waiting = fill_queue(trial, server)?;
-    if stops {
-        // From the end of the queue: how many of the first are still served is chance, and the last is lost first.
-        waiting.reverse();
-        stop(trial, server, &mut [])?;
-    }
-    go_on(trial, server);
-    let count = waiting.len();
-    let name = format!("{count} clients");
-    for (mut client, request) in waiting {
-        if let Err(instead) = trial.expect(&mut client, &request) {
-            trial.recorder.note(&name, "are not all answered");
-            return Ok((count, Err(instead)));
-        }
-    }
-    trial.recorder.note(&name, "are answered");
-    Ok((count, Ok(())))
+    fill_queue(trial, server)
 }
 
 /// Connects clients that ask, as many as the kernel lets wait.
