@@ -317,11 +317,14 @@ impl Drop for Process {
 
 /// Kills all processes of a tree again and again, as long as there are new ones. Returns what is still there.
 fn kill_all(root: &Root) -> Vec<Member> {
+    /// How often nobody has to be found where some process is started during each look.
+    const LOOKS: usize = 10;
     // Halted, it starts nothing while it is looked at.
     let _ = platform::halt_group(root.pid, true);
     // Those that can't be told from others any more when their parents have ended.
     let mut known = root.members();
     platform::kill_group(root.pid);
+    let (mut looks, mut is_sure) = (0, false);
     let gone = wait_until(KILLED_WITHIN, || {
         for member in &known {
             // With its group, which gets no new members then, however fast they follow each other.
@@ -332,11 +335,15 @@ fn kill_all(root: &Root) -> Vec<Member> {
         }
         known.retain(Member::lives);
         if known.is_empty() {
-            // What was started in the meantime, and may have ended by now with another one in its place.
+            // What was started in the meantime, and may have ended by now with another one in its place. A look misses that
+            // only if a process is started meanwhile.
+            let newest = tree::last_pid();
             known = root.members();
             known.retain(|member| !member.is_zombie);
+            looks += 1;
+            is_sure = tree::last_pid() == newest || looks >= LOOKS;
         }
-        known.is_empty().then_some(())
+        (known.is_empty() && is_sure).then_some(())
     });
     if gone.is_some() { Vec::new() } else { known }
 }

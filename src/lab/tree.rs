@@ -155,7 +155,7 @@ impl Root {
 
 /// The number that was given out last. A machine may have thousands of processes, and to read of each when it began takes
 /// longer than all else: numbers are given out one after the other, and after the highest from the lowest again.
-fn last_pid() -> Option<u32> {
+pub(super) fn last_pid() -> Option<u32> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
 }
 
