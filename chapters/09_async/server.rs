@@ -25,7 +25,7 @@ use crate::chapter_08::server::{self as step_8, Counts};
 /// The options of this server: those of step 8.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
-// Tasks have no stacks: nothing of them is to be set, and descriptors or memory run out first, not mappings.
+// A task has no stack, so there is no size to set, and step 3's bound on mappings doesn't hold.
 #[command(mut_arg("stack_size", |arg| arg.hide(true)))]
 #[command(mut_arg("max_connections", |arg| arg.value_parser(RangedU64ValueParser::<usize>::new().range(1..=1_000_000))))]
 pub struct Options {

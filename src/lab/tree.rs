@@ -116,8 +116,8 @@ impl Root {
         members
     }
 
-    /// Takes notice of its children and theirs, so that they are found when it has ended. Takes no time worth mentioning,
-    /// as `members` does, which reads of every process.
+    /// Takes notice of its children and theirs, so that they are found when it has ended. Quicker than `members`, which
+    /// reads of every process.
     pub(super) fn see_children(&self) {
         const GENERATIONS: usize = 8;
         let mut parents = vec![self.pid];

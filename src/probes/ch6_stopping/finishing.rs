@@ -17,7 +17,7 @@ use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
 const OTHERS: &str = "nginx, Apache, HAProxy and Node finish it on their graceful signal; Go, uvicorn and aiohttp drop it, \
                       so that the client may repeat it";
 
-/// For how long a server has run at least whose deadline may count from its start: for its grace time, if that is shorter.
+/// How long a server has to have run until a deadline that it counts from its start would show. Its grace time, if shorter.
 const OLD: Duration = Duration::from_secs(3);
 
 pub(super) fn finishes_line(trial: &Trial<'_>) -> Judged {
