@@ -246,9 +246,11 @@ fn exchange(
             let Line { text, ends: end } = &lines[number];
             let request = trial.line(text);
             number += 1;
+            let starved = trial.recorder.leash().starved();
             match client.answer(trial.terms.limit, |got| request.check(got)) {
                 Reply::Line(answer) if request.is_answered_by(&answer) => {}
                 got => {
+                    trial.is_no_starvation(&got, starved)?;
                     let sent = [&text[..], end].concat();
                     return Ok(Some(Wrong { number, sent, expected: request.expected(), got }));
                 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::{Difference, Evidence, Explained, Judged, Otherwise, Verdict, falls, skipped};
 use crate::dialogue::{Dialogue, Lines, Match, Request};
 use crate::lab::client::{Client, Reply};
-use crate::lab::kernel;
 use crate::lab::lack::Lack;
 use crate::lab::port::{self, Port};
 use crate::lab::recording::{AGAIN, Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
 use crate::lab::wait::wait_until;
+use crate::lab::{kernel, load};
 
 /// What was agreed with the server under examination.
 #[derive(Clone, Debug)]
@@ -235,6 +235,16 @@ impl<'a> Trial<'a> {
             Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),
             _ => Err(wrong()),
         }
+    }
+
+    /// Expects that silence isn't that of a server which has work to do and no processor: one that waits sleeps. `before` is
+    /// how long it had starved when it was asked.
+    pub(crate) fn is_no_starvation(&self, got: &Reply, before: Duration) -> Judged<()> {
+        let starved = || self.recorder.leash().starved().saturating_sub(before);
+        if matches!(got, Reply::Nothing(..)) && starved() > self.terms.limit / 2 {
+            return Err(Otherwise::own_lack(format!("whether it answers can't be told, for {}", load::too_busy())));
+        }
+        Ok(())
     }
 
     /// What came instead of what was expected, as part of a sentence.
