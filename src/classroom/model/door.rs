@@ -311,7 +311,7 @@ pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quote
 /// Has a door greet more callers than it has descriptors, and starts it a second time at the same address: a socket option
 /// that lets the second stand there takes callers from the first.
 fn greets_many_and_stands_alone(trial: &Trial<'_>) -> Judged<()> {
-    const CALLERS: usize = 100;
+    const CALLERS: usize = 150;
     let reserved = draw_port()?;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
     let spelling = addr.to_string();

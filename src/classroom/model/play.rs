@@ -18,8 +18,9 @@ use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
-/// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
-pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
+/// How many descriptors the server has: plenty for those who are there, also if each has one to read and others to write,
+/// and too few for one that keeps those of the gone.
+pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(128) } else { None };
 
 /// How often a conversation of the table is played for which this machine was too slow.
 const ATTEMPTS: usize = 4;
