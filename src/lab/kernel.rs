@@ -31,12 +31,17 @@ pub fn is_taken(server: SocketAddr, client: SocketAddr) -> Option<bool> {
 /// Whether bytes of this connection are still on their way: not acknowledged by the other end, or not read there. Then
 /// nothing can be said of what the server does with them: TCP tries again later and later if the way was blocked.
 pub fn is_under_way(server: SocketAddr, client: SocketAddr) -> bool {
+    under_way(server, client) > 0
+}
+
+/// How many bytes of this connection are still on their way, in both directions together. 0 where that can't be seen.
+pub fn under_way(server: SocketAddr, client: SocketAddr) -> usize {
     let [server, client] = [server, client].map(|addr| hex_port(addr.port()));
     let ends = |socket: &Socket| {
         let is = |local: &str, remote: &str| socket.local.ends_with(local) && socket.remote.ends_with(remote);
         is(&server, &client) || is(&client, &server)
     };
-    sockets(&client).any(|socket| ends(&socket) && socket.unsent + socket.received > 0)
+    sockets(&client).filter(ends).map(|socket| socket.unsent + socket.received).sum()
 }
 
 /// Whether the server has ended its side of this connection, though its client may not have come to that yet: the end

@@ -23,7 +23,7 @@ pub(super) use self::clerk::Clerk;
 use self::counter::Counter;
 use self::dice::Dice;
 use self::door::doors;
-pub(super) use self::door::{doors_at, refused};
+pub(super) use self::door::{doors_at, has_ipv6, refused};
 pub(super) use self::parcels::{Parcels, parcel};
 use self::play::{DESCRIPTORS, conversations};
 pub(super) use self::play::{beginning, plays};
