@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ch2_accepting::{A_MOMENT, reset_in_the_middle};
 use super::trial::{LONGEST, Silence, Trial, reach, unreachable};
-use super::{Evidence, Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped};
+use super::{Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::lack::{self, Lack};
 use crate::lab::recording::Payload;
@@ -303,7 +303,7 @@ fn expect_no_spin(trial: &Trial<'_>, full: &Window) -> Judged<()> {
                 in_words(full),
                 load::too_busy()
             );
-            return Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }));
+            return Err(Otherwise::own_lack(why));
         }
         falls!(
             "out of descriptors, it tries again without a pause: it used {} in 2 s without traffic; with descriptors left, {}",

@@ -13,7 +13,7 @@ use crate::lab::client::State;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::lab::{kernel, load};
-use crate::probes::{Evidence, Judged, Otherwise, falls, skipped};
+use crate::probes::{Judged, Otherwise, falls, skipped};
 
 /// Has two clients served one after the other, who leave. After one, a server that serves only one is about to end by
 /// itself, with status 0.
@@ -214,7 +214,7 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>, alone: Duration) -> Judged<(Exit
         if let (Some(why), Some(_)) = (too_busy, exits(&mut server, Duration::ZERO)) {
             let ended = asked.elapsed().as_secs_f32();
             let why = format!("it ended {ended:.1} s after the signal, and {why}");
-            return Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }));
+            return Err(Otherwise::own_lack(why));
         }
         let after = after.as_secs_f32();
         trial.recorder.note("server", format!("still runs {after:.0} s after the signal"));
