@@ -244,6 +244,20 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
             let otherwise = format!("\"{}\" was answered by {}", escape(&sent), Payload::new(&answer));
             return Ok(Learned { says, otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
         };
+        let second = if ended { Vec::new() } else { talk.ask(&sent).0 };
+        drop(talk);
+        let mut others = vec![second.clone()];
+        if !lines.prefix.is_empty() && lines != Lines::of_the_course() {
+            // It may be a time, or the number of the connection.
+            let mut talk = Conversation::begin_politely(target, &dialogue)?;
+            talk.hear(Duration::from_secs(1));
+            others.push(talk.ask(&sent).0);
+        }
+        if let Some(other) = others.iter().find(|&other| *other != answer && spelling(other, ends).is_some()) {
+            let otherwise =
+                format!("what stands before the echo changes: {}, then {}", Payload::new(&answer), Payload::new(other));
+            return Ok(Learned { says, otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
+        }
         if ends == b"\r\n" {
             says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
         }
@@ -254,8 +268,7 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
                 Payload::new(&answer)
             ));
         }
-        let one_request = ended || talk.ask(&sent).0.is_empty();
-        drop(talk);
+        let one_request = second.is_empty();
         if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
             says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
             lines.bytewise = true;
