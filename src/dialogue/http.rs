@@ -71,12 +71,17 @@ fn parse_one(got: &[u8]) -> Result<Option<Parsed>, usize> {
         found.map(|header| String::from_utf8_lossy(header.value).trim().to_ascii_lowercase())
     };
     let status = head.code.unwrap_or_default();
+    // An interim answer (RFC 9110, section 15.2): the final one follows.
+    if matches!(status, 100 | 102..200) {
+        let last = parse(&got[body..]).map_err(|at| body + at)?;
+        return Ok(last.map(|last| Parsed { end: last.end.map(|end| body + end), ..last }));
+    }
     let is_last = match header("connection") {
         Some(value) => value.contains("close"),
         None => head.version == Some(0),
     };
     let chunked = header("transfer-encoding").is_some_and(|value| value.ends_with("chunked"));
-    let end = if matches!(status, 100..200 | 204 | 304) {
+    let end = if matches!(status, 101 | 204 | 304) {
         Some(body)
     } else if chunked {
         match end_of_chunks(got, body)? {

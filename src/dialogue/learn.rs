@@ -75,7 +75,16 @@ struct Conversation {
 impl Conversation {
     fn begin(target: &Target) -> Result<Self> {
         let mut server = target.start(&Recorder::new(), None)?;
-        let client = server.connect("client 1").map_err(|why| match (server.obituary(), target) {
+        let client = server.connect("client 1");
+        if let Some(pid) = server.went_to_background() {
+            bail!(
+                "the command has ended with status 0, and process {pid} that it started listens on {} in the background. The probes \
+                 send signals to what they start, so start it in the foreground: with an option such as -f, --foreground or \
+                 --no-daemon, or a setting such as \"daemon off\"",
+                server.addr()
+            );
+        }
+        let client = client.map_err(|why| match (server.obituary(), target) {
             (Some(obituary), _) => anyhow!(obituary),
             (None, Target::Address(_)) if Lack::behind(&why).is_none() => {
                 anyhow!("{why}. Start the server there, or write its command behind --")

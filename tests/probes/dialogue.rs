@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, HttpAnswer, Learned, Lines, Match, Template, learn};
@@ -64,6 +65,9 @@ fn http_answers_end_where_they_say() {
     assert_eq!(any.check(&length[..length.len() - 1]), Match::Partial);
     let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3\r\nyou\r\n0\r\n\r\n";
     assert_eq!(any.check(chunks), Match::Whole(chunks.len()));
+    let interim = [&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"[..], length].concat();
+    assert_eq!(HttpAnswer { status: Some(200) }.check(&interim), Match::Whole(interim.len()));
+    assert_eq!(any.check(&interim[..interim.len() - length.len()]), Match::Partial);
     for end in 0..chunks.len() {
         assert_eq!(any.check(&chunks[..end]), Match::Partial, "cut at {end}");
     }
@@ -296,4 +300,25 @@ fn answers_that_differ_are_refused_with_what_to_do() {
     let reply = move |_: &str| format!("{}\n", count.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
     let error = learn(&lines("", reply), asked("next\\n"), false).unwrap_err().to_string();
     assert!(error.contains("from byte 1 on") && error.contains("--answer"), "{error}");
+}
+
+#[test]
+fn what_changes_before_the_echo_is_no_prefix() {
+    for within_a_connection in [true, false] {
+        let connections = AtomicUsize::new(0);
+        let target = Target::in_process(move |connection| {
+            let mut number = connections.fetch_add(1, SeqCst);
+            let mut line = String::new();
+            let mut reader = BufReader::new(connection.stream);
+            while reader.read_line(&mut line)? > 0 {
+                number += usize::from(within_a_connection);
+                (&mut &*connection.stream).write_all(format!("[{number}] {line}").as_bytes())?;
+                line.clear();
+            }
+            Ok(())
+        });
+        let lines = Dialogue::lines(Lines::of_the_course());
+        let otherwise = learn(&target, lines, true).unwrap().otherwise.unwrap();
+        assert!(otherwise.contains("changes"), "{otherwise}");
+    }
 }
