@@ -44,17 +44,6 @@ impl HttpAnswer {
 ///
 /// An interim answer, such as 103 with hints, stands before the answer (RFC 9110, section 15.2).
 pub(super) fn parse(got: &[u8]) -> Result<Option<Parsed>, usize> {
-    let mut at = 0;
-    loop {
-        match parse_one(&got[at..]).map_err(|wrong| at + wrong)? {
-            Some(Parsed { status: 100 | 102..200, end: Some(end), .. }) => at += end,
-            Some(parsed) => return Ok(Some(Parsed { at, end: parsed.end.map(|end| at + end), ..parsed })),
-            None => return Ok(None),
-        }
-    }
-}
-
-fn parse_one(got: &[u8]) -> Result<Option<Parsed>, usize> {
     const PREFIX: &[u8] = b"HTTP/1.";
     if let Some(at) = got.iter().zip(PREFIX).position(|(got, expected)| got != expected) {
         return Err(at);
@@ -71,10 +60,9 @@ fn parse_one(got: &[u8]) -> Result<Option<Parsed>, usize> {
         found.map(|header| String::from_utf8_lossy(header.value).trim().to_ascii_lowercase())
     };
     let status = head.code.unwrap_or_default();
-    // An interim answer (RFC 9110, section 15.2): the final one follows.
     if matches!(status, 100 | 102..200) {
         let last = parse(&got[body..]).map_err(|at| body + at)?;
-        return Ok(last.map(|last| Parsed { end: last.end.map(|end| body + end), ..last }));
+        return Ok(last.map(|last| Parsed { at: body + last.at, end: last.end.map(|end| body + end), ..last }));
     }
     let is_last = match header("connection") {
         Some(value) => value.contains("close"),
