@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{AT_ONCE, ask, differing, expect_end, in_time, probe};
+use super::kit::{AT_ONCE, Took, ask, differing, expect_end, in_time, probe};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Action, Payload, escape};
@@ -102,13 +102,13 @@ fn six_and_no_more(trial: &Trial<'_>) -> Judged {
         guest.half_close();
         expect_end(trial, &mut guest).about("a guest ended its side")
     })?;
-    let (mut counter, mut guests) =
-        in_time(trial, "to seat six guests and tell the seventh that all is taken", 2 * AT_ONCE, || {
-            let mut counter = trial.start()?;
-            let began = Instant::now();
-            let guests = fill(trial, &mut counter)?;
-            Ok((began.elapsed(), (counter, guests)))
-        })?;
+    let (mut counter, mut guests) = in_time(trial, || {
+        let mut counter = trial.start()?;
+        let began = Instant::now();
+        let guests = fill(trial, &mut counter)?;
+        let what = "to seat six guests and tell the seventh that all is taken";
+        Ok((Took::new(what, began.elapsed(), 2 * AT_ONCE), (counter, guests)))
+    })?;
     if guests.len() != SEATS {
         falls!("there are {SEATS} seats, and {} guests were seated", guests.len());
     }
@@ -223,30 +223,28 @@ fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Judged<
 fn lingering_seventh(trial: &Trial<'_>) -> Judged {
     // So many that a counter which gives each a second, one after the other or some at a time, is found waiting for them.
     const LINGERING: usize = 30;
-    in_time(trial, "to tell guests who stay at the door that all is taken", 2 * AT_ONCE, || {
+    in_time(trial, || {
         let quiet = trial.recorder.aside();
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;
         let began = Instant::now();
-        let mut come = |number| counter.connect_with(&format!("guest {number} at the door"), &quiet, None);
-        let mut lingering = (1..=LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>().map_err(unreachable)?;
         trial.recorder.note("guests", format!("come, {LINGERING} of them, and stay at the door"));
-        let there = Instant::now();
-        for (index, guest) in lingering.iter_mut().enumerate() {
-            match guest.line(trial.terms.limit.saturating_sub(there.elapsed())) {
-                Reply::Line(line) if line == b"busy\n" => {}
+        let mut lingering = Vec::new();
+        // One after the other: the task doesn't say how many the queue has room for.
+        for number in 1..=LINGERING {
+            let name = format!("guest {number} at the door");
+            let mut guest = counter.connect_with(&name, &quiet, None).map_err(unreachable)?;
+            match guest.line(trial.terms.limit) {
+                Reply::Line(line) if line == b"busy\n" => lingering.push(guest),
                 other => {
-                    let got = match other {
-                        Reply::Nothing(..) => format!("nothing for {:.1} s", there.elapsed().as_secs_f32()),
-                        other => Trial::describe(&other),
-                    };
-                    let instead =
-                        format!("{LINGERING} guests came and stay at the door: guest {} got {got}", index + 1);
+                    let before = lingering.len();
+                    let instead = format!("{before} guests stay at the door: one more got {}", Trial::describe(&other));
                     return Err(Otherwise::falls(instead)).with_obituary(&mut counter);
                 }
             }
         }
-        let took = began.elapsed();
+        let what = "to tell guests who stay at the door that all is taken";
+        let took = Took::new(what, began.elapsed(), 2 * AT_ONCE);
         if let Some(guest) = guests.pop() {
             guest.leave();
         }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, ask, differing, expect_line, expect_tally, in_time, probe};
+use super::kit::{AT_ONCE, TOLERANCE, Took, ask, differing, expect_line, expect_tally, in_time, probe};
 use super::model::{Till, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
@@ -152,42 +152,41 @@ fn till_sells(trial: &Trial<'_>) -> Judged {
 }
 
 fn door_closes(trial: &Trial<'_>) -> Judged {
-    in_time(trial, "after the signal, to refuse new clients", AT_ONCE, || {
+    in_time(trial, || {
         let mut server = trial.start()?;
         let mut client = in_progress(trial, &mut server)?;
         let asked = Instant::now();
         trial.ask_to_stop("check", &mut server)?;
         let shut_after = shut_after(trial, &mut server, &mut client)?;
+        let took = Took::new("after the signal, to refuse new clients", shut_after, AT_ONCE);
         if asked.elapsed() > SOON_OVER {
-            return Ok((asked.elapsed(), "after the signal new clients were refused".into()));
+            let took = Took::new("to look whether new clients are refused", asked.elapsed(), AT_ONCE);
+            return Ok((took, "after the signal new clients were refused".into()));
         }
         // Nobody is there to refuse anybody? Only the rest of the command tells.
-        let moment = match shut_after {
-            Some(after) => format!("new clients got in for {:.1} s after the signal", after.as_secs_f32()),
-            None => format!("new clients were refused {:.1} s after the signal", asked.elapsed().as_secs_f32()),
-        };
+        let moment = format!("new clients were refused {:.1} s after the signal", asked.elapsed().as_secs_f32());
         client.send(b"9\n");
         expect_line(trial, &mut client, "sold 19").about(&format!("{moment}, and then the rest of a command"))?;
         let evidence = "after the signal new clients were refused, and the one in the middle of a command stayed";
-        Ok((shut_after.unwrap_or_default(), evidence.into()))
+        Ok((took, evidence.into()))
     })
 }
 
-/// Expects that new clients are refused after the signal. Gives how long that took, if it was not done soon.
+/// Expects that new clients are refused after the signal. Gives how long that took, as far as it can be seen.
 ///
 /// For a while nobody knocks: that would wake an `accept` which waits for somebody, and sees no signal before.
-pub(super) fn shut_after(trial: &Trial<'_>, server: &mut Running, client: &mut Client) -> Judged<Option<Duration>> {
+pub(super) fn shut_after(trial: &Trial<'_>, server: &mut Running, client: &mut Client) -> Judged<Duration> {
     const NOBODY_KNOCKS: Duration = Duration::from_millis(1500);
     let asked = Instant::now();
-    wait_until(NOBODY_KNOCKS, || match server.id().map(|id| kernel::listens(id, server.addr())) {
-        Some(None) if cfg!(target_os = "linux") => Some(()),
+    let seen = wait_until(NOBODY_KNOCKS, || match server.id().map(|id| kernel::listens(id, server.addr())) {
+        Some(None) if cfg!(target_os = "linux") => Some(asked.elapsed()),
         _ => None,
     });
     let mut knock = |limit| refuses_within(server, limit, trial.recorder, || client.state() == State::Ended);
-    let soon = knock(Duration::ZERO);
-    if soon || knock(trial.terms.limit) {
+    let at_first = knock(Duration::ZERO);
+    if at_first || knock(trial.terms.limit) {
         trial.recorder.note("new client", "is refused");
-        return Ok((!soon).then(|| asked.elapsed()));
+        return Ok(if at_first { seen.unwrap_or_default() } else { asked.elapsed() });
     }
     if client.state() == State::Ended {
         falls!("new clients got in after the signal, until the one in the middle of a command was cut off");
@@ -210,14 +209,14 @@ fn command_finishes(trial: &Trial<'_>) -> Judged {
 }
 
 fn idle_hears_bye(trial: &Trial<'_>) -> Judged {
-    in_time(trial, "to tell an idle client bye after the signal", AT_ONCE, || {
+    in_time(trial, || {
         let mut server = trial.start()?;
         let mut busy = in_progress(trial, &mut server)?;
         let mut idle = idle(trial, &mut server)?;
         let asked = Instant::now();
         trial.ask_to_stop("check", &mut server)?;
         expect_bye(trial, &mut idle).about("the client that was idle at the signal")?;
-        let took = asked.elapsed();
+        let took = Took::new("to tell an idle client bye after the signal", asked.elapsed(), AT_ONCE);
         // Told to go for being idle, or only together with everybody else?
         busy.send(b"9\n");
         expect_line(trial, &mut busy, "sold 19")
@@ -284,7 +283,7 @@ fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
 /// Expects that a client in the middle of a command isn't cut off before its time is over, which began later than at `asked`.
 pub(super) fn expect_grace(asked: Instant, client: &mut Client) -> Judged<()> {
     // It can only be seen later than it was, so what looks early was early.
-    if client.ends_within(GRACE.mul_f32(0.9).saturating_sub(asked.elapsed())) {
+    if client.ends_within(GRACE.saturating_sub(TOLERANCE + asked.elapsed())) {
         falls!(
             "a client in the middle of a command was cut off {:.1} s after the signal, and it has {} s",
             asked.elapsed().as_secs_f32(),
@@ -295,23 +294,28 @@ pub(super) fn expect_grace(asked: Instant, client: &mut Client) -> Judged<()> {
 }
 
 fn grace_ends(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = in_progress(trial, &mut server)?;
-    let asked = Instant::now();
-    trial.ask_to_stop("check", &mut server)?;
-    expect_grace(asked, &mut client)?;
-    let limit = trial.terms.limit.max(2 * GRACE);
-    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-        falls!(
-            "the process never ended: a client never ended its command, and it still ran {} s after the signal",
-            asked.elapsed().as_secs()
-        );
-    };
-    trial.recorder.note("server", format!("ends with {status}"));
-    if !status.success() {
-        falls!("the process ended with {status} instead of status 0");
-    }
-    Ok(format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs()).into())
+    in_time(trial, || {
+        let mut server = trial.start()?;
+        let mut client = in_progress(trial, &mut server)?;
+        let asked = Instant::now();
+        trial.ask_to_stop("check", &mut server)?;
+        expect_grace(asked, &mut client)?;
+        let limit = trial.terms.limit.max(2 * GRACE);
+        let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+            falls!(
+                "the process never ended: a client never ended its command, and it still ran {} s after the signal",
+                asked.elapsed().as_secs()
+            );
+        };
+        let took = Took::new("after the signal, to cut off a client and to end", asked.elapsed(), GRACE + AT_ONCE);
+        client.line(Duration::ZERO);
+        trial.recorder.note("server", format!("ends with {status}"));
+        if !status.success() {
+            falls!("the process ended with {status} instead of status 0");
+        }
+        let evidence = format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs());
+        Ok((took, evidence.into()))
+    })
 }
 
 fn tally_adds_up(trial: &Trial<'_>) -> Judged {

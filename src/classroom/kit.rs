@@ -50,10 +50,12 @@ pub(super) fn judge_line(expected: &[u8], got: &Reply) -> Judged<()> {
     }
 }
 
-/// Expects that the time of a customer wasn't taken for over before it was. The server's clock began later than ours.
+/// So much earlier than the task says counts as in time: clocks are read at different moments, and some count in steps.
+pub(super) const TOLERANCE: Duration = Duration::from_millis(100);
+
+/// Expects that the time of a customer wasn't taken for over before it was. The server's clock began later than ours, and
+/// nothing that keeps this machine busy lets it seem early.
 pub(super) fn expect_not_early(what: &str, took: Duration, limit: Duration) -> Judged<()> {
-    /// Clocks are read at different moments, and some count in steps.
-    const TOLERANCE: Duration = Duration::from_millis(100);
     if took + TOLERANCE < limit {
         falls!("the time of {what} was over after {:.1} s, and it has {} s", took.as_secs_f32(), limit.as_secs());
     }
@@ -97,32 +99,48 @@ pub(super) fn differing(expected: &[u8], got: &[u8]) -> Otherwise {
 /// How long "at once" may take: the half second that the tasks give a server to notice something, and as much again.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Expects that something takes no longer than `most`. `attempt` does it with a new server, and says how long it took.
-///
-/// Longer falls only if it happens twice, and each time a control server, which does nothing but answer, was quick all
-/// the while; what it was late in sum is given to the server as well. If it wasn't quick, this machine may be at fault,
-/// and it is tried again; and if it never is, the time isn't judged, which costs no point and is said.
-pub(super) fn in_time<T>(
-    trial: &Trial<'_>,
-    what: &str,
+/// How long something took, and how long it may take.
+pub(super) struct Took {
+    what: &'static str,
+    took: Duration,
     most: Duration,
-    attempt: impl Fn() -> Judged<(Duration, T)>,
-) -> Judged<T> {
+}
+
+impl Took {
+    pub(super) fn new(what: &'static str, took: Duration, most: Duration) -> Self {
+        Took { what, took, most }
+    }
+
+    fn late_by(&self) -> Duration {
+        self.took.saturating_sub(self.most)
+    }
+
+    /// Of two things the one that was later.
+    pub(super) fn or(self, other: Took) -> Took {
+        if other.late_by() > self.late_by() { other } else { self }
+    }
+}
+
+/// Expects that something takes no longer than it may. `attempt` does it with a new server, and says how long it took.
+///
+/// Longer falls only if it happens twice, and each time by more than this machine can have been the cause of, as a control
+/// server shows, which does nothing but answer. Else it is tried again; and if it always may have been this machine, the time
+/// isn't judged, which costs no point and is said.
+pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, T)>) -> Judged<T> {
     const ATTEMPTS: usize = 4;
     const AT_MOST: Duration = Duration::from_secs(20);
     let began = Instant::now();
     let mut late = 0;
     for attempts in 1.. {
         let (control, judged) = beside_control_server(trial, &attempt)?;
-        let (took, value) = judged?;
-        if took.saturating_sub(control.in_sum) > most && control.was_quick() {
-            late += 1;
-        }
-        if late == 2 {
-            falls!("{what} took {:.1} s, and must not take more than {} s", took.as_secs_f32(), most.as_secs_f32());
-        }
+        let (time, value) = judged?;
+        let Took { what, took, most } = time;
         if took <= most {
             return Ok(value);
+        }
+        late += u32::from(!control.explains(time.late_by()));
+        if late == 2 {
+            falls!("{what} took {:.1} s, and must not take more than {} s", took.as_secs_f32(), most.as_secs_f32());
         }
         if attempts == ATTEMPTS || began.elapsed() > AT_MOST {
             return Err(not_judged(&format!("all came as it should; {what} took {:.1} s", took.as_secs_f32())));
@@ -138,19 +156,19 @@ pub(super) fn not_judged(seen: &str) -> Otherwise {
     Otherwise::note(format!("{seen}, which could not be judged: {}", load::too_busy()))
 }
 
-/// How late the answers of the control server were, and how long the server examined had no processor to run on. The control
-/// server needs so little of one that it seldom waits.
+/// How late the answers of the control server were in sum, and how long the server examined had no processor to run on. The
+/// control server needs so little of one that it seldom waits.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Lateness {
-    slowest: Duration,
     in_sum: Duration,
     starved: Duration,
 }
 
 impl Lateness {
-    /// Whether this machine was able to judge a time.
-    pub(super) fn was_quick(self) -> bool {
-        self.slowest < Duration::from_millis(100) && self.starved < Duration::from_millis(400)
+    /// Whether this machine may be why something was so late. What several threads wait for one after the other adds up, and
+    /// this shows the wait of one.
+    pub(super) fn explains(self, late_by: Duration) -> bool {
+        late_by <= 2 * (self.in_sum + self.starved)
     }
 }
 
@@ -158,11 +176,14 @@ impl Lateness {
 pub(super) fn beside_control_server<T>(trial: &Trial<'_>, something: impl Fn() -> T) -> Judged<(Lateness, T)> {
     const PAUSE: Duration = Duration::from_millis(10);
     const LOOK_EVERY: usize = 10;
+    /// A thread that isn't woken at once, but soon.
+    const ORDINARY: Duration = Duration::from_millis(5);
     let failed = |error: io::Error| Otherwise::skipped(format!("there could be no control server: {error}"));
     let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let mut client = TcpStream::connect(listener.local_addr().map_err(failed)?).map_err(failed)?;
     let (mut server, _client) = listener.accept().map_err(failed)?;
     let ender = client.try_clone().map_err(failed)?;
+    let before = trial.recorder.leash().starved_by_program();
     let (lateness, done) = (Mutex::new(Lateness::default()), AtomicBool::new(false));
     let value = thread::scope(|scope| {
         let answering = lack::spawn_scoped(scope, move || {
@@ -181,12 +202,11 @@ pub(super) fn beside_control_server<T>(trial: &Trial<'_>, something: impl Fn() -
                 if client.write_all(&byte).and_then(|()| client.read_exact(&mut byte)).is_err() {
                     break;
                 }
-                let late = began.elapsed().saturating_sub(PAUSE);
+                let late = began.elapsed().saturating_sub(PAUSE + ORDINARY);
                 let mut lateness = lock(&lateness);
-                lateness.slowest = lateness.slowest.max(late);
                 lateness.in_sum += late;
                 if round % LOOK_EVERY == 0 {
-                    lateness.starved = lateness.starved.max(trial.recorder.leash().starved());
+                    lateness.starved = lateness.starved.max(trial.recorder.leash().starved_since(&before));
                 }
             }
         });

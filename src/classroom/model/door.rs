@@ -86,6 +86,10 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         "[::1]:8_0",
         ":-1",
         ":\u{ff18}0",
+        ":0x1f90",
+        ":8e3",
+        "127.0.0.1: 8080",
+        "127.0.0.1:8080 ",
     ];
     let bad = bad.into_iter().chain([
         "127.0.0.1:65536",
@@ -93,6 +97,7 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         "[::1]:65536",
         ":100000",
         ":4294967376",
+        ":18446744073709559696",
         "::1:PORT",
         "::1",
         ":::PORT",
@@ -150,7 +155,7 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         return Err(not_judged(&format!("{evidence}; there are {} more", table.len() - count)));
     }
     let trial = Trial::new(trial.target, &patient, trial.recorder);
-    for more in [taken, greets_many_and_stands_alone] {
+    for more in [taken, stands_at_highest_port, greets_many_and_stands_alone] {
         if Instant::now() > at_most {
             return Err(not_judged(&format!("{evidence}, and ports that are taken")));
         }
@@ -164,7 +169,7 @@ fn for_a_program(trial: &Trial<'_>) -> Duration {
     if trial.terms.limit > PATIENCE { trial.terms.limit.max(LIMIT) } else { PATIENCE }
 }
 
-fn has_ipv6() -> bool {
+pub(in crate::classroom) fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
@@ -308,10 +313,23 @@ pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quote
     Err(Otherwise::falls(format!("{fault}: \"{}\"", escape(said.trim().as_bytes()))))
 }
 
+/// Starts a door at the highest port there is, unless somebody is there.
+fn stands_at_highest_port(trial: &Trial<'_>) -> Judged<()> {
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::MAX));
+    if TcpListener::bind(addr).is_err() {
+        return Ok(());
+    }
+    let mut door = trial.start_at(&addr.to_string(), addr)?;
+    let stands = announced(&mut door, for_a_program(trial)).about(&format!("started with \"{addr}\""));
+    // Another check may have come first.
+    let is_taken = door.process().is_some_and(|process| process.output().to_lowercase().contains("in use"));
+    if is_taken { Ok(()) } else { stands.map(drop) }
+}
+
 /// Has a door greet more callers than it has descriptors, and starts it a second time at the same address: a socket option
 /// that lets the second stand there takes callers from the first.
 fn greets_many_and_stands_alone(trial: &Trial<'_>) -> Judged<()> {
-    const CALLERS: usize = 100;
+    const CALLERS: usize = 150;
     let reserved = draw_port()?;
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
     let spelling = addr.to_string();

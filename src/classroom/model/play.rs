@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, STAYS, Step, shrink};
-use crate::classroom::kit::{beside_control_server, not_judged};
+use crate::classroom::kit::{Lateness, beside_control_server, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
 use crate::lab::load;
@@ -18,8 +18,9 @@ use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
 
-/// How many descriptors the server has: plenty for those who are there, and too few for one that keeps those of the gone.
-pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(64) } else { None };
+/// How many descriptors the server has: plenty for those who are there, also if each has one to read and others to write,
+/// and too few for one that keeps those of the gone.
+pub(super) const DESCRIPTORS: Option<usize> = if cfg!(unix) { Some(128) } else { None };
 
 /// How often a conversation of the table is played for which this machine was too slow.
 const ATTEMPTS: usize = 4;
@@ -47,7 +48,7 @@ const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
 const A_MOMENT: Duration = Duration::from_millis(1200);
 
 /// How long a client goes on sending that doesn't look at its answer.
-const GOING_ON: Duration = Duration::from_millis(800);
+const GOING_ON: Duration = Duration::from_millis(900);
 
 /// What it sends, again and again: so much that nobody can keep it.
 const MORE: &[u8] = &[b'x'; 4096];
@@ -145,7 +146,7 @@ pub(in crate::classroom) fn plays<M: Model>(trial: &Trial<'_>, steps: &[Step], e
         let (control, attempt) = beside_control_server(trial, attempt)?;
         match attempt? {
             (Ok(()), _) => return Ok(evidence.into()),
-            (Err(Stop::Differs(first)), mut server) if !first.is_late || control.was_quick() => {
+            (Err(Stop::Differs(first)), mut server) if !first.is_explained_by(control) => {
                 return Err(first.falls("")).with_obituary(&mut server);
             }
             (Err(_), _) => {
@@ -263,7 +264,7 @@ fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], fir
         let recorder = trial.recorder.aside();
         let replay = || replay::<M>(trial, &recorder, steps, LAST_PATIENCE.max(trial.terms.limit));
         played = match beside_control_server(trial, replay)? {
-            (control, Err(Stop::Differs(difference))) if !difference.is_late || control.was_quick() => {
+            (control, Err(Stop::Differs(difference))) if !difference.is_explained_by(control) => {
                 trial.recorder.adopt(&recorder);
                 let (from, to) = (first.steps, steps.len());
                 let cut = if to < from { format!(", cut down from {from} steps to {to}") } else { String::new() };
@@ -316,8 +317,8 @@ struct Mismatch {
     bytes: Option<Difference>,
     /// Whether something did not come in time, which may be this machine's fault.
     is_silence: bool,
-    /// Whether it may have come, only later than it must.
-    is_late: bool,
+    /// By how much it came later than it must, if that is all.
+    late_by: Duration,
     /// How many steps had been taken.
     steps: usize,
     /// How the process has ended, if it has.
@@ -325,6 +326,11 @@ struct Mismatch {
 }
 
 impl Mismatch {
+    /// Whether it only came late, and this machine may be the cause.
+    fn is_explained_by(&self, control: Lateness) -> bool {
+        !self.late_by.is_zero() && control.explains(self.late_by)
+    }
+
     fn finding(self, which: &str, cut: &str) -> Otherwise {
         let obituary = self.obituary.as_ref().map_or(String::new(), |obituary| format!("\n{obituary}"));
         self.falls(&format!("{which}{cut}, ")).reword(|sentence| format!("{sentence}{obituary}"))
@@ -565,11 +571,10 @@ impl<M: Model> Player<M> {
                 _ => {}
             }
             let took = waits_since.elapsed();
-            if took > most {
+            if let Some(late_by) = took.checked_sub(most) {
                 let took = took.as_secs_f32();
-                return Err(
-                    self.is_late(format!("after {after}:\nclient {who}: {due} came only {took:.1} s after that"))
-                );
+                let text = format!("after {after}:\nclient {who}: {due} came only {took:.1} s after that");
+                return Err(self.is_late(text, late_by));
             }
         }
         self.expect_nothing_else(after)
@@ -638,7 +643,7 @@ impl<M: Model> Player<M> {
                 _ if took > TOO_LATE => {
                     let text =
                         format!("all clients had gone after the signal: it ran on for {:.1} s", took.as_secs_f32());
-                    return Err(self.is_late(text));
+                    return Err(self.is_late(text, took.saturating_sub(TOO_LATE)));
                 }
                 _ => return Ok(()),
             }
@@ -646,8 +651,8 @@ impl<M: Model> Player<M> {
         Err(self.differs(text, false))
     }
 
-    fn is_late(&self, text: String) -> Stop {
-        Stop::Differs(Mismatch { is_late: true, ..self.mismatch(text, true) })
+    fn is_late(&self, text: String, late_by: Duration) -> Stop {
+        Stop::Differs(Mismatch { late_by, ..self.mismatch(text, true) })
     }
 
     fn differs(&self, text: String, is_silence: bool) -> Stop {
@@ -655,7 +660,7 @@ impl<M: Model> Player<M> {
     }
 
     fn mismatch(&self, text: String, is_silence: bool) -> Mismatch {
-        Mismatch { text, bytes: None, is_silence, is_late: false, steps: self.steps, obituary: None }
+        Mismatch { text, bytes: None, is_silence, late_by: Duration::ZERO, steps: self.steps, obituary: None }
     }
 }
 
