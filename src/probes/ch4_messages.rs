@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sending::Sending;
 use super::trial::{LONGEST, Trial, too_slow};
-use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Difference, Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::{Match, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
@@ -26,7 +26,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "joined-messages",
         chapter: 4,
-        does: "Sends two requests in one write, which must give exactly two answers",
+        does: "Sends two requests in one write, and then four; each must be answered once",
         remedy: Some("Look for further messages in what read returned, and keep the rest for the next"),
         needs: Needs::Address,
         needs_echo: true,
@@ -142,13 +142,13 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
 
 /// The control: whether a beginning of a request that comes in one piece is ended as well, and not at once.
 fn ends_by_time(trial: &Trial<'_>, request: &Request, sent: &[u8], after: Duration) -> Judged<bool> {
-    let quiet = trial.recorder.aside();
-    let trial = Trial::new(trial.target, trial.terms, &quiet);
-    let mut server = trial.start()?;
-    let mut client = trial.connect(&mut server, "client")?;
-    client.send(sent);
-    let began = Instant::now();
-    Ok(premature(request, &mut client, after * 2).is_some() && began.elapsed() > after / 2)
+    trial.aside(|trial| {
+        let mut server = trial.start()?;
+        let mut client = trial.connect(&mut server, "client")?;
+        client.send(sent);
+        let began = Instant::now();
+        Ok(premature(request, &mut client, after * 2).is_some() && began.elapsed() > after / 2)
+    })
 }
 
 /// Sends the rest as well, a byte at a time, as long as each is answered by a line. Says how many there were in all.
@@ -200,7 +200,23 @@ fn joined_messages(trial: &Trial<'_>) -> Judged {
     if !trial.terms.dialogue.joined {
         skipped!("it doesn't answer two requests that are sent together, which its protocol need not ask for");
     }
-    trial.unless_simpler(two_in_one_write(trial), UNANSWERED, |trial, server| trial.in_turn(server, &["one"]))
+    let judged = two_in_one_write(trial).and_then(|evidence| {
+        trial.aside(|trial| four_in_one_write(trial, &mut trial.start()?, ["one", "two", "three", "four"]))?;
+        Ok(evidence)
+    });
+    trial.unless_simpler(judged, UNANSWERED, |trial, server| trial.in_turn(server, &["one"]))
+}
+
+/// A server that handles one message each time it wakes up does so twice for a new client that has sent something. So this
+/// one has been answered before.
+pub(super) fn four_in_one_write(trial: &Trial<'_>, server: &mut Running, texts: [&str; 4]) -> Judged<()> {
+    let mut client = trial.connect(server, "client")?;
+    trial.ask(&mut client, "hello")?;
+    let requests = texts.map(|text| trial.request(text));
+    client.send(&joined(&requests));
+    (1..).zip(&requests).try_for_each(|(number, request)| {
+        trial.expect(&mut client, request).about(&format!("answer {number} to 4 requests in one write"))
+    })
 }
 
 fn two_in_one_write(trial: &Trial<'_>) -> Judged {
@@ -222,14 +238,8 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     }
     trial.stays_open()?;
     let line = "x".repeat(EVERY_LINE);
-    let simpler = format!("it doesn't answer two lines of {EVERY_LINE} bytes in one write; see joined-messages");
-    trial.unless_simpler(read_late(trial), &simpler, |trial, server| {
-        let mut client = trial.connect(server, "client")?;
-        let line = trial.line(line.as_bytes());
-        client.send(&line.bytes.repeat(2));
-        trial.expect(&mut client, &line)?;
-        trial.expect(&mut client, &line)
-    })
+    let simpler = format!("it doesn't answer four lines of {EVERY_LINE} bytes in one write; see joined-messages");
+    trial.unless_simpler(read_late(trial), &simpler, |trial, server| four_in_one_write(trial, server, [&line; 4]))
 }
 
 /// The length of the lines of `every-byte`, without their end. A server may bound a line, but hardly below this.

@@ -7,7 +7,7 @@ use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, read_all};
 use super::sending::{Sending, memory};
 use super::trial::{Silence, Trial};
 use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
-use crate::dialogue::{Lines, Request};
+use crate::dialogue::{Dialogue, Lines, Request};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, with_thousands};
 use crate::lab::server::Running;
@@ -46,7 +46,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "withheld-answer",
         chapter: 5,
-        does: "Sends a request and waits; the answer must come before the client ends its side",
+        does: "Sends a request and waits; the answer must come before the client ends its side, or goes on with the next request",
         remedy: Some("Flush the buffered writer before waiting for the next request"),
         needs: Needs::Address,
         needs_echo: true,
@@ -360,36 +360,60 @@ fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sen
 }
 
 fn withheld_answer(trial: &Trial<'_>) -> Judged {
-    trial.twice(|patience| {
-        let mut server = trial.start()?;
-        let mut client = trial.connect(&mut server, "client 1")?;
-        let request = trial.request("hello");
-        let sent = Payload::new(&request.bytes);
-        client.send(&request.bytes);
-        match client.answer(patience, |got| request.check(got)) {
-            Reply::Line(answer) if request.is_answered_by(&answer) => {
-                return Ok(Silence::No("the answer came while the client kept its side open".into()));
-            }
-            Reply::Nothing(rest, _) if rest.is_empty() => {}
-            // Nothing is withheld where something else comes.
-            other => skipped!("sent {sent} and got {}: see next-client", Trial::describe(&other)),
+    let evidence =
+        trial.twice(|patience| waits_for(trial, patience, &[], "the client ended its side", Client::half_close))?;
+    let Dialogue { joined, one_request, .. } = trial.terms.dialogue;
+    if joined && !one_request {
+        trial.aside(|trial| {
+            let next = trial.request("and more");
+            let (half, rest) = next.bytes.split_at(trial.terms.dialogue.half(&next).len());
+            let until = "the rest of the next request had come";
+            let judged =
+                trial.twice(|patience| waits_for(trial, patience, half, until, |client| _ = client.send(rest)));
+            // Something else than silence isn't withheld, and others ask for it.
+            judged.map(drop).or_else(|why| if why.accuses() { Err(why) } else { Ok(()) })
+        })?;
+    }
+    Ok(evidence)
+}
+
+/// Whether the answer to a request, and to `more` behind it, doesn't come until something is done that should not matter.
+fn waits_for(
+    trial: &Trial<'_>,
+    patience: Duration,
+    more: &[u8],
+    until: &str,
+    then: impl Fn(&mut Client),
+) -> Judged<Silence> {
+    let mut server = trial.start()?;
+    let mut client = trial.connect(&mut server, "client 1")?;
+    let request = trial.request("hello");
+    let bytes = [&request.bytes[..], more].concat();
+    let sent = Payload::new(&bytes);
+    client.send(&bytes);
+    match client.answer(patience, |got| request.check(got)) {
+        Reply::Line(answer) if request.is_answered_by(&answer) => {
+            return Ok(Silence::No("the answer came while the client kept its side open".into()));
         }
-        if patience >= trial.terms.limit {
-            falls!("sent {sent} and got nothing for {} s", patience.as_secs_f32());
+        Reply::Nothing(rest, _) if rest.is_empty() => {}
+        // Nothing is withheld where something else comes.
+        other => skipped!("sent {sent} and got {}: see next-client", Trial::describe(&other)),
+    }
+    if patience >= trial.terms.limit {
+        falls!("sent {sent} and got nothing for {} s", patience.as_secs_f32());
+    }
+    then(&mut client);
+    let done = Instant::now();
+    match client.answer(trial.terms.limit, |got| request.check(got)) {
+        Reply::Line(answer) if request.is_answered_by(&answer) && done.elapsed() < Silence::SOON => {
+            Ok(Silence::UntilThen(Otherwise::falls(format!(
+                "the answer did not come until {until}; then it came at once"
+            ))))
         }
-        client.half_close();
-        let ended = Instant::now();
-        match client.answer(trial.terms.limit, |got| request.check(got)) {
-            Reply::Line(answer) if request.is_answered_by(&answer) && ended.elapsed() < Silence::SOON => {
-                Ok(Silence::UntilThen(Otherwise::falls(
-                    "the answer did not come until the client ended its side; then it came at once",
-                )))
-            }
-            // A server that takes the end for the wish to leave drops what it was still working on.
-            Reply::Line(_) | Reply::End(_) | Reply::Reset(_) => Ok(Silence::Longer),
-            other => falls!("sent {sent} and got {}", Trial::describe(&other)),
-        }
-    })
+        // A server that takes the end for the wish to leave drops what it was still working on.
+        Reply::Line(_) | Reply::End(_) | Reply::Reset(_) => Ok(Silence::Longer),
+        other => falls!("sent {sent} and got {}", Trial::describe(&other)),
+    }
 }
 
 fn pipelined_lines(trial: &Trial<'_>) -> Judged {

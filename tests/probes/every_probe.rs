@@ -341,6 +341,49 @@ fn who_withholds_every_answer_is_not_accused_of_withholding_one() {
 }
 
 #[test]
+fn an_answer_that_waits_for_more_is_not_blamed_on_what_is_in_the_line() {
+    // As with `if r.Buffered() == 0 { w.Flush() }`: the beginning of the next line keeps the answer back.
+    let flushed_when_all_is_read = Target::in_process(|connection| {
+        let mut reader = BufReader::new(connection.stream);
+        let (mut line, mut answers) = (Vec::new(), Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            answers.extend([b"echo: ", &line[..]].concat());
+            line.clear();
+            if reader.buffer().is_empty() {
+                (&mut &*connection.stream).write_all(&answers)?;
+                answers.clear();
+            }
+        }
+        Ok(())
+    });
+    // As with edge-triggered epoll, which wakes it up twice for a new client that has sent something.
+    let one_line_each_time_it_wakes_up = Target::in_process(|connection| {
+        let (mut unread, mut read, mut lines) = (Vec::new(), [0; 16 * 1024], 2);
+        loop {
+            let count = (&mut &*connection.stream).read(&mut read)?;
+            if count == 0 {
+                return Ok(());
+            }
+            unread.extend(&read[..count]);
+            for _ in 0..std::mem::replace(&mut lines, 1) {
+                let Some(end) = unread.iter().position(|&byte| byte == b'\n') else { break };
+                let line: Vec<u8> = unread.drain(..=end).collect();
+                (&mut &*connection.stream).write_all(&[b"echo: ", &line[..]].concat())?;
+            }
+        }
+    });
+    let terms = Terms { limit: Duration::from_secs(2), ..Terms::default() };
+    let names = ["withheld-answer", "joined-messages", "any-bytes", "every-byte"];
+    for (target, at_fault) in
+        [(flushed_when_all_is_read, "withheld-answer"), (one_line_each_time_it_wakes_up, "joined-messages")]
+    {
+        for (name, finding) in run(names, &target, &terms) {
+            assert_eq!(finding.verdict == Verdict::Falls, name == at_fault, "{name}: {}", finding.evidence);
+        }
+    }
+}
+
+#[test]
 fn what_is_lost_of_many_answers_is_lost_without_their_being_joined() {
     let target = Target::in_process(|connection| {
         let (mut line, mut bytes) = (Vec::new(), 0);
