@@ -274,15 +274,36 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     sending.stands_still(&server, &client, STANDSTILL, LONGEST_PAUSE, |_| has_ended());
     let kept = began.elapsed();
     client.note(format!("begins to read: the server's side has taken {} bytes", with_thousands(sending.sent())));
-    let bytes = read_all(trial, &mut client, &all).map_err(|why| match why.difference() {
-        // Bytes that are missing are no deadline's doing, and one that gives up as soon as nothing is taken has none.
-        None if kept > OWN_LIMIT && client.state() == State::Ended => Otherwise::skipped(format!(
-            "it ended the connection of a client that had read nothing for {:.1} s, as a deadline does; see slow-reader",
-            kept.as_secs_f32()
-        )),
-        _ => why,
+    let bytes = read_all(trial, &mut client, &all).map_err(|why| {
+        // Bytes that are missing while it goes on are neither a bound's doing nor a deadline's.
+        if !client.ends_within(Duration::from_millis(500)) {
+            return why;
+        }
+        match trial.aside(|trial| one_by_one(trial, &mut trial.start()?, &all)) {
+            Err(plain) if plain.accuses() => Otherwise::differs(format!(
+                "it doesn't answer as many requests one after the other, either: {plain}. Servers of HTTP bound their number, and \
+                 tell the client with the last answer; another client loses what it has sent by then"
+            )),
+            // One that gives up as soon as nothing is taken has no deadline.
+            _ if kept > OWN_LIMIT && why.difference().is_none() => Otherwise::skipped(format!(
+                "it ended the connection of a client that had read nothing for {:.1} s, as a deadline does; see slow-reader",
+                kept.as_secs_f32()
+            )),
+            _ => why,
+        }
     })?;
     Ok(format!("{} lines sent, {} bytes of answers in order", with_thousands(LINES), with_thousands(bytes)).into())
+}
+
+/// The control of many requests at once: each when the one before has been answered, as far as the time allows.
+pub(super) fn one_by_one(trial: &Trial<'_>, server: &mut Running, requests: &[Request]) -> Judged<()> {
+    let (mut client, began) = (trial.connect(server, "client")?, Instant::now());
+    let mut in_time = requests.iter().enumerate().take_while(|_| began.elapsed() < trial.terms.limit);
+    in_time.try_for_each(|(number, request)| {
+        client.send(&request.bytes);
+        let got = client.quiet_answer(trial.terms.limit, |got| request.check(got));
+        Trial::judge(request, &got).about(&format!("request {} on a connection", with_thousands(number + 1)))
+    })
 }
 
 /// Requests, one after the other.

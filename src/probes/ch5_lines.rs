@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, read_all};
+use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, one_by_one, read_all};
 use super::sending::{Sending, memory};
 use super::trial::{Silence, Trial};
 use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
@@ -427,11 +427,10 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
         if dialogue.lines.is_some() { LINES } else { MOST_REQUESTS - dialogue.setup.len().min(MOST_REQUESTS / 2) };
     let judged = all_at_once(trial, count);
     // What is lost in the course of many is lost without their being joined.
-    let simpler = "it doesn't answer as many one after the other, either; see joined-messages and every-byte";
+    let simpler = "it doesn't answer as many one after the other, either; see every-byte";
     trial.unless_simpler(judged, simpler, |trial, server| {
-        let (mut client, began) = (trial.connect(server, "client")?, Instant::now());
-        let mut in_time = (0..count).take_while(|_| began.elapsed() < trial.terms.limit);
-        in_time.try_for_each(|number| trial.ask(&mut client, &format!("line {number}")))
+        let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line {number}"))).collect();
+        one_by_one(trial, server, &requests)
     })
 }
 

@@ -406,6 +406,29 @@ fn what_is_lost_of_many_answers_is_lost_without_their_being_joined() {
 }
 
 #[test]
+fn a_bound_on_the_requests_of_a_connection_is_no_lost_byte() {
+    // What is unread when it closes is answered by a reset, which may destroy the last answers.
+    for resets in [true, false] {
+        let target = Target::in_process(move |connection| {
+            let mut stream = connection.stream;
+            for line in BufReader::new(stream).split(b'\n').take(1000) {
+                stream.write_all(&[b"echo: ", &line?[..], b"\n"].concat())?;
+            }
+            stream.write_all(b"bye\n")?;
+            if !resets {
+                chapter_04::close::close(stream);
+            }
+            Ok(())
+        });
+        let finding = in_process("every-byte", &target);
+        assert_eq!(finding.verdict, Verdict::Differs, "{}", finding.evidence);
+        assert!(finding.evidence.sentence.contains("request 1,001"), "{}", finding.evidence);
+        let finding = in_process("pipelined-lines", &target);
+        assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
+    }
+}
+
+#[test]
 fn a_client_in_the_middle_of_a_line_must_not_be_waited_for_by_all() {
     // As with select and a readline that blocks: whoever has something to say has the server until the end of a line.
     let reading = Arc::new(Mutex::new(()));
