@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::sending::Sending;
 use super::trial::{LONGEST, Trial, too_slow};
 use super::{Difference, Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
-use crate::dialogue::{Match, Request};
+use crate::dialogue::{Answer, Match, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, escape, with_thousands};
@@ -198,6 +198,9 @@ fn joined_messages(trial: &Trial<'_>) -> Judged {
     whole_lines_or_another_protocol(trial)?;
     trial.stays_open()?;
     if !trial.terms.dialogue.joined {
+        trial.unless_simpler(is_left_waiting(trial), UNANSWERED, |trial, server| {
+            trial.in_turn(server, &["one", "two"]).about("one request after the other")
+        })?;
         skipped!("it doesn't answer two requests that are sent together, which its protocol need not ask for");
     }
     let judged = two_in_one_write(trial).and_then(|evidence| {
@@ -217,6 +220,30 @@ pub(super) fn four_in_one_write(trial: &Trial<'_>, server: &mut Running, texts: 
     (1..).zip(&requests).try_for_each(|(number, request)| {
         trial.expect(&mut client, request).about(&format!("answer {number} to 4 requests in one write"))
     })
+}
+
+/// A server of HTTP may end the connection after the first of two requests that are sent together. One that keeps it open
+/// owes the other answer.
+fn is_left_waiting(trial: &Trial<'_>) -> Judged<()> {
+    if !matches!(trial.terms.dialogue.exchange.answer, Answer::Http(_)) {
+        return Ok(());
+    }
+    let (one, two) = (trial.request("one"), trial.request("two"));
+    let mut server = trial.start()?;
+    let mut client = trial.connect(&mut server, "client 1")?;
+    client.send(&joined(&[one.clone(), two.clone()]));
+    match client.answer(trial.terms.limit, |got| one.check(got)) {
+        Reply::Line(answer) if answer.starts_with(b"HTTP/1.1") && !one.is_last(&answer) => {}
+        _ => return Ok(()),
+    }
+    match client.answer(trial.terms.limit, |got| two.check(got)) {
+        Reply::Nothing(rest, patience) if rest.is_empty() => Err(trial.differs(format!(
+            "of two requests in one write only the first was answered, and the connection was still open {} s later. Others answer \
+             both, in order (RFC 9112, section 9.3.2), or end the connection",
+            patience.as_secs()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn two_in_one_write(trial: &Trial<'_>) -> Judged {

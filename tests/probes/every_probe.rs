@@ -428,6 +428,40 @@ fn a_bound_on_the_requests_of_a_connection_is_no_lost_byte() {
     }
 }
 
+/// A server of HTTP that knows nothing of a second request behind the first, and answers the second on a connection so.
+fn http_one_at_a_time(second: &'static [u8]) -> Target {
+    Target::in_process(move |connection| {
+        let mut stream = connection.stream;
+        for answer in
+            std::iter::once(&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"[..]).chain(std::iter::repeat(second))
+        {
+            let (mut request, mut read) = (Vec::<u8>::new(), [0; 1024]);
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut read)? {
+                    0 => return Ok(()),
+                    count => request.extend(&read[..count]),
+                }
+            }
+            stream.write_all(answer)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn who_sends_two_requests_of_http_is_not_left_waiting() {
+    let right = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    let too_short = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi";
+    for (second, expected) in [(&right[..], Verdict::Falls), (too_short, Verdict::Skipped)] {
+        let claim = Dialogue { claimed: true, ..Dialogue::http("/", None) };
+        let target = http_one_at_a_time(second);
+        let dialogue = dialogue::learn(&target, claim, true).unwrap().dialogue;
+        let terms = Terms { dialogue, limit: Duration::from_secs(2), ..Terms::default() };
+        let finding = probes::find("joined-messages").unwrap().run(&target, &terms, &Recorder::new());
+        assert_eq!(finding.verdict, expected, "{}", finding.evidence);
+    }
+}
+
 #[test]
 fn a_client_in_the_middle_of_a_line_must_not_be_waited_for_by_all() {
     // As with select and a readline that blocks: whoever has something to say has the server until the end of a line.
