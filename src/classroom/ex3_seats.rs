@@ -228,20 +228,17 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;
         let began = Instant::now();
-        let mut come = |number| counter.connect_with(&format!("guest {number} at the door"), &quiet, None);
-        let mut lingering = (1..=LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>().map_err(unreachable)?;
         trial.recorder.note("guests", format!("come, {LINGERING} of them, and stay at the door"));
-        let there = Instant::now();
-        for (index, guest) in lingering.iter_mut().enumerate() {
-            match guest.line(trial.terms.limit.saturating_sub(there.elapsed())) {
-                Reply::Line(line) if line == b"busy\n" => {}
+        let mut lingering = Vec::new();
+        // One after the other: the task doesn't say how many the queue has room for.
+        for number in 1..=LINGERING {
+            let name = format!("guest {number} at the door");
+            let mut guest = counter.connect_with(&name, &quiet, None).map_err(unreachable)?;
+            match guest.line(trial.terms.limit) {
+                Reply::Line(line) if line == b"busy\n" => lingering.push(guest),
                 other => {
-                    let got = match other {
-                        Reply::Nothing(..) => format!("nothing for {:.1} s", there.elapsed().as_secs_f32()),
-                        other => Trial::describe(&other),
-                    };
-                    let instead =
-                        format!("{LINGERING} guests came and stay at the door: guest {} got {got}", index + 1);
+                    let before = lingering.len();
+                    let instead = format!("{before} guests stay at the door: one more got {}", Trial::describe(&other));
                     return Err(Otherwise::falls(instead)).with_obituary(&mut counter);
                 }
             }

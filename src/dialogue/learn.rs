@@ -76,7 +76,16 @@ struct Conversation {
 impl Conversation {
     fn begin(target: &Target) -> Result<Self> {
         let mut server = target.start(&Recorder::new(), None)?;
-        let client = server.connect("client 1").map_err(|why| match (server.obituary(), target) {
+        let client = server.connect("client 1");
+        if let Some(pid) = server.went_to_background() {
+            bail!(
+                "the command has ended with status 0, and process {pid} that it started listens on {} in the background. The probes \
+                 send signals to what they start, so start it in the foreground: with an option such as -f, --foreground or \
+                 --no-daemon, or a setting such as \"daemon off\"",
+                server.addr()
+            );
+        }
+        let client = client.map_err(|why| match (server.obituary(), target) {
             (Some(obituary), _) => anyhow!(obituary),
             (None, Target::Address(_)) if Lack::behind(&why).is_none() => {
                 anyhow!("{why}. Start the server there, or write its command behind --")
@@ -361,20 +370,22 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
             }
         }
         let request = dialogue.exchange.fill(format!("{round}").as_bytes());
-        let mut heard = talk.ask(&request.bytes);
-        let mut is_right = !answer_is_known;
-        if answer_is_known {
-            let (answer, ended, as_claimed) = talk.hear_all(heard, |got| request.check(got));
-            (heard, is_right) = ((answer, ended), as_claimed);
-        }
-        let (answer, ended) = heard;
+        let check = |got: &[u8]| if answer_is_known { request.check(got) } else { Match::Whole(got.len()) };
+        let heard = talk.ask(&request.bytes);
+        let (answer, ended, is_right) = talk.hear_all(heard, check);
         if answer.is_empty() {
             let silence = talk.silence(&request.bytes, ended);
             ensure!(answer_is_known, "{silence}, so there is nothing to judge it by. {}", missing_end(&request.bytes));
             return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
         }
         let is_last = dialogue.one_request || ended || (is_right && request.is_last(&answer));
-        let second = if is_last { Vec::new() } else { talk.ask(&request.bytes).0 };
+        let (second, as_claimed) = if is_last {
+            (Vec::new(), true)
+        } else {
+            let heard = talk.ask(&request.bytes);
+            let (second, _, as_claimed) = talk.hear_all(heard, check);
+            (second, as_claimed)
+        };
         // What the first answer has more than the second may be a greeting that came late.
         let more = answer.strip_suffix(&second[..]).filter(|more| !more.is_empty() && !second.is_empty());
         if !asked_for_greeting && (more.is_some() || !is_right) {
@@ -393,6 +404,9 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         }
         if !is_right {
             return Err(broken(&request, &answer));
+        }
+        if !as_claimed && !second.is_empty() {
+            return Err(broken(&request, &second).context("the second time on a connection"));
         }
         if !answer_is_known && !second.is_empty() && second != answer {
             return Err(differing(&answer, &second));

@@ -65,6 +65,9 @@ fn http_answers_end_where_they_say() {
     assert_eq!(any.check(&length[..length.len() - 1]), Match::Partial);
     let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3\r\nyou\r\n0\r\n\r\n";
     assert_eq!(any.check(chunks), Match::Whole(chunks.len()));
+    let interim = [&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"[..], length].concat();
+    assert_eq!(HttpAnswer { status: Some(200) }.check(&interim), Match::Whole(interim.len()));
+    assert_eq!(any.check(&interim[..interim.len() - length.len()]), Match::Partial);
     for end in 0..chunks.len() {
         assert_eq!(any.check(&chunks[..end]), Match::Partial, "cut at {end}");
     }
@@ -75,6 +78,10 @@ fn http_answers_end_where_they_say() {
     );
     assert_eq!(any.check(b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\nhi"), Match::UntilEnd);
     assert_eq!(any.check(b"HTTP/1.1 204 No Content\r\n\r\nHTTP"), Match::Whole(27));
+    let hints = [&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"[..], length].concat();
+    assert_eq!(any.check(&hints), Match::Whole(hints.len()));
+    assert_eq!(any.check(&hints[..hints.len() - length.len()]), Match::Partial);
+    assert_eq!(HttpAnswer { status: Some(404) }.check(&hints), Match::Wrong(hints.len() - length.len() + 9));
 }
 
 /// A server in this process that answers each line so, after a greeting.

@@ -1,6 +1,8 @@
 //! The counter with six seats.
 
-use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, visits};
+use super::{
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, visits,
+};
 
 const SEATS: usize = 6;
 
@@ -67,6 +69,7 @@ impl Model for Counter {
             1,
             &["tea\n", "café au lait\n", " two  blanks \n", "t", "ea", "\n", "FIRE\n", "fire!\n", " fire\n"],
         ));
+        steps.extend(talk(1, &CHANGED_UNASKED.map(|text| format!("{text}\n"))));
         // What some languages take for the end of a line, and orders longer than a read may be.
         steps
             .extend(talk(1, &["a\u{b}b\u{c}c\n", "a\u{1c}b\u{85}c\u{2028}d\n", &format!("{}\n", "cake ".repeat(500))]));

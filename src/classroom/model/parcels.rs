@@ -66,6 +66,8 @@ impl Model for Parcels {
             b"caf\xc3\xa9",
             b"error: x",
             &all,
+            &b"no".repeat(2500)[1..],
+            &b"no".repeat(32 * 1024),
             &vec![b'z'; 70_000],
         ] {
             steps.push(whole(contents));
@@ -74,7 +76,7 @@ impl Model for Parcels {
         largest[7] = b'b';
         steps.push(whole(&largest));
         // Joined and cut.
-        steps.push(say(1, parcel(b"ab").repeat(200)));
+        steps.push(say(1, parcel(b"ab").repeat(1000)));
         let two = [parcel(b"one"), parcel(b""), parcel(b"three")].concat();
         steps.extend([
             say(1, &two),
@@ -86,6 +88,10 @@ impl Model for Parcels {
         for length in [1, 3, 4, 5, 9] {
             steps.extend([come(1), whole(b"whole"), hasty(say(1, &parcel(b"123456")[..length])), step(1, Act::End)]);
             steps.extend([come(1), say(1, &parcel(b"123456")[..length]), step(1, Act::End)]);
+        }
+        for (length, come_of_it) in [(1, 0), (LARGEST, 100_000)] {
+            let cut_off = parcel(&vec![b'x'; length])[..4 + come_of_it].to_vec();
+            steps.extend([come(1), say(1, cut_off), step(1, Act::End)]);
         }
         steps.extend([come(1), hasty(whole(b"last")), step(1, Act::End), come(1), step(1, Act::End)]);
         // Too large: by one, by far, behind others, with contents, and with more and more of them.
