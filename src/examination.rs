@@ -140,7 +140,7 @@ pub fn run_recorded(
         let Done { finding, recording, .. } = if in_vain() {
             let why = if is_busy { format!(": {}", load::too_busy()) } else { String::new() };
             let why = format!("there was no time left for it{why}");
-            let finding = Finding::skipped(Evidence { own_lack: true, ..why.into() });
+            let finding = Finding::own_lack(why);
             Done { finding, recording: Recording::default(), took: Duration::ZERO }
         } else {
             jobs[index].run(&in_vain)

@@ -298,6 +298,15 @@ fn a_claim_that_is_not_kept_is_no_success() {
     for (options, said) in claims {
         nothing_is_judged(says_ok, options, &[said, "250 ok", "Correct that, or the server"]);
     }
+    let only_once = |mut stream: TcpStream| {
+        for (number, line) in BufReader::new(stream.try_clone()?).lines().enumerate() {
+            line?;
+            stream.write_all(if number == 0 { b"250 ok\r\n" } else { b"250 ok, once more\r\n" })?;
+        }
+        Ok(())
+    };
+    let claim = ["--ask=NOOP\\r\\n", "--answer=250 ok\\r\\n"];
+    nothing_is_judged(only_once, &claim, &["the second time on a connection: you say", "once more"]);
     let greets = |mut stream: TcpStream| {
         stream.write_all(b"hello\n")?;
         says_ok(stream)

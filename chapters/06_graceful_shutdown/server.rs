@@ -90,7 +90,7 @@ impl Server {
         // The kernel has told clients in the queue that they are connected, and closing the listener would reset them.
         // So take in as many as the queue can hold, but not everybody who goes on coming.
         for _ in 0..BACKLOG {
-            if Instant::now() > deadline || !self.stop.wait(&listener)?.input {
+            if Instant::now() >= deadline || !self.stop.wait(&listener)?.input {
                 break;
             }
             self.accept_one(&listener, &mut backoff);

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// How many established connections wait in the accept queue of the listener on this port.
 ///
@@ -96,18 +95,6 @@ pub fn listening(pids: impl IntoIterator<Item = u32>) -> Option<Vec<SocketAddr>>
 fn descriptors_of(pid: u32) -> Option<Vec<PathBuf>> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     Some(descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect())
-}
-
-/// How many processes that this one started have ended without being waited for.
-pub fn zombies(pid: u32) -> Option<usize> {
-    let is_zombie = |stat: String| {
-        // State and parent stand behind the program's name, which may hold anything (proc(5)).
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        Some(fields.next()? == "Z" && fields.next()? == pid.to_string())
-    };
-    let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    let stats = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
-    Some(stats.filter_map(is_zombie).filter(|&zombie| zombie).count())
 }
 
 const LISTEN: &str = "0A";
@@ -231,28 +218,4 @@ pub(super) fn sleeps_in(task: &Path) -> Option<(&'static str, Option<u32>)> {
 /// How many descriptors a process has open.
 pub fn descriptors(pid: u32) -> Option<usize> {
     Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
-}
-
-/// The size of a process's address space in bytes.
-pub fn address_space(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
-}
-
-/// The processor time a process has used, in user and in kernel mode.
-#[cfg(target_os = "linux")]
-pub fn processor_time(pid: u32) -> Option<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the program's name, may hold spaces and parentheses: count from behind it (proc(5)).
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
-}
-
-/// The processor time a process has used, in user and in kernel mode.
-#[cfg(not(target_os = "linux"))]
-pub fn processor_time(_pid: u32) -> Option<Duration> {
-    None
 }

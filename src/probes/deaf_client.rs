@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sending::{Sending, memory};
 use super::trial::Trial;
-use super::{Evidence, Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, Reply};
 use crate::lab::load;
@@ -63,7 +63,7 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
         // One that waits for a reader sleeps. This one had work to do, and no processor.
         Reply::Nothing(..) if trial.recorder.leash().starved().saturating_sub(starved) > trial.terms.limit / 2 => {
             let why = format!("whether others are served can't be told, for {}", load::too_busy());
-            return Err(Otherwise::skipped(Evidence { own_lack: true, ..why.into() }));
+            return Err(Otherwise::own_lack(why));
         }
         got => falls!(
             "while client 1 had asked for {} MiB and read nothing, client 2 asked and got {}",

@@ -61,6 +61,11 @@ impl Finding {
     pub fn skipped(why: impl Into<Evidence>) -> Self {
         Finding { verdict: Verdict::Skipped, evidence: why.into() }
     }
+
+    /// The prober or its machine lacks this, which says nothing of the server.
+    pub(crate) fn own_lack(why: impl Into<Evidence>) -> Self {
+        Self::skipped(Evidence { own_lack: true, ..why.into() })
+    }
 }
 
 /// What a verdict rests on.
@@ -182,6 +187,11 @@ impl Otherwise {
         Otherwise(Finding::skipped(why))
     }
 
+    /// The prober or its machine lacks this, which says nothing of the server.
+    pub(crate) fn own_lack(why: impl Into<Evidence>) -> Self {
+        Otherwise(Finding::own_lack(why))
+    }
+
     /// Which it is.
     pub(crate) fn verdict(&self) -> Verdict {
         self.0.verdict
@@ -210,10 +220,9 @@ impl Otherwise {
     }
 }
 
-/// What the prober lacks says nothing of the server.
 impl From<Lack> for Otherwise {
     fn from(lack: Lack) -> Self {
-        Otherwise::skipped(Evidence { own_lack: true, ..lack.to_string().into() })
+        Otherwise::own_lack(lack.to_string())
     }
 }
 

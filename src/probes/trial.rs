@@ -180,12 +180,12 @@ impl<'a> Trial<'a> {
     /// Gives a verdict unless it blames the server for what it does as well without that which the probe is about: the
     /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at,
     /// unless the control itself says why it can't be held.
-    pub(crate) fn unless_simpler(
+    pub(crate) fn unless_simpler<T>(
         &self,
-        judged: Judged,
+        judged: Judged<T>,
         simpler: &str,
         control: impl FnOnce(&Trial<'_>, &mut Running) -> Judged<()>,
-    ) -> Judged {
+    ) -> Judged<T> {
         match judged {
             Err(accusation) if accusation.accuses() => {
                 // What was seen is to be read without what is only made sure of.

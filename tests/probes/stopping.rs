@@ -19,6 +19,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("accepts-on", "refuses-after-stop"),
     ("queue-reset", "serves-queue"),
     ("no-drain", "unread-answer-at-stop"),
+    ("forgets-unsent", "unread-answer-at-stop"),
     ("no-handler", "finishes-line"),
     ("half-in-kernel", "finishes-line"),
     ("grace-from-start", "finishes-line"),
@@ -103,6 +104,24 @@ fn a_server_may_first_accept_whoever_comes_until_nobody_does() {
     }
     let names = ["refuses-after-stop", "finishes-line", "stuck-client"];
     common::expect(Verdict::Holds, &names.map(|name| (name, server("accepts-until-it-is-quiet"))), &terms(true));
+}
+
+#[test]
+fn a_server_may_go_on_listening_for_a_moment_when_it_has_ended_what_is_idle() {
+    if !python() {
+        return;
+    }
+    for (_, finding) in common::findings(&[("unread-answer-at-stop", server("refuses-late"))], &terms(true)) {
+        assert_ne!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+    }
+}
+
+#[test]
+fn a_client_that_the_kernel_keeps_back_until_it_speaks_need_not_be_closed() {
+    if !python() {
+        return;
+    }
+    common::expect(Verdict::Holds, &[("closes-idle", server("accepts-who-speaks"))], &terms(true));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 A line that begins with "slow" is answered after a second. The grace time is 2 s unless it is given.
 """
-import os, selectors, signal, socket, sys, time
+import os, selectors, signal, socket, sys, threading, time
 
 GRACE = int(sys.argv[3]) if len(sys.argv) > 3 else 2
 fault = sys.argv[2] if len(sys.argv) > 2 else "none"
@@ -16,7 +16,7 @@ class Client:
     def __init__(self, stream):
         self.stream = stream
         self.received = b""
-        self.to_send = b""
+        self.to_send = bytearray()
         self.spoken = self.ended = False
         self.slow = []  # When each is due, and its answer.
         self.leaving = None  # Until when this waits for the client to be done.
@@ -58,7 +58,7 @@ class Client:
             self.to_send += b"echo: " + self.slow.pop(0)[1] + b"\n"
         try:
             while self.to_send:
-                self.to_send = self.to_send[self.stream.send(self.to_send):]
+                del self.to_send[:self.stream.send(self.to_send)]
         except BlockingIOError:
             pass
         except OSError:
@@ -69,6 +69,8 @@ class Client:
             return False
         if fault == "slow-is-idle":
             return not self.received
+        if fault == "forgets-unsent":
+            return not (self.received or self.slow)
         return not (self.received or self.to_send or self.slow)
 
     def leave(self):
@@ -108,6 +110,11 @@ def drop(client):
     client.stream.close()
 
 
+def stop_listening():
+    ready.unregister(listener)
+    listener.close()
+
+
 def begin_to_stop():
     global deadline
     if fault == "accepts-until-it-is-quiet":
@@ -123,9 +130,10 @@ def begin_to_stop():
         deadline += 3
     if fault != "queue-reset":
         accept()
-    if fault != "accepts-on":
-        ready.unregister(listener)
-        listener.close()
+    if fault == "refuses-late":
+        threading.Timer(1.2, stop_listening).start()
+    elif fault != "accepts-on":
+        stop_listening()
     for client in clients:
         if fault != "half-in-kernel":
             client.read()
@@ -150,6 +158,8 @@ def on_signal(*_):
 host, port = sys.argv[1].rsplit(":", 1)
 listener = socket.create_server((host, int(port)), backlog=128)
 listener.setblocking(False)
+if fault == "accepts-who-speaks":
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
 ready.register(listener, selectors.EVENT_READ)
 clients = []
 accepts_from = 0

@@ -1,14 +1,17 @@
 //! What was begun before the signal is brought to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::super::ch4_messages::{joined, read_all};
+use super::super::sending::Sending;
 use super::super::trial::{Trial, refuses_within, unreachable};
 use super::{
-    InProgress, TO_BEGIN, WITHOUT_FINISHING, all_is_read, before_the_stop, claims_lines, go_on, halt, has_begun,
+    InProgress, WITHOUT_FINISHING, all_is_read, before_the_stop, claims_lines, go_on, halt, has_begun, in_time,
     is_accepted, is_more_than_killed, killed, lets_finish, own_limit, stop,
 };
 use crate::dialogue::{Match, Request};
 use crate::lab::client::{Client, Reply};
+use crate::lab::kernel;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
@@ -42,6 +45,7 @@ enum Half {
 }
 
 fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
+    const LATE: Duration = Duration::from_millis(1600);
     match half {
         Half::Read => {}
         Half::ReadByAnOldServer => {
@@ -69,17 +73,22 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
             go_on(trial, &mut server);
         }
     }
+    let asked = Instant::now();
     // The rest is late on purpose: the server has had time to stop, and to see that a deadline of its own has passed.
     has_begun(trial, &server, &mut half_sent.client);
     if half == Half::ReadByAnOldServer {
         half_sent.client.ends_within(Duration::from_millis(300));
     }
     end_by_chance(trial);
+    let after = asked.elapsed();
     if let Err(instead) = half_sent.finish(trial) {
         // On a busy machine the grace time may be over by now. One that the signal has killed had none.
-        if !again && killed(&mut server).is_none() {
-            trial.recorder.note("probe", "once more from the beginning");
-            return finishes_half(trial, half, true);
+        if killed(&mut server).is_none() {
+            if !again {
+                trial.recorder.note("probe", "once more from the beginning");
+                return finishes_half(trial, half, true);
+            }
+            in_time(after, LATE)?;
         }
         return Err(dropped(trial, &mut server, instead));
     }
@@ -144,9 +153,31 @@ pub(super) fn unread_answer_at_stop(trial: &Trial<'_>) -> Judged {
         Some(_) => (0..LINES).map(|number| trial.line(format!("{number:0LINE$}").as_bytes())).collect(),
         None => (0..REQUESTS).map(|_| trial.request("")).collect(),
     };
+    let length = unread_at_stop(trial, &requests, false)?;
+    // What lay with the client already, no server could have lost.
+    if length <= 2 * RECEIVE_BUFFER {
+        skipped!(
+            "{} of its answers are {length} bytes, all of which the client's kernel takes in: nothing was left with the \
+             server that it could have lost. It takes a request with a longer answer",
+            requests.len()
+        );
+    }
+    let more = if trial.terms.dialogue.lines.is_some() && kept_at_stop(trial)? {
+        format!("; so were the answers to {} MiB of requests, which the server had in its memory", MUCH >> 20)
+    } else {
+        String::new()
+    };
+    Ok(format!("an answer that was not yet read at the signal was all there, though one more request was sent{more}")
+        .into())
+}
+
+/// Gives the length of the answer.
+fn unread_at_stop(trial: &Trial<'_>, requests: &[Request], again: bool) -> Judged<usize> {
+    // Servers read on for about a second before they close, so all of this has to be over by then.
+    const LATE: Duration = Duration::from_millis(700);
     let mut server = trial.start()?;
-    let mut reader = before_the_stop(trial, asker(trial, &mut server, "client 1", &requests))?;
-    let length = match all_answered(trial, &mut reader, &requests) {
+    let mut reader = before_the_stop(trial, asker(trial, &mut server, "client 1", requests))?;
+    let length = match all_answered(trial, &mut reader, requests) {
         Ok(length) => length,
         Err(instead) if !instead.accuses() => return Err(instead),
         Err(instead) => {
@@ -154,29 +185,26 @@ pub(super) fn unread_answer_at_stop(trial: &Trial<'_>) -> Judged {
         }
     };
     reader.leave();
-    let mut client = before_the_stop(trial, asker(trial, &mut server, "client 2", &requests))?;
+    let mut client = before_the_stop(trial, asker(trial, &mut server, "client 2", requests))?;
     all_is_read(trial, &server, &client);
     // That the answer is written can't be seen. If it isn't, it is in progress.
     wait_until(Duration::from_millis(200), || server.process()?.exited());
+    let asked = Instant::now();
     stop(trial, &mut server, &mut [])?;
-    refuses_within(&server, TO_BEGIN, &trial.recorder.aside(), || false);
+    refuses_within(&server, Duration::from_millis(300), &trial.recorder.aside(), || false);
     client.send(&trial.request("late").bytes);
     // A reset, if it comes to that, comes at once.
     wait_until(Duration::from_millis(200), || server.process()?.exited());
-    let Err(instead) = all_answered(trial, &mut client, &requests) else {
-        // What lay with the client already, no server could have lost.
-        if length <= 2 * RECEIVE_BUFFER {
-            skipped!(
-                "{} of its answers are {length} bytes, all of which the client's kernel takes in: nothing was left with the \
-                 server that it could have lost. It takes a request with a longer answer",
-                requests.len()
-            );
-        }
-        return Ok(
-            "an answer that was not yet read at the signal was all there, though one more request was sent".into()
-        );
-    };
+    let after = asked.elapsed();
+    let Err(instead) = all_answered(trial, &mut client, requests) else { return Ok(length) };
     is_more_than_killed(trial, &mut server)?;
+    if killed(&mut server).is_none() {
+        if !again {
+            trial.recorder.note("probe", "once more from the beginning");
+            return unread_at_stop(trial, requests, true);
+        }
+        in_time(after, LATE)?;
+    }
     if !claims_lines(trial) && !lets_finish(trial)? {
         skipped!("half a request was dropped as well, which is for finishes-line to tell: {instead}");
     }
@@ -187,12 +215,52 @@ pub(super) fn unread_answer_at_stop(trial: &Trial<'_>) -> Judged {
     })
 }
 
+/// More than the kernels of both sides keep of one connection: the server's up to 4 MiB (`tcp_wmem` in tcp(7)).
+const MUCH: usize = 6 * 1024 * 1024;
+
+/// Whether the server reads so much from a client that takes no answers. Then it has them in its own memory, and owes them
+/// as well.
+fn kept_at_stop(trial: &Trial<'_>) -> Judged<bool> {
+    let stopped = || much_unread(trial, &mut trial.start()?, true);
+    let judged = match stopped() {
+        // On a busy machine the grace time may have been over.
+        Err(why) if why.accuses() => stopped(),
+        judged => judged,
+    };
+    let simpler = "it doesn't answer so much to a client that reads late without being stopped, either; see every-byte";
+    trial.unless_simpler(judged, simpler, |trial, server| much_unread(trial, server, false).map(drop))
+}
+
+fn much_unread(trial: &Trial<'_>, server: &mut Running, is_stopped: bool) -> Judged<bool> {
+    const STANDSTILL: Duration = Duration::from_millis(300);
+    const LONGEST: Duration = Duration::from_secs(3);
+    let requests: Vec<Request> =
+        (0..MUCH / LINE).map(|number| trial.line(format!("{number:0LINE$}").as_bytes())).collect();
+    let mut client = trial.connect_with(server, "client 3", trial.recorder, Some(RECEIVE_BUFFER))?;
+    let mut all = Some(joined(&requests));
+    let sending = Sending::begin(&client, move || all.take())?;
+    sending.stands_still(server, &client, STANDSTILL, LONGEST, |_| false);
+    let own = client.stream().local_addr().ok();
+    let is_all_read = sending.is_over() && own.and_then(|own| kernel::unread(server.addr(), own)) == Some(0);
+    drop(sending);
+    if !is_all_read {
+        return Ok(false);
+    }
+    client.note(format!("sends {MUCH} bytes of requests, which the server reads, and takes no answer"));
+    if is_stopped {
+        stop(trial, server, &mut [])?;
+        refuses_within(server, STANDSTILL, &trial.recorder.aside(), || false);
+    }
+    read_all(trial, &mut client, &requests).about("answers were still in the server's memory at the signal")?;
+    Ok(true)
+}
+
 /// A client with a small window that has asked all this at once.
 fn asker(trial: &Trial<'_>, server: &mut Running, name: &str, requests: &[Request]) -> Judged<Client> {
     let mut client = server.connect_with(name, trial.recorder, Some(RECEIVE_BUFFER)).map_err(unreachable)?;
     trial.greet(&mut client)?;
     is_accepted(server);
-    client.send(&requests.iter().flat_map(|request| request.bytes.clone()).collect::<Vec<_>>());
+    client.send(&joined(requests));
     Ok(client)
 }
 

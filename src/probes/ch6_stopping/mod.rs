@@ -16,9 +16,9 @@ use super::trial::{Trial, refuses_within, require_no_wrapper};
 use super::{Judged, Needs, Otherwise, Probe, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, State};
-use crate::lab::kernel;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
+use crate::lab::{kernel, load};
 
 /// What all probes of this chapter have in common.
 const STOPPING: Probe = Probe {
@@ -62,11 +62,11 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         name: "unread-answer-at-stop",
-        does: "Has a long answer written and doesn't read it, sends the stop signal and one more request, and then reads; \
-               the whole answer must be there",
+        does: "Has long answers written and doesn't read them, sends the stop signal and one more request, and then reads; \
+               all must be there, also those that the kernel has no room for",
         remedy: Some(
-            "Before closing, end the sending side and read on until the client is done: closing with bytes unread resets the \
-             connection",
+            "Write all that is owed before you close. Then end the sending side and read on until the client is done: closing \
+             with bytes unread resets the connection",
         ),
         examine: finishing::unread_answer_at_stop,
         ..STOPPING
@@ -130,6 +130,16 @@ const WITHOUT_FINISHING: &str = "it stopped without finishing";
 /// How long a server is given to show that it stops, before a client goes on with what it had begun.
 const TO_BEGIN: Duration = Duration::from_secs(1);
 
+/// Expects that a client went on so soon after the signal that no right server has given it up by then. Where nothing is
+/// wrong with this machine, it did.
+fn in_time(after: Duration, limit: Duration) -> Judged<()> {
+    if after <= limit {
+        return Ok(());
+    }
+    let after = after.as_secs_f32();
+    Err(Otherwise::own_lack(format!("a client went on only {after:.1} s after the signal, for {}", load::too_busy())))
+}
+
 /// A client that is in the middle of a request.
 struct InProgress {
     client: Client,
@@ -192,6 +202,11 @@ fn all_is_read(trial: &Trial<'_>, server: &Running, client: &Client) {
     wait_until(trial.terms.limit, || {
         kernel::unread(server.addr(), addr).is_none_or(|unread| unread == 0).then_some(())
     });
+}
+
+/// Whether the server has accepted this client and read what it has sent. Where that can't be seen, it has had time enough.
+fn is_taken(server: &Running, client: &Client) -> bool {
+    client.stream().local_addr().ok().and_then(|own| kernel::is_taken(server.addr(), own)).unwrap_or(true)
 }
 
 /// Waits for a moment until the server has accepted whoever is connected.
