@@ -198,7 +198,7 @@ fn turned_away(number: usize, crowd: usize, text: &[u8]) -> Otherwise {
 
 fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     let simpler =
-        "it doesn't get over clients that come and leave with descriptors left, either; see crowd and no-leak";
+        "it doesn't get over clients that come and leave with descriptors left, either; see no-leak and crowd";
     trial.unless_simpler(without_descriptors(trial), simpler, |trial, server| {
         let mut few = start_with_few(trial)?;
         (0..FEW).try_for_each(|_| trial.in_turn(&mut few, &["hello"]))?;

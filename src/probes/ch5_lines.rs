@@ -431,9 +431,7 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     let judged = all_at_once(trial, count);
     // What is lost in the course of many is lost without their being joined.
     let simpler = "it doesn't answer as many one after the other, either; see joined-messages and every-byte";
-    trial.unless_simpler(judged, simpler, |trial, server| {
-        one_after_the_other(trial, server, count, "line 0000").map(drop)
-    })
+    trial.unless_simpler(judged, simpler, |trial, server| one_after_the_other(trial, server, count, "line 0000")?.1)
 }
 
 fn all_at_once(trial: &Trial<'_>, count: usize) -> Judged {

@@ -80,6 +80,12 @@ fn each_falls_on_its_pitfall() {
 }
 
 #[test]
+fn a_server_that_dies_of_a_reset_is_accused_once() {
+    let target = command(env!("CARGO_BIN_EXE_02_accept_blocking"), "--pitfall=reset-before-accept");
+    common::expect(Verdict::Skipped, &[("leaves-unread", target)], &Terms::default());
+}
+
+#[test]
 fn each_probe_has_a_server_that_falls_and_a_text_for_people() {
     let pitfalls = PITFALLS.iter().map(|(name, ..)| name);
     let others = [OF_OTHER_FAULTS, OF_DEADLINES, SLOW, WITHOUT_PITFALL].concat();
