@@ -188,10 +188,7 @@ impl<'a> Trial<'a> {
     ) -> Judged<T> {
         match judged {
             Err(accusation) if accusation.accuses() => {
-                // What was seen is to be read without what is only made sure of.
-                let quiet = self.recorder.aside();
-                let trial = Trial::new(self.target, self.terms, &quiet);
-                let plain = trial.start().and_then(|mut server| control(&trial, &mut server));
+                let plain = self.aside(|trial| control(trial, &mut trial.start()?));
                 Err(match plain {
                     Ok(()) => accusation,
                     Err(why) if why.accuses() => Otherwise::skipped(format!("{simpler}: {why}")),
@@ -200,6 +197,12 @@ impl<'a> Trial<'a> {
             }
             judged => judged,
         }
+    }
+
+    /// Does something that leaves no trace but its verdict: what was seen is to be read without what is only made sure of.
+    pub(crate) fn aside<T>(&self, examine: impl FnOnce(&Trial<'_>) -> Judged<T>) -> Judged<T> {
+        let quiet = self.recorder.aside();
+        examine(&Trial::new(self.target, self.terms, &quiet))
     }
 
     /// Makes so many requests one after the other on one connection, as a control.

@@ -66,7 +66,7 @@ impl Model for Parcels {
             b"caf\xc3\xa9",
             b"error: x",
             &all,
-            &b"no".repeat(2500)[1..],
+            &b"odd".repeat(1667),
             &b"no".repeat(32 * 1024),
             &vec![b'z'; 70_000],
         ] {
