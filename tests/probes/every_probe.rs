@@ -563,6 +563,8 @@ fn a_request_of_another_protocol_may_never_end() {
     for (name, finding) in run(of_messages_and_lines(), &target, &Terms { dialogue: ask, ..Terms::default() }) {
         let expected = match name {
             "any-bytes" | "crlf" | "every-byte" => Verdict::Skipped,
+            // On a busy machine, so many short answers take longer to fill a connection than it waits for.
+            "slow-reader" if finding.evidence.sentence.contains("too slow") => Verdict::Skipped,
             "slow-reader" | "slow-line" | "idle-limit" => Verdict::Note,
             _ => Verdict::Holds,
         };
