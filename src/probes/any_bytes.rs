@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use super::ch4_messages::four_in_one_write;
-use super::trial::{LONGEST, Trial, too_slow, unreachable};
+use super::trial::{LONGEST, Trial, too_slow};
 use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::{Lines, Request};
 use crate::lab::client::{Client, Reply, State};
@@ -77,7 +77,7 @@ fn kept_apart(trial: &Trial<'_>) -> Judged<()> {
     }
     let quiet = trial.recorder.aside();
     let mut server = trial.start()?;
-    let mut connect = |name| server.connect_with(name, &quiet, None).map_err(unreachable);
+    let mut connect = |name| trial.connect_with(&mut server, name, &quiet, None);
     let (mut one, mut two) = (connect("client 1")?, connect("client 2")?);
     let (long, short) = (trial.line(b"first and last of client 1"), trial.line(b"all of client 2"));
     let (first, last) = long.bytes.split_at(b"first".len());

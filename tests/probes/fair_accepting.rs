@@ -11,9 +11,14 @@ use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, Lines, Template};
 use tcp_pitfalls::lab::recording::Recorder;
+#[cfg(unix)]
+use tcp_pitfalls::lab::server::Launch;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::Verdict::{Differs, Falls, Holds, Skipped};
 use tcp_pitfalls::probes::{self, Finding, Terms, Verdict};
+
+#[cfg(unix)]
+use crate::common;
 
 /// The probes that need nothing but an address.
 const OF_ANY_ADDRESS: [&str; 6] =
@@ -176,6 +181,15 @@ fn python(peculiarity: &str) -> Option<Target> {
 #[track_caller]
 fn judge_python(peculiarity: &str, name: &str, expected: Verdict) -> Option<String> {
     Some(judge(name, &python(peculiarity)?, &Terms::default(), expected))
+}
+
+#[test]
+#[cfg(unix)]
+fn who_has_not_started_yet_is_not_accused() {
+    let start = Duration::from_millis(100);
+    let target = Target::Command(Launch { start, ..["sleep", "60"].map(str::to_owned).to_vec().into() });
+    let targets = ["any-bytes", "serves-queue", "unread-answer-at-stop"].map(|name| (name, target.clone()));
+    common::expect(Skipped, &targets, &terms(Terms::default().dialogue));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::ch4_messages::{joined, read_all};
 use super::super::sending::Sending;
-use super::super::trial::{Trial, refuses_within, unreachable};
+use super::super::trial::{Trial, refuses_within};
 use super::{
     InProgress, WITHOUT_FINISHING, all_is_read, before_the_stop, claims_lines, go_on, halt, has_begun, in_time,
     is_accepted, is_more_than_killed, killed, lets_finish, own_limit, stop,
@@ -264,8 +264,7 @@ fn much_unread(trial: &Trial<'_>, server: &mut Running, is_stopped: bool) -> Jud
 
 /// A client with a small window that has asked all this at once.
 fn asker(trial: &Trial<'_>, server: &mut Running, name: &str, requests: &[Request]) -> Judged<Client> {
-    let mut client = server.connect_with(name, trial.recorder, Some(RECEIVE_BUFFER)).map_err(unreachable)?;
-    trial.greet(&mut client)?;
+    let mut client = trial.connect_with(server, name, trial.recorder, Some(RECEIVE_BUFFER))?;
     is_accepted(server);
     client.send(&joined(requests));
     Ok(client)
