@@ -67,7 +67,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 3,
                 Needs::Command,
                 "reset-gives-seat-back",
-                "Guests reset their connections in the middle of an order; their seats must be free again",
+                "Guests reset their connections before they are seated, and in the middle of an order; their seats must be \
+                 free again",
                 reset_gives_seat_back,
             ),
             why: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
@@ -130,14 +131,10 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
     let quiet = trial.recorder.aside();
     let mut counter = trial.start()?;
     let addr = counter.addr();
-    let Some(process) = counter.process() else { return Ok(()) };
-    if process.halt().is_err() {
-        return Ok(());
-    }
     // The queue of a server may be shorter. Then those come who have room in it.
     let arrive = |number| Client::connect(addr, &format!("guest {number}"), &quiet, Duration::from_millis(300)).ok();
-    let mut guests: Vec<Client> = (1..=GUESTS).map_while(arrive).collect();
-    process.go_on().map_err(|error| Otherwise::skipped(format!("the server could not go on after a halt: {error}")))?;
+    let come = || (1..=GUESTS).map_while(arrive).collect::<Vec<Client>>();
+    let Some(mut guests) = counter.while_halted(come) else { return Ok(()) };
     let came = guests.len();
     trial.recorder.note("guests", format!("{came} come in one moment"));
     let mut seated = 0;
@@ -228,24 +225,21 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;
         let began = Instant::now();
-        let mut come = |number| counter.connect_with(&format!("guest {number} at the door"), &quiet, None);
-        let mut lingering = (1..=LINGERING).map(&mut come).collect::<Result<Vec<_>, _>>().map_err(unreachable)?;
-        trial.recorder.note("guests", format!("come, {LINGERING} of them, and stay at the door"));
-        let there = Instant::now();
-        for (index, guest) in lingering.iter_mut().enumerate() {
-            match guest.line(trial.terms.limit.saturating_sub(there.elapsed())) {
-                Reply::Line(line) if line == b"busy\n" => {}
+        let mut lingering = Vec::new();
+        // Each is told before the next comes: nobody has said how many must have room in the queue.
+        while lingering.len() < LINGERING && began.elapsed() < trial.terms.limit {
+            let name = format!("guest {} at the door", lingering.len() + 1);
+            let mut guest = counter.connect_with(&name, &quiet, None).map_err(unreachable)?;
+            match guest.line(trial.terms.limit) {
+                Reply::Line(line) if line == b"busy\n" => lingering.push(guest),
                 other => {
-                    let got = match other {
-                        Reply::Nothing(..) => format!("nothing for {:.1} s", there.elapsed().as_secs_f32()),
-                        other => Trial::describe(&other),
-                    };
-                    let instead =
-                        format!("{LINGERING} guests came and stay at the door: guest {} got {got}", index + 1);
+                    let (there, got) = (lingering.len(), Trial::describe(&other));
+                    let instead = format!("{there} guests stay at the door, and one more came and got {got}");
                     return Err(Otherwise::falls(instead)).with_obituary(&mut counter);
                 }
             }
         }
+        trial.recorder.note("guests", format!("come, {} of them, and stay at the door", lingering.len()));
         let what = "to tell guests who stay at the door that all is taken";
         let took = Took::new(what, began.elapsed(), 2 * AT_ONCE);
         if let Some(guest) = guests.pop() {
@@ -259,6 +253,10 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
 }
 
 fn reset_gives_seat_back(trial: &Trial<'_>) -> Judged {
+    let mut counter = trial.start()?;
+    let _regular = sit_down(trial, &mut counter, "regular guest", "at the beginning")?;
+    counter.reset_in_queue();
+    sit_down(trial, &mut counter, "next guest", "after guests had reset their connections before they were seated")?;
     give_back(trial, "had reset its connection", |number, mut guest| {
         // In the middle of an order, or before what was ordered has come.
         guest.send(if number % 2 == 0 { b"tea\n" } else { b"te" });

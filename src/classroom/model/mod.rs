@@ -195,6 +195,11 @@ pub(super) fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
     lines.iter().map(|line| say(who, line)).collect()
 }
 
+/// What some languages and libraries change without being asked: marks of an encoding, bytes of zero, characters of two units
+/// or of two parts, formats, blanks of other alphabets, comments.
+const CHANGED_UNASKED: [&str; 7] =
+    ["\u{feff}mark", "ze\0ro", "\u{1f375} e\u{301}", "100%% %s", "\u{3000}wide\u{2003}", "\u{a0}\u{85}", "# one"];
+
 /// Many who are there at the same time, and are answered from the last to the first.
 fn crowd(word: impl AsRef<[u8]>) -> Vec<Step> {
     let all = 1..=30;
