@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{
-    Act, Dice, Due, Dues, Model, NOBODY, STAYS, Step, come, hasty, pieces, say, step, talk, visits, without_return,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Model, NOBODY, STAYS, Step, come, hasty, pieces, say, step, talk, visits,
+    without_return,
 };
 
 /// The longest name that the task speaks of, in bytes.
@@ -122,6 +123,9 @@ impl Model for Window {
         ];
         for name in names {
             steps.extend([come(1), say(1, name)]);
+        }
+        for name in CHANGED_UNASKED {
+            steps.extend([come(1), say(1, format!("{name}\n"))]);
         }
         // A name in pieces, also in the midst of its end and of a character; and bytes by themselves.
         steps.extend([come(1), pieces(1, &[&longest[..999], &longest[999..LONGEST], b"\n"])]);
