@@ -19,7 +19,7 @@ const PITFALLS: [(usize, &str, &[&str]); 13] = [
     (1, "every-interface", &["every-interface"]),
     (1, "port-taken", &["bare-port", "port-taken"]),
     (2, "next-client", &["next-client"]),
-    (2, "reset-before-accept", &["reset-before-accept", "leaves-unread"]),
+    (2, "reset-before-accept", &["reset-before-accept"]),
     (3, "idle-client", &["idle-client", "crowd"]),
     (3, "out-of-descriptors", &["out-of-descriptors"]),
     (4, "split-message", &["split-message", "joined-messages", "pipelined-lines"]),

@@ -48,6 +48,22 @@ fn a_target_that_exits_at_once_is_a_sentence_with_its_last_words() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_target_that_goes_into_the_background_is_named() {
+    let daemon = format!("sleep 0.2; {STEP_6} serve $0 & exit 0");
+    let (code, out, err) = common::run(PROGRAM, &["probe", "--", "sh", "-c", &daemon, "{addr}"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("in the background") && err.contains("--foreground"), "{err}");
+}
+
+#[test]
+fn two_claims_of_what_it_speaks_are_one_too_many() {
+    let (code, _, err) = common::run(PROGRAM, &["probe", "--speaks=redis", "--ask=PING", "127.0.0.1:1"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("--ask and --speaks") && err.contains("Keep one"), "{err}");
+}
+
+#[test]
 fn a_target_that_never_listens_is_given_up() {
     // It listens, but not where it was told to.
     let elsewhere = ["probe", "--start=2", "--", STEP_5, "serve", "127.0.0.1:0", "--limit", "{port}"];
@@ -298,6 +314,15 @@ fn a_claim_that_is_not_kept_is_no_success() {
     for (options, said) in claims {
         nothing_is_judged(says_ok, options, &[said, "250 ok", "Correct that, or the server"]);
     }
+    let only_once = |mut stream: TcpStream| {
+        for (number, line) in BufReader::new(stream.try_clone()?).lines().enumerate() {
+            line?;
+            stream.write_all(if number == 0 { b"250 ok\r\n" } else { b"250 ok, once more\r\n" })?;
+        }
+        Ok(())
+    };
+    let claim = ["--ask=NOOP\\r\\n", "--answer=250 ok\\r\\n"];
+    nothing_is_judged(only_once, &claim, &["the second time on a connection: you say", "once more"]);
     let greets = |mut stream: TcpStream| {
         stream.write_all(b"hello\n")?;
         says_ok(stream)

@@ -113,6 +113,9 @@ fn every_caller(trial: &Trial<'_>) -> Judged {
             let came = Instant::now();
             greeted(trial, &mut door, caller)?;
             longest = longest.max(came.elapsed());
+            if longest > AT_ONCE {
+                break;
+            }
         }
         let took = Took::new("to greet a caller and to end the connection", longest, AT_ONCE);
         Ok((took, "five callers, one after the other, were greeted by their address".into()))

@@ -185,9 +185,10 @@ fn one_write(trial: &Trial<'_>) -> Judged {
             skipped!("this system doesn't tell how many segments have come");
         };
         let is_wrong = |command: usize| command % 8 == 5;
-        let text = |command: usize| format!("r{round} c{command}");
+        // A packet of 1 KiB.
+        let text = |command: usize| format!("{:x<25}", format!("r{round} c{command} "));
         let verb = |command: usize| if is_wrong(command) { "upper" } else { "UPPER" };
-        // Less than one line may have, so that any server has room for them.
+        // As much as one line may have, so that any server has room for them.
         let commands: String = (0..COMMANDS).map(|command| format!("{} {}\n", verb(command), text(command))).collect();
         let _ = client.stream().write_all(commands.as_bytes());
         for command in 0..COMMANDS {

@@ -183,6 +183,7 @@ pub(super) fn beside_control_server<T>(trial: &Trial<'_>, something: impl Fn() -
     let mut client = TcpStream::connect(listener.local_addr().map_err(failed)?).map_err(failed)?;
     let (mut server, _client) = listener.accept().map_err(failed)?;
     let ender = client.try_clone().map_err(failed)?;
+    let before = trial.recorder.leash().starved_by_program();
     let (lateness, done) = (Mutex::new(Lateness::default()), AtomicBool::new(false));
     let value = thread::scope(|scope| {
         let answering = lack::spawn_scoped(scope, move || {
@@ -205,7 +206,7 @@ pub(super) fn beside_control_server<T>(trial: &Trial<'_>, something: impl Fn() -
                 let mut lateness = lock(&lateness);
                 lateness.in_sum += late;
                 if round % LOOK_EVERY == 0 {
-                    lateness.starved = lateness.starved.max(trial.recorder.leash().starved());
+                    lateness.starved = lateness.starved.max(trial.recorder.leash().starved_since(&before));
                 }
             }
         });

@@ -14,6 +14,8 @@ pub struct HttpAnswer {
 /// An answer that has been read.
 pub(super) struct Parsed {
     pub(super) status: u16,
+    /// Where it begins: behind interim answers, if there are any.
+    at: usize,
     /// Where it ends. Nothing if it ends with the connection.
     pub(super) end: Option<usize>,
     /// Whether the connection ends with it, as it says itself.
@@ -28,7 +30,9 @@ impl HttpAnswer {
             Ok(None) if got.len() > LONGEST => Match::Wrong(got.len()),
             Ok(None) => Match::Partial,
             // The digits of the status stand behind "HTTP/1.1 ".
-            Ok(Some(answer)) if self.status.is_some_and(|status| status != answer.status) => Match::Wrong(9),
+            Ok(Some(answer)) if self.status.is_some_and(|status| status != answer.status) => {
+                Match::Wrong(answer.at + 9)
+            }
             Ok(Some(Parsed { end: Some(end), .. })) if end <= got.len() => Match::Whole(end),
             Ok(Some(Parsed { end: Some(_), .. })) => Match::Partial,
             Ok(Some(Parsed { end: None, .. })) => Match::UntilEnd,
@@ -37,6 +41,8 @@ impl HttpAnswer {
 }
 
 /// Reads the head, and as much of the body as it takes to find the end. `Err` is the place of what is no HTTP.
+///
+/// An interim answer, such as 103 with hints, stands before the answer (RFC 9110, section 15.2).
 pub(super) fn parse(got: &[u8]) -> Result<Option<Parsed>, usize> {
     const PREFIX: &[u8] = b"HTTP/1.";
     if let Some(at) = got.iter().zip(PREFIX).position(|(got, expected)| got != expected) {
@@ -54,12 +60,16 @@ pub(super) fn parse(got: &[u8]) -> Result<Option<Parsed>, usize> {
         found.map(|header| String::from_utf8_lossy(header.value).trim().to_ascii_lowercase())
     };
     let status = head.code.unwrap_or_default();
+    if matches!(status, 100 | 102..200) {
+        let last = parse(&got[body..]).map_err(|at| body + at)?;
+        return Ok(last.map(|last| Parsed { at: body + last.at, end: last.end.map(|end| body + end), ..last }));
+    }
     let is_last = match header("connection") {
         Some(value) => value.contains("close"),
         None => head.version == Some(0),
     };
     let chunked = header("transfer-encoding").is_some_and(|value| value.ends_with("chunked"));
-    let end = if matches!(status, 100..200 | 204 | 304) {
+    let end = if matches!(status, 101 | 204 | 304) {
         Some(body)
     } else if chunked {
         match end_of_chunks(got, body)? {
@@ -69,7 +79,7 @@ pub(super) fn parse(got: &[u8]) -> Result<Option<Parsed>, usize> {
     } else {
         header("content-length").and_then(|length| length.parse::<usize>().ok()).map(|length| body + length)
     };
-    Ok(Some(Parsed { status, end, is_last }))
+    Ok(Some(Parsed { status, at: 0, end, is_last }))
 }
 
 fn end_of_chunks(got: &[u8], mut at: usize) -> Result<Option<usize>, usize> {

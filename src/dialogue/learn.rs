@@ -14,8 +14,9 @@ use crate::lab::server::{Running, Target};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After how long a silence it has said all that it had to say.
 const PAUSE: Duration = Duration::from_millis(300);
-/// The line that is sent to find out how lines are echoed.
+/// The lines that are sent to find out how lines are echoed. They differ in length, which may stand before the echo.
 const LINE: &[u8] = b"hello";
+const OTHER_LINE: &[u8] = b"and how are you?";
 
 /// What the conversation has shown.
 #[derive(Debug)]
@@ -75,7 +76,16 @@ struct Conversation {
 impl Conversation {
     fn begin(target: &Target) -> Result<Self> {
         let mut server = target.start(&Recorder::new(), None)?;
-        let client = server.connect("client 1").map_err(|why| match (server.obituary(), target) {
+        let client = server.connect("client 1");
+        if let Some(pid) = server.went_to_background() {
+            bail!(
+                "the command has ended with status 0, and process {pid} that it started listens on {} in the background. The probes \
+                 send signals to what they start, so start it in the foreground: with an option such as -f, --foreground or \
+                 --no-daemon, or a setting such as \"daemon off\"",
+                server.addr()
+            );
+        }
+        let client = client.map_err(|why| match (server.obituary(), target) {
             (Some(obituary), _) => anyhow!(obituary),
             (None, Target::Address(_)) if Lack::behind(&why).is_none() => {
                 anyhow!("{why}. Start the server there, or write its command behind --")
@@ -111,6 +121,18 @@ impl Conversation {
     fn ask(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
         self.client.send(bytes);
         self.hear(PATIENCE)
+    }
+
+    /// Sends a line, and hears the answer to the end of its line, since it may be a slow one.
+    fn ask_line(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
+        let asked = Instant::now();
+        let (mut answer, mut ended) = self.ask(bytes);
+        while !answer.is_empty() && !answer.ends_with(b"\n") && !ended && asked.elapsed() < 5 * PATIENCE {
+            let (rest, then_ended) = self.hear(PATIENCE);
+            ended = then_ended || rest.is_empty();
+            answer.extend(rest);
+        }
+        (answer, ended)
     }
 
     /// Hears what has begun to the end of what is claimed to come. Gives it, whether the connection ended then, and
@@ -202,14 +224,7 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
             talk.is_greeted((greeting.clone(), false), claim)?;
         }
         let sent = [LINE, ends].concat();
-        let (mut answer, mut ended) = talk.ask(&sent);
-        // A slow one is heard to the end of its line.
-        let asked = Instant::now();
-        while !answer.is_empty() && !answer.ends_with(b"\n") && !ended && asked.elapsed() < 4 * PATIENCE {
-            let (rest, then_ended) = talk.hear(PATIENCE);
-            ended = then_ended || rest.is_empty();
-            answer.extend(rest);
-        }
+        let (answer, ended) = talk.ask_line(&sent);
         if answer.is_empty() {
             // A server that has ended wants no other end of line.
             if ends == b"\n" && !ended {
@@ -231,7 +246,7 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
             };
             return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
         }
-        let Some(mut lines) = spelling(&answer, ends) else {
+        let Some(mut lines) = spelling(&answer, LINE, ends) else {
             drop(talk);
             // What stands before the echo may be a greeting that came late.
             if !asked_for_greeting && answer.windows(LINE.len()).any(|part| part == LINE) {
@@ -254,7 +269,8 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
                 Payload::new(&answer)
             ));
         }
-        let one_request = ended || talk.ask(&sent).0.is_empty();
+        let second = if ended { Vec::new() } else { talk.ask_line(&[OTHER_LINE, ends].concat()).0 };
+        let one_request = ended || second.is_empty();
         drop(talk);
         if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
             says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
@@ -263,7 +279,12 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         if one_request {
             says.push("it ends the connection after one answer".into());
         }
-        let Dialogue { exchange, lines, joined, .. } = Dialogue::lines(lines);
+        let learned = if changes(target, &dialogue, &lines, &second)? {
+            after_anything(&lines, &mut says)?
+        } else {
+            Dialogue::lines(lines)
+        };
+        let Dialogue { exchange, lines, joined, .. } = learned;
         let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
         return Ok(Learned { says, ..Learned::nothing(dialogue) });
     }
@@ -271,14 +292,40 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
 }
 
 /// How the line was echoed, if it was.
-fn spelling(answer: &[u8], ends: &'static [u8]) -> Option<Lines> {
+fn spelling(answer: &[u8], line: &[u8], ends: &'static [u8]) -> Option<Lines> {
     let (text, answer_ends) = match answer {
         [text @ .., b'\r', b'\n'] => (text, &b"\r\n"[..]),
         [text @ .., b'\n'] => (text, &b"\n"[..]),
         _ => return None,
     };
-    let prefix = text.strip_suffix(LINE)?;
+    let prefix = text.strip_suffix(line)?;
     (!prefix.contains(&b'\n')).then(|| Lines { prefix: prefix.to_vec(), ends, answer_ends, bytewise: false })
+}
+
+/// Whether something else may stand before the next echo: it did before the second, or does for another client, or there is
+/// a number in it, as in a time.
+fn changes(target: &Target, dialogue: &Dialogue, lines: &Lines, second: &[u8]) -> Result<bool> {
+    let Lines { prefix, ends, .. } = lines;
+    if prefix.is_empty() || *prefix == Lines::of_the_course().prefix {
+        return Ok(false);
+    }
+    let is_another = |answer: &[u8]| spelling(answer, OTHER_LINE, ends).is_some_and(|lines| lines.prefix != *prefix);
+    if prefix.iter().any(u8::is_ascii_digit) || is_another(second) {
+        return Ok(true);
+    }
+    let mut talk = Conversation::begin_politely(target, dialogue)?;
+    Ok(is_another(&talk.ask_line(&[OTHER_LINE, ends].concat()).0))
+}
+
+/// The echo of a line after anything.
+fn after_anything(lines: &Lines, says: &mut Vec<String>) -> Result<Dialogue> {
+    let answer = Template::answer(&format!("*hello {{n}}{}", escape(lines.answer_ends)))?;
+    let request = Template::around_number(b"hello ", lines.ends);
+    says.push(format!(
+        "what stands before the echo changes, or has a number that may. So anything may stand there, as with --ask '{request}' \
+         --answer '{answer}', and what needs whole lines is skipped"
+    ));
+    Ok(Dialogue { joined: true, ..Dialogue::of(Exchange { request, answer: Answer::Bytes(answer) }) })
 }
 
 /// Whether half a line comes back as it is.
@@ -323,20 +370,22 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
             }
         }
         let request = dialogue.exchange.fill(format!("{round}").as_bytes());
-        let mut heard = talk.ask(&request.bytes);
-        let mut is_right = !answer_is_known;
-        if answer_is_known {
-            let (answer, ended, as_claimed) = talk.hear_all(heard, |got| request.check(got));
-            (heard, is_right) = ((answer, ended), as_claimed);
-        }
-        let (answer, ended) = heard;
+        let check = |got: &[u8]| if answer_is_known { request.check(got) } else { Match::Whole(got.len()) };
+        let heard = talk.ask(&request.bytes);
+        let (answer, ended, is_right) = talk.hear_all(heard, check);
         if answer.is_empty() {
             let silence = talk.silence(&request.bytes, ended);
             ensure!(answer_is_known, "{silence}, so there is nothing to judge it by. {}", missing_end(&request.bytes));
             return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
         }
         let is_last = dialogue.one_request || ended || (is_right && request.is_last(&answer));
-        let second = if is_last { Vec::new() } else { talk.ask(&request.bytes).0 };
+        let (second, as_claimed) = if is_last {
+            (Vec::new(), true)
+        } else {
+            let heard = talk.ask(&request.bytes);
+            let (second, _, as_claimed) = talk.hear_all(heard, check);
+            (second, as_claimed)
+        };
         // What the first answer has more than the second may be a greeting that came late.
         let more = answer.strip_suffix(&second[..]).filter(|more| !more.is_empty() && !second.is_empty());
         if !asked_for_greeting && (more.is_some() || !is_right) {
@@ -355,6 +404,12 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         }
         if !is_right {
             return Err(broken(&request, &answer));
+        }
+        if !as_claimed && !second.is_empty() {
+            return Err(broken(&request, &second).context("the second time on a connection"));
+        }
+        if !answer_is_known && !second.is_empty() && second != answer {
+            return Err(differing(&answer, &second));
         }
         if round == 0 {
             status = request.status(&answer);
@@ -459,12 +514,17 @@ fn expectation(dialogue: &Dialogue, answers: &[Vec<u8>]) -> Result<Template> {
             }
         }
     }
-    let differs = answers[0].iter().zip(&answers[1]).position(|(one, other)| one != other).unwrap_or(0);
-    let hint = if answers[0].starts_with(b"HTTP/1.") { "--speaks http" } else { "--answer, with * for what differs" };
-    bail!(
+    Err(differing(&answers[0], &answers[1]))
+}
+
+/// For a server whose answers can't be learned.
+fn differing(one: &[u8], other: &[u8]) -> Error {
+    let differs = one.iter().zip(other).position(|(one, other)| one != other).unwrap_or(0);
+    let hint = if one.starts_with(b"HTTP/1.") { "--speaks http" } else { "--answer, with * for what differs" };
+    anyhow!(
         "the same request was answered differently, from byte {} on: {} and {}. Say what is right with {hint}",
         differs + 1,
-        Payload::new(&answers[0]),
-        Payload::new(&answers[1])
+        Payload::new(one),
+        Payload::new(other)
     )
 }

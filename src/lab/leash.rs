@@ -1,5 +1,6 @@
 //! What one examination has started and connected, so that it can be ended from outside when it takes too long.
 
+use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -47,8 +48,19 @@ impl Leash {
 
     /// How long the thread of these programs that fared worst was ready to run and had no processor.
     pub fn starved(&self) -> Duration {
+        self.starved_since(&BTreeMap::new())
+    }
+
+    /// The same since the time at which `starved_by_program` gave this.
+    pub fn starved_since(&self, before: &BTreeMap<u32, Duration>) -> Duration {
+        let since = |(id, now): (u32, Duration)| now.saturating_sub(before.get(&id).copied().unwrap_or_default());
+        self.starved_by_program().into_iter().map(since).max().unwrap_or_default()
+    }
+
+    /// How long the thread of each of these programs that fared worst was ready to run and had no processor.
+    pub fn starved_by_program(&self) -> BTreeMap<u32, Duration> {
         let programs: Vec<_> = lock(&self.0).programs.iter().filter_map(Weak::upgrade).collect();
-        programs.iter().filter_map(|program| tree::starved(**program)).max().unwrap_or_default()
+        programs.iter().filter_map(|program| Some((**program, tree::starved(**program)?))).collect()
     }
 
     /// Ends all of them, and those that come later as soon as they come: whoever waits for one goes on.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -343,6 +344,20 @@ impl Running {
         let text = format!("the server's process has ended with {status}{said}");
         self.recorder.note("server", format!("has ended with {status}"));
         Some(text)
+    }
+
+    /// The process that listens, if the one that was started has ended as if all were well and left it behind. It may take a
+    /// moment until it listens.
+    pub fn went_to_background(&mut self) -> Option<u32> {
+        let addr = self.addr;
+        let process = self.process.as_mut()?;
+        process.exited().filter(ExitStatus::success)?;
+        let found = wait_until(Duration::from_secs(2), || {
+            let pids: Vec<u32> = process.tree().ok()?.processes().map(|member| member.pid).collect();
+            let listens = pids.iter().copied().find(|&pid| kernel::listens(pid, addr) == Some(true));
+            (listens.is_some() || pids.is_empty()).then_some(listens)
+        });
+        found.flatten()
     }
 
     /// How many connections the server in this process has served to their end.

@@ -4,10 +4,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use super::trial::{LONGEST, Trial, too_slow};
-use super::{Difference, Judged, Needs, Otherwise, Probe, skipped};
+use super::trial::{LONGEST, Trial, too_slow, unreachable};
+use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Lines;
-use crate::lab::client::{Client, Reply};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::Recorder;
 use crate::lab::recording::{Payload, escape};
@@ -17,9 +17,11 @@ use crate::lab::wait::wait_until;
 pub(super) const PROBES: &[Probe] = &[Probe {
     name: "any-bytes",
     chapter: 4,
-    does: "Sends 200 random lines in writes that are split and joined anywhere; each must come back as it is, empty ones as well",
+    does: "Sends 200 random lines in writes that are split and joined anywhere; each must come back as it is, empty ones as \
+           well, and to the client that sent it",
     remedy: Some(
-        "Take off the end of the line and nothing else: no trimming, no special case for an empty line or a zero byte",
+        "Take off the end of the line and nothing else: no trimming, no special case for an empty line or a zero byte. Give \
+         each connection a buffer of its own",
     ),
     needs: Needs::Address,
     needs_echo: true,
@@ -60,23 +62,63 @@ fn any_bytes(trial: &Trial<'_>) -> Judged {
     let lines = trial.lines()?;
     trial.stays_open()?;
     let seed = trial.terms.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    let judged = converse(trial, lines, seed);
-    let simpler = "it goes wrong with plain lines already; see split-message, joined-messages and next-client";
+    let judged = converse(trial, lines, seed).and_then(|evidence| kept_apart(trial).map(|()| evidence));
+    let simpler = "it goes wrong with plain lines already; see split-message, pipelined-lines and withheld-answer";
     trial.unless_simpler(judged, simpler, plain_lines)
 }
 
-/// The control: two lines in one write, and one in two.
+/// Expects that what two clients send isn't mixed, one of them while the other is in the middle of a line. Whether a
+/// second client is served meanwhile at all is for others to tell.
+fn kept_apart(trial: &Trial<'_>) -> Judged<()> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if trial.terms.dialogue.greeting.is_some() || !trial.terms.dialogue.setup.is_empty() {
+        return Ok(());
+    }
+    let quiet = trial.recorder.aside();
+    let mut server = trial.start()?;
+    let mut connect = |name| server.connect_with(name, &quiet, None).map_err(unreachable);
+    let (mut one, mut two) = (connect("client 1")?, connect("client 2")?);
+    let (long, short) = (trial.line(b"first and last of client 1"), trial.line(b"all of client 2"));
+    let (first, last) = long.bytes.split_at(b"first".len());
+    let mixed = |who: &str, got: &[u8]| -> Judged<()> {
+        falls!("client 2 sent a line while client 1 was in the middle of one, and {who} got {}", Payload::new(got))
+    };
+    one.send(first);
+    until_read(&server, &one);
+    two.send(&short.bytes);
+    let answer = two.answer(PATIENCE, |got| short.check(got));
+    if one.state() == State::HasBytes {
+        return mixed("client 1", one.received());
+    }
+    match answer {
+        Reply::Line(answer) if short.is_answered_by(&answer) => {}
+        Reply::Line(answer) if answer.windows(first.len()).any(|part| part == first) => {
+            return mixed("client 2", &answer);
+        }
+        _ => return Ok(()),
+    }
+    one.send(last);
+    match one.answer(trial.terms.limit, |got| long.check(got)) {
+        Reply::Line(answer) if !long.is_answered_by(&answer) => mixed("client 1, when it had sent the rest,", &answer),
+        _ => Ok(()),
+    }
+}
+
+/// The control: two lines and three in one write, and one in two, of which the first ends another line.
 fn plain_lines(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     let mut client = trial.connect(server, "client")?;
     let (one, two) = (trial.line(b"one"), trial.line(b"two"));
     client.send(&[&one.bytes[..], &two.bytes].concat());
     trial.expect(&mut client, &one)?;
     trial.expect(&mut client, &two)?;
+    client.send(&one.bytes.repeat(3));
+    (0..3).try_for_each(|_| trial.expect(&mut client, &one))?;
     let mut client = trial.connect(server, "client")?;
-    client.send(&one.bytes[..2]);
+    client.send(&[&one.bytes[..], &two.bytes[..2]].concat());
+    trial.expect(&mut client, &one)?;
     until_read(server, &client);
-    client.send(&one.bytes[2..]);
-    trial.expect(&mut client, &one)
+    client.send(&two.bytes[2..]);
+    trial.expect(&mut client, &two)
 }
 
 fn converse(trial: &Trial<'_>, lines: &Lines, seed: u64) -> Judged {

@@ -222,9 +222,16 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     }
     trial.stays_open()?;
     let line = "x".repeat(EVERY_LINE);
-    let simpler = format!("it doesn't answer two lines of {EVERY_LINE} bytes in one write; see joined-messages");
+    let simpler = format!(
+        "it ends a connection before as many lines of {EVERY_LINE} bytes one after the other, or doesn't answer two in one write; \
+         see joined-messages and pipelined-lines"
+    );
     trial.unless_simpler(read_late(trial), &simpler, |trial, server| {
-        let mut client = trial.connect(server, "client")?;
+        let (mut client, answered) = one_after_the_other(trial, server, EVERY_LINES, &line)?;
+        if answered.is_err() {
+            // Only the end of the connection is another matter than lost bytes.
+            return if client.ends_within(Duration::from_secs(1)) { answered } else { Ok(()) };
+        }
         let line = trial.line(line.as_bytes());
         client.send(&line.bytes.repeat(2));
         trial.expect(&mut client, &line)?;
@@ -234,9 +241,23 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
 
 /// The length of the lines of `every-byte`, without their end. A server may bound a line, but hardly below this.
 const EVERY_LINE: usize = 499;
+const EVERY_LINES: usize = 8 * 1024 * 1024 / (EVERY_LINE + 1);
+
+/// The control of what asks many times on one connection: as many requests, each answered before the next is sent, or as
+/// many as there is time for.
+pub(super) fn one_after_the_other(
+    trial: &Trial<'_>,
+    server: &mut Running,
+    count: usize,
+    text: &str,
+) -> Judged<(Client, Judged<()>)> {
+    let (mut client, began) = (trial.connect(server, "client")?, Instant::now());
+    let mut in_time = (0..count).take_while(|_| began.elapsed() < trial.terms.limit);
+    let answered = in_time.try_for_each(|_| trial.ask(&mut client, text));
+    Ok((client, answered))
+}
 
 fn read_late(trial: &Trial<'_>) -> Judged {
-    const LINES: usize = 8 * 1024 * 1024 / (EVERY_LINE + 1);
     const WINDOW: usize = 32 * 1024;
     // A faulty server may be saved by a client that always reads in time. So this one begins when nothing moves any
     // more: a correct server then waits in `write`, and a faulty one has thrown bytes away.
@@ -247,14 +268,14 @@ fn read_late(trial: &Trial<'_>) -> Judged {
 
     let mut server = trial.start()?;
     let line = |number: usize| format!("{:.<EVERY_LINE$}", format!("line {number:05} "));
-    let all: Vec<Request> = (0..LINES).map(|number| trial.line(line(number).as_bytes())).collect();
+    let all: Vec<Request> = (0..EVERY_LINES).map(|number| trial.line(line(number).as_bytes())).collect();
     let mut client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW))?;
     trial.recorder.pieces_by_chance("the kernel cuts a big transfer, and chooses the sizes of its buffers");
     let silence = format!(", then nothing for {} s", trial.terms.limit.as_secs());
     trial
         .recorder
         .either_by_chance(&["", &silence], "a server that throws answers away may have thrown all the rest away");
-    client.note(format!("sends {} lines of {EVERY_LINE} bytes", with_thousands(LINES)));
+    client.note(format!("sends {} lines of {EVERY_LINE} bytes", with_thousands(EVERY_LINES)));
     let mut chunks: Vec<Vec<u8>> = all.chunks(128).map(joined).collect();
     chunks.reverse();
     let began = Instant::now();
@@ -272,7 +293,8 @@ fn read_late(trial: &Trial<'_>) -> Judged {
         )),
         _ => why,
     })?;
-    Ok(format!("{} lines sent, {} bytes of answers in order", with_thousands(LINES), with_thousands(bytes)).into())
+    Ok(format!("{} lines sent, {} bytes of answers in order", with_thousands(EVERY_LINES), with_thousands(bytes))
+        .into())
 }
 
 /// Requests, one after the other.

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, read_all};
+use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, one_after_the_other, read_all};
 use super::sending::{Sending, memory};
 use super::trial::{Silence, Trial};
 use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
@@ -46,8 +46,11 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "withheld-answer",
         chapter: 5,
-        does: "Sends a request and waits; the answer must come before the client ends its side",
-        remedy: Some("Flush the buffered writer before waiting for the next request"),
+        does: "Sends a request and waits, and again one with the beginning of the next; the answer must come before the client \
+               goes on",
+        remedy: Some(
+            "Flush the buffered writer before waiting for more of the next request, whether its beginning is here or not",
+        ),
         needs: Needs::Address,
         needs_echo: true,
         runs_alone: false,
@@ -112,6 +115,12 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
                 );
             }
             skipped!("too slow to be judged: after {} s it still took bytes, {sent} of them", FLOODING.as_secs());
+        }
+        Reply::Nothing(..) if lines.is_some() && flood.grown.is_some_and(|grown| grown < flood.sent / 2) => {
+            skipped!(
+                "it read no further, and kept little of the {sent} bytes without an end that the kernel took; see every-byte \
+                 and pipelined-lines"
+            )
         }
         Reply::Nothing(..) if dialogue.lines.is_some() => {
             return Err(trial.differs(format!("took {sent} bytes without a newline and said nothing")));
@@ -360,30 +369,48 @@ fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sen
 }
 
 fn withheld_answer(trial: &Trial<'_>) -> Judged {
+    let evidence = is_withheld(trial, false)?;
+    if trial.terms.dialogue.joined && !trial.terms.dialogue.one_request {
+        is_withheld(trial, true)?;
+    }
+    Ok(evidence)
+}
+
+/// Whether the answer comes only at the client's end, or when the next request is whole that has `begun` in the same write.
+fn is_withheld(trial: &Trial<'_>, begun: bool) -> Judged {
     trial.twice(|patience| {
         let mut server = trial.start()?;
         let mut client = trial.connect(&mut server, "client 1")?;
-        let request = trial.request("hello");
-        let sent = Payload::new(&request.bytes);
-        client.send(&request.bytes);
+        let (request, next) = (trial.request("hello"), trial.request("next"));
+        let half = if begun { trial.terms.dialogue.half(&next) } else { &[] };
+        let bytes = [&request.bytes[..], half].concat();
+        let sent = Payload::new(&bytes);
+        client.send(&bytes);
         match client.answer(patience, |got| request.check(got)) {
             Reply::Line(answer) if request.is_answered_by(&answer) => {
                 return Ok(Silence::No("the answer came while the client kept its side open".into()));
             }
             Reply::Nothing(rest, _) if rest.is_empty() => {}
             // Nothing is withheld where something else comes.
+            _ if begun => return Ok(Silence::No("something else came".into())),
             other => skipped!("sent {sent} and got {}: see next-client", Trial::describe(&other)),
         }
         if patience >= trial.terms.limit {
             falls!("sent {sent} and got nothing for {} s", patience.as_secs_f32());
         }
-        client.half_close();
+        let until = if begun {
+            client.send(&next.bytes[half.len()..]);
+            "the next request was whole, of which a part had come in the same write"
+        } else {
+            client.half_close();
+            "the client ended its side"
+        };
         let ended = Instant::now();
         match client.answer(trial.terms.limit, |got| request.check(got)) {
             Reply::Line(answer) if request.is_answered_by(&answer) && ended.elapsed() < Silence::SOON => {
-                Ok(Silence::UntilThen(Otherwise::falls(
-                    "the answer did not come until the client ended its side; then it came at once",
-                )))
+                Ok(Silence::UntilThen(Otherwise::falls(format!(
+                    "the answer did not come until {until}; then it came at once"
+                ))))
             }
             // A server that takes the end for the wish to leave drops what it was still working on.
             Reply::Line(_) | Reply::End(_) | Reply::Reset(_) => Ok(Silence::Longer),
@@ -404,11 +431,7 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     let judged = all_at_once(trial, count);
     // What is lost in the course of many is lost without their being joined.
     let simpler = "it doesn't answer as many one after the other, either; see joined-messages and every-byte";
-    trial.unless_simpler(judged, simpler, |trial, server| {
-        let (mut client, began) = (trial.connect(server, "client")?, Instant::now());
-        let mut in_time = (0..count).take_while(|_| began.elapsed() < trial.terms.limit);
-        in_time.try_for_each(|number| trial.ask(&mut client, &format!("line {number}")))
-    })
+    trial.unless_simpler(judged, simpler, |trial, server| one_after_the_other(trial, server, count, "line 0000")?.1)
 }
 
 fn all_at_once(trial: &Trial<'_>, count: usize) -> Judged {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, HttpAnswer, Learned, Lines, Match, Template, learn};
@@ -64,6 +65,9 @@ fn http_answers_end_where_they_say() {
     assert_eq!(any.check(&length[..length.len() - 1]), Match::Partial);
     let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3\r\nyou\r\n0\r\n\r\n";
     assert_eq!(any.check(chunks), Match::Whole(chunks.len()));
+    let interim = [&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"[..], length].concat();
+    assert_eq!(HttpAnswer { status: Some(200) }.check(&interim), Match::Whole(interim.len()));
+    assert_eq!(any.check(&interim[..interim.len() - length.len()]), Match::Partial);
     for end in 0..chunks.len() {
         assert_eq!(any.check(&chunks[..end]), Match::Partial, "cut at {end}");
     }
@@ -74,6 +78,10 @@ fn http_answers_end_where_they_say() {
     );
     assert_eq!(any.check(b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\nhi"), Match::UntilEnd);
     assert_eq!(any.check(b"HTTP/1.1 204 No Content\r\n\r\nHTTP"), Match::Whole(27));
+    let hints = [&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"[..], length].concat();
+    assert_eq!(any.check(&hints), Match::Whole(hints.len()));
+    assert_eq!(any.check(&hints[..hints.len() - length.len()]), Match::Partial);
+    assert_eq!(HttpAnswer { status: Some(404) }.check(&hints), Match::Wrong(hints.len() - length.len() + 9));
 }
 
 /// A server in this process that answers each line so, after a greeting.
@@ -106,6 +114,29 @@ fn a_greeting_and_another_prefix_are_learned() {
     assert_eq!((&lines.prefix[..], lines.answer_ends), (&b"> "[..], &b"\r\n"[..]));
     assert_eq!(learned.dialogue.greeting, Some(Template::exact(b"welcome\n")));
     assert_eq!(learned.says.len(), 2, "{:?}", learned.says);
+}
+
+#[test]
+fn what_changes_before_the_echo_is_not_learned() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    // A time of no seconds, the line's length, and what differs only for the next line or the next client.
+    let clients = Arc::new(AtomicUsize::new(0));
+    let each_client = Target::in_process(move |connection| {
+        let prefix = ["first> ", "another> "][clients.fetch_add(1, SeqCst).min(1)];
+        let mut stream = connection.stream;
+        BufReader::new(stream).lines().try_for_each(|line| stream.write_all(format!("{prefix}{}\n", line?).as_bytes()))
+    });
+    let parity = |line: &str| format!("{}: {line}\n", if line.len() % 2 == 0 { "even" } else { "odd" });
+    for target in [lines("", |line| format!("[10:39] {line}\n")), lines("", parity), each_client] {
+        let learned = learned(&target);
+        let Dialogue { exchange, lines, joined, one_request, .. } = &learned.dialogue;
+        assert!(lines.is_none() && *joined && !one_request, "{learned:?}");
+        let request = exchange.fill(b"7");
+        assert_eq!(request.bytes, b"hello 7\n");
+        assert!(request.is_answered_by(b"[10:40] hello 7\n") && !request.is_answered_by(b"[10:40] hello 8\n"));
+        assert!(learned.says.last().unwrap().contains("--answer '*hello {n}\\n'"), "{:?}", learned.says);
+    }
 }
 
 #[test]
@@ -251,7 +282,6 @@ fn a_claim_that_says_all_costs_a_running_server_no_conversation() {
 
 #[test]
 fn where_the_answer_is_known_one_conversation_is_enough() {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     let clients = Arc::new(AtomicUsize::new(0));
@@ -292,4 +322,12 @@ fn answers_that_differ_are_refused_with_what_to_do() {
     let reply = move |_: &str| format!("{}\n", count.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
     let error = learn(&lines("", reply), asked("next\\n"), false).unwrap_err().to_string();
     assert!(error.contains("from byte 1 on") && error.contains("--answer"), "{error}");
+
+    let each_line = Target::in_process(|connection| {
+        let mut stream = connection.stream;
+        let mut lines = BufReader::new(stream).lines().enumerate();
+        lines.try_for_each(|(number, line)| stream.write_all(format!("{number} {}\n", line?).as_bytes()))
+    });
+    let error = learn(&each_line, asked("next\\n"), false).unwrap_err().to_string();
+    assert!(error.contains("0 next") && error.contains("1 next"), "{error}");
 }

@@ -2,7 +2,7 @@
 //! runs them all.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::net::TcpStream;
 #[cfg(target_os = "linux")]
 use std::process::{Command, Stdio};
@@ -28,7 +28,6 @@ const PITFALLS: &[(&str, &str, &str)] = &[
     ("restart", env!("CARGO_BIN_EXE_01_listen"), "restart"),
     ("next-client", env!("CARGO_BIN_EXE_02_accept_blocking"), "next-client"),
     ("reset-before-accept", env!("CARGO_BIN_EXE_02_accept_blocking"), "reset-before-accept"),
-    ("leaves-unread", env!("CARGO_BIN_EXE_02_accept_blocking"), "reset-before-accept"),
     ("idle-client", env!("CARGO_BIN_EXE_03_thread_per_conn"), "idle-client"),
     ("crowd", env!("CARGO_BIN_EXE_03_thread_per_conn"), "idle-client"),
     ("out-of-descriptors", env!("CARGO_BIN_EXE_03_thread_per_conn"), "out-of-descriptors"),
@@ -57,7 +56,7 @@ const PITFALLS: &[(&str, &str, &str)] = &[
 const SLOW: &[&str] = &["finishes-answer", "half-close-while-working", "queued-requests"];
 
 /// Those that no pitfall of a chapter springs; `fair_accepting` has a server that falls.
-const WITHOUT_PITFALL: &[&str] = &["back-after-quiet"];
+const WITHOUT_PITFALL: &[&str] = &["back-after-quiet", "leaves-unread"];
 
 fn command(program: &str, option: &str) -> Target {
     Target::Command([program, "serve", "{addr}", option].map(str::to_owned).to_vec().into())
@@ -78,6 +77,12 @@ fn each_falls_on_its_pitfall() {
     // Shorter than the full limit: what these owe will never come.
     let terms = Terms { limit: Duration::from_secs(2), grace: Duration::from_secs(1), ..Terms::default() };
     common::expect(Verdict::Falls, &targets, &terms);
+}
+
+#[test]
+fn a_server_that_dies_of_a_reset_is_accused_once() {
+    let target = command(env!("CARGO_BIN_EXE_02_accept_blocking"), "--pitfall=reset-before-accept");
+    common::expect(Verdict::Skipped, &[("leaves-unread", target)], &Terms::default());
 }
 
 #[test]
@@ -380,6 +385,49 @@ fn a_client_in_the_middle_of_a_line_must_not_be_waited_for_by_all() {
     let finding = in_process("idle-client", &target);
     assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
     assert!(finding.evidence.sentence.contains("in the middle of a request"), "{}", finding.evidence);
+}
+
+#[test]
+fn an_answer_must_not_wait_for_the_end_of_the_next_line() {
+    let target = Target::in_process(|connection| {
+        connection.stream.set_nodelay(true)?;
+        let (mut reader, mut writer) = (BufReader::new(connection.stream), BufWriter::new(connection.stream));
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            writer.write_all(&[b"echo: ", &line[..]].concat())?;
+            if reader.buffer().is_empty() {
+                writer.flush()?;
+            }
+            line.clear();
+        }
+        Ok(())
+    });
+    assert_eq!(in_process("withheld-answer", &target).verdict, Verdict::Falls);
+    let finding = in_process("any-bytes", &target);
+    assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
+}
+
+#[test]
+fn what_two_clients_send_must_not_be_mixed() {
+    let shared = Arc::new(Mutex::new(Vec::new()));
+    let target = Target::in_process(move |connection| {
+        let mut read = [0; 4096];
+        loop {
+            let count = (&mut &*connection.stream).read(&mut read)?;
+            if count == 0 {
+                return Ok(());
+            }
+            let mut shared = shared.lock().unwrap();
+            shared.extend(&read[..count]);
+            while let Some(end) = shared.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = shared.drain(..=end).collect();
+                (&mut &*connection.stream).write_all(&[b"echo: ", &line[..]].concat())?;
+            }
+        }
+    });
+    let finding = in_process("any-bytes", &target);
+    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+    assert!(finding.evidence.sentence.contains("client 2"), "{}", finding.evidence);
 }
 
 #[test]

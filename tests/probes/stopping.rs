@@ -117,6 +117,14 @@ fn a_server_may_go_on_listening_for_a_moment_when_it_has_ended_what_is_idle() {
 }
 
 #[test]
+fn a_client_that_the_kernel_keeps_back_until_it_speaks_need_not_be_closed() {
+    if !python() {
+        return;
+    }
+    common::expect(Verdict::Holds, &[("closes-idle", server("accepts-who-speaks"))], &terms(true));
+}
+
+#[test]
 fn a_server_that_lets_go_of_slow_clients_soon_is_not_accused_of_its_stop() {
     if !python() {
         return;

@@ -158,6 +158,8 @@ def on_signal(*_):
 host, port = sys.argv[1].rsplit(":", 1)
 listener = socket.create_server((host, int(port)), backlog=128)
 listener.setblocking(False)
+if fault == "accepts-who-speaks":
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
 ready.register(listener, selectors.EVENT_READ)
 clients = []
 accepts_from = 0

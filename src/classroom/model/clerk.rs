@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk, visits};
+use super::{
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk,
+    visits,
+};
 
 /// The longest line, in bytes, its end not counted.
 const LONGEST: usize = 1000;
@@ -74,6 +77,7 @@ impl Model for Clerk {
             1,
             &[&b"caf\xe9 \xff\0x\n"[..], b"\xc2\x85 \xe2\x80\xa8\n", b"error: too slow\n", b"%s\\n\n"],
         ));
+        talks.extend(talk(1, &CHANGED_UNASKED.map(|text| format!("{text}\n"))));
         // Each has numbers of its own. Joined, cut, and half a line that stands while another talks.
         talks.extend([come(2), say(2, "one\ntwo\nthr"), say(1, "between\n"), say(2, "ee\n")]);
         talks.extend([pieces(2, &[b"caf\xc3", b"\xa9", b"\r", b"\n"]), say(1, "a\n".repeat(100))]);

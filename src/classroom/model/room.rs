@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pieces, say, step, talk, without_return};
+use super::{
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pieces, say, step, talk,
+    without_return,
+};
 
 /// The longest line, in bytes, its end not counted.
 const LONGEST: usize = 1024;
@@ -74,6 +77,7 @@ impl Model for Room {
         for text in [" ", " two  blanks ", "\t", "x\r\r", "a\rb", "Zoë", "* bob left", "say x", "%s\\n"] {
             steps.extend(talks(1, &[&format!("say {text}\n"), &format!("say {text}\r\n")]));
         }
+        steps.extend(talk(1, &CHANGED_UNASKED.map(|text| format!("say {text}\n"))));
         steps.extend([say(1, b"say caf\xe9 \xff\0\n"), say(1, b"\xff\n"), say(1, b"join \xff\n")]);
         for length in [1023, 1024] {
             steps.extend(talks(

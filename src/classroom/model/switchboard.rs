@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Act, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk, visits,
-    without_return,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk,
+    visits, without_return,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -98,6 +98,10 @@ impl Model for Switchboard {
         {
             steps.push(say(1, bytes));
         }
+        for text in CHANGED_UNASKED {
+            steps.extend(talk(1, &[format!("UPPER {text}\n"), format!("LEN {text}\n"), format!("{text}\n")]));
+        }
+        steps.extend([say(1, "\0QUIT\n"), say(1, "LEN a\n".repeat(1500))]);
         // Joined and cut.
         steps.extend([
             say(1, "LEN one\nUPPER two\r\nno\nLEN thr"),
@@ -114,6 +118,7 @@ impl Model for Switchboard {
         steps.push(pieces(1, &[long("LEN ", 1024, "").as_bytes(), b"\r", b"\n"]));
         // Refused before it ends, once, and the talk goes on behind its end.
         steps.extend([say(1, long("LEN ", 1026, "")), say(1, long("", 5000, "")), say(1, "\nLEN after\n")]);
+        steps.extend([say(1, long("", 1024, &"\r".repeat(100))), say(1, "\n")]);
         steps.extend([say(1, "LEN a\n".to_owned() + &long("", 2000, "")), say(1, "LEN b"), say(1, "\nLEN c\n")]);
         steps.extend([
             say(1, long("LEN ", 1500, "\nLEN c\nUPPER d\n")),

@@ -74,7 +74,10 @@ impl Model for Till {
                 "Sell 5\n",
             ],
         );
-        let errors = talk(1, &["sell five\n", "sell 5kg\n", "sell5\n", " sell 5\n", "sell\t5\n", "\r\n", "resell 5\n"]);
+        let errors = talk(
+            1,
+            &["sell five\n", "sell 5kg\n", "sell5\n", " sell 5\n", "sell\t5\n", "\r\n", "resell 5\n", "sells 5\n"],
+        );
         let odd: [&[u8]; 3] = [b"caf\xe9\n", b"\xff\xfe\0\n", "söll 5\n".as_bytes()];
         let mut rows = [vec![come(1)], sells, errors, talk(1, &odd)].concat();
         rows.push(say(1, "sell 1\n".repeat(200)));
@@ -107,6 +110,11 @@ impl Model for Till {
             say(2, "ell 9\n"),
             say(3, "y\n"),
         ]);
+        let nothing = vec![come(1), say(1, "no\n"), signal()];
+        // A sum that a `double` can't hold; and one who is gone counts once.
+        let mut much = vec![come(1), say(1, "sell 999999999999999\n".repeat(11)), come(3), say(3, "no\nsell 1")];
+        much.extend([step(3, Act::Reset), come(2), say(2, "no\nsell 1"), say(1, "no\nsell 1"), signal()]);
+        much.extend([say(2, "0\n"), say(1, "0\n")]);
         let nobody = vec![come(1), say(1, "sell 3\n"), step(1, Act::Leave), signal()];
         let last = vec![come(1), come(2), say(2, "sell 5\nsell 60"), signal(), say(2, "0"), say(2, "\n")];
         let goes = vec![
@@ -118,7 +126,7 @@ impl Model for Till {
             step(1, Act::Reset),
             step(2, Act::End),
         ];
-        vec![visits("sell 4\n"), crowd("sell 2\n"), rows, nobody, last, goes]
+        vec![visits("sell 4\n"), crowd("sell 2\n"), rows, nothing, much, nobody, last, goes]
     }
 
     fn slow() -> Vec<Vec<Step>> {

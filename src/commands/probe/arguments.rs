@@ -64,10 +64,10 @@ pub(crate) struct Arguments {
     pub(super) require: Vec<String>,
 
     /// What the server speaks
-    #[arg(long, value_name = "PROTOCOL", conflicts_with_all = ["ask", "prefix"], help_heading = "Protocol")]
+    #[arg(long, value_name = "PROTOCOL", help_heading = "Protocol")]
     speaks: Option<Speaks>,
     /// What stands before an echoed line. Says that the server echoes lines
-    #[arg(long, value_name = "TEXT", conflicts_with = "ask", help_heading = "Protocol")]
+    #[arg(long, value_name = "TEXT", help_heading = "Protocol")]
     prefix: Option<String>,
     /// A request, such as 'PING\r\n'
     #[arg(long, value_name = "REQUEST", help_heading = "Protocol")]
@@ -212,6 +212,16 @@ pub(crate) fn expanded(arguments: impl Iterator<Item = OsString>) -> Result<Vec<
 impl Arguments {
     /// What is claimed of the server, and whether that says what a right answer is.
     pub(super) fn dialogue(&self) -> Result<(Dialogue, bool)> {
+        let claims =
+            [("--ask", self.ask.is_some()), ("--speaks", self.speaks.is_some()), ("--prefix", self.prefix.is_some())];
+        let claims: Vec<&str> = claims.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+        if claims.len() > 1 {
+            bail!(
+                "{} each say what the server speaks. Keep one: --ask for a request of your own, --speaks for a protocol that is \
+                 known here, --prefix for lines that are echoed otherwise",
+                claims.join(" and ")
+            );
+        }
         let mut answer_is_known = true;
         let mut dialogue = match (&self.ask, self.speaks, &self.prefix) {
             (Some(ask), ..) => {

@@ -204,6 +204,11 @@ fn all_is_read(trial: &Trial<'_>, server: &Running, client: &Client) {
     });
 }
 
+/// Whether the server has accepted this client and read what it has sent. Where that can't be seen, it has had time enough.
+fn is_taken(server: &Running, client: &Client) -> bool {
+    client.stream().local_addr().ok().and_then(|own| kernel::is_taken(server.addr(), own)).unwrap_or(true)
+}
+
 /// Waits for a moment until the server has accepted whoever is connected.
 fn is_accepted(server: &Running) {
     wait_until(TO_BEGIN, || kernel::accept_queue(server.addr()).is_none_or(|queued| queued == 0).then_some(()));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::trial::Trial;
-use super::{can_be_stopped, claims_lines, is_more_than_killed, send_stop};
+use super::{can_be_stopped, claims_lines, is_more_than_killed, is_taken, send_stop};
 use crate::dialogue::{Exchange, Request};
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
@@ -82,11 +82,6 @@ fn shown_if_accused(run: impl Fn(bool) -> Judged) -> Judged {
         judged = run(true);
     }
     judged
-}
-
-/// Whether the server has accepted this client and read its request. Where that can't be seen, it has had time enough.
-fn is_taken(server: &Running, client: &Client) -> bool {
-    client.stream().local_addr().ok().and_then(|own| kernel::is_taken(server.addr(), own)).unwrap_or(true)
 }
 
 pub(super) fn finishes_answer(trial: &Trial<'_>) -> Judged {
