@@ -133,8 +133,8 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
     let addr = counter.addr();
     // The queue of a server may be shorter. Then those come who have room in it.
     let arrive = |number| Client::connect(addr, &format!("guest {number}"), &quiet, Duration::from_millis(300)).ok();
-    let come = || (1..=GUESTS).map_while(arrive).collect::<Vec<Client>>();
-    let Some(mut guests) = counter.while_halted(come) else { return Ok(()) };
+    let arrived = counter.while_halted(|| (1..=GUESTS).map_while(arrive).collect::<Vec<Client>>());
+    let Some(mut guests) = arrived else { return Ok(()) };
     let came = guests.len();
     trial.recorder.note("guests", format!("{came} come in one moment"));
     let mut seated = 0;
