@@ -60,7 +60,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 5,
                 Needs::Address,
                 "longest-line",
-                "Sends a line of 1,024 bytes, one of 1,025, and one without an end; what is too long must be refused \
+                "Sends a line of 1,024 bytes, one of 1,025 (with its newline 1,026), and one without an end; what is too long must be refused \
                  before it ends, and the line after it be a command again",
                 longest_line,
             ),

@@ -1,6 +1,7 @@
 //! Closing time.
 
 use std::io::Write;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::kit::{AT_ONCE, TOLERANCE, Took, ask, differing, expect_line, expect_tally, in_time, probe};
@@ -280,8 +281,14 @@ fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     )
 }
 
-/// Expects that a client in the middle of a command isn't cut off before its time is over, which began later than at `asked`.
-pub(super) fn expect_grace(asked: Instant, client: &mut Client) -> Judged<()> {
+/// Expects that a client in the middle of a command isn't cut off before its time is over, which began later than at `asked`,
+/// and that the process ends then, with status 0. Gives that, and how long it took.
+pub(super) fn ends_after_grace(
+    trial: &Trial<'_>,
+    server: &mut Running,
+    asked: Instant,
+    client: &mut Client,
+) -> Judged<(ExitStatus, Took)> {
     // It can only be seen later than it was, so what looks early was early.
     if client.ends_within(GRACE.saturating_sub(TOLERANCE + asked.elapsed())) {
         falls!(
@@ -290,7 +297,20 @@ pub(super) fn expect_grace(asked: Instant, client: &mut Client) -> Judged<()> {
             GRACE.as_secs()
         );
     }
-    Ok(())
+    let limit = trial.terms.limit.max(2 * GRACE);
+    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+        falls!(
+            "the process never ended: a client never ended its command, and it still ran {} s after the signal",
+            asked.elapsed().as_secs()
+        );
+    };
+    let took = Took::new("after the signal, to cut off a client and to end", asked.elapsed(), GRACE + AT_ONCE);
+    client.line(Duration::ZERO);
+    trial.recorder.note("server", format!("ends with {status}"));
+    if !status.success() {
+        falls!("the process ended with {status} instead of status 0");
+    }
+    Ok((status, took))
 }
 
 fn grace_ends(trial: &Trial<'_>) -> Judged {
@@ -299,20 +319,7 @@ fn grace_ends(trial: &Trial<'_>) -> Judged {
         let mut client = in_progress(trial, &mut server)?;
         let asked = Instant::now();
         trial.ask_to_stop("check", &mut server)?;
-        expect_grace(asked, &mut client)?;
-        let limit = trial.terms.limit.max(2 * GRACE);
-        let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
-            falls!(
-                "the process never ended: a client never ended its command, and it still ran {} s after the signal",
-                asked.elapsed().as_secs()
-            );
-        };
-        let took = Took::new("after the signal, to cut off a client and to end", asked.elapsed(), GRACE + AT_ONCE);
-        client.line(Duration::ZERO);
-        trial.recorder.note("server", format!("ends with {status}"));
-        if !status.success() {
-            falls!("the process ended with {status} instead of status 0");
-        }
+        let (status, took) = ends_after_grace(trial, &mut server, asked, &mut client)?;
         let evidence = format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs());
         Ok((took, evidence.into()))
     })

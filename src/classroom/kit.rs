@@ -102,17 +102,17 @@ pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
 /// How long something took, and how long it may take.
 pub(super) struct Took {
     what: &'static str,
-    took: Duration,
+    time: Duration,
     most: Duration,
 }
 
 impl Took {
-    pub(super) fn new(what: &'static str, took: Duration, most: Duration) -> Self {
-        Took { what, took, most }
+    pub(super) fn new(what: &'static str, time: Duration, most: Duration) -> Self {
+        Took { what, time, most }
     }
 
     fn late_by(&self) -> Duration {
-        self.took.saturating_sub(self.most)
+        self.time.saturating_sub(self.most)
     }
 
     /// Of two things the one that was later.
@@ -133,12 +133,13 @@ pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, 
     let mut late = 0;
     for attempts in 1.. {
         let (control, judged) = beside_control_server(trial, &attempt)?;
-        let (time, value) = judged?;
-        let Took { what, took, most } = time;
+        let (took, value) = judged?;
+        let late_by = took.late_by();
+        let Took { what, time: took, most } = took;
         if took <= most {
             return Ok(value);
         }
-        late += u32::from(!control.explains(time.late_by()));
+        late += u32::from(!control.explains(late_by));
         if late == 2 {
             falls!("{what} took {:.1} s, and must not take more than {} s", took.as_secs_f32(), most.as_secs_f32());
         }

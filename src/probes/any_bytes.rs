@@ -4,9 +4,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
+use super::ch4_messages::four_in_one_write;
 use super::trial::{LONGEST, Trial, too_slow, unreachable};
 use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
-use crate::dialogue::Lines;
+use crate::dialogue::{Lines, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::Recorder;
@@ -63,7 +64,7 @@ fn any_bytes(trial: &Trial<'_>) -> Judged {
     trial.stays_open()?;
     let seed = trial.terms.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
     let judged = converse(trial, lines, seed).and_then(|evidence| kept_apart(trial).map(|()| evidence));
-    let simpler = "it goes wrong with plain lines already; see split-message, pipelined-lines and withheld-answer";
+    let simpler = "it goes wrong with plain lines already; see split-message and joined-messages";
     trial.unless_simpler(judged, simpler, plain_lines)
 }
 
@@ -104,21 +105,15 @@ fn kept_apart(trial: &Trial<'_>) -> Judged<()> {
     }
 }
 
-/// The control: two lines and three in one write, and one in two, of which the first ends another line.
+/// The control: four lines in one write, and one in two.
 fn plain_lines(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
+    four_in_one_write(trial, server, ["one", "two", "three", "four"])?;
     let mut client = trial.connect(server, "client")?;
-    let (one, two) = (trial.line(b"one"), trial.line(b"two"));
-    client.send(&[&one.bytes[..], &two.bytes].concat());
-    trial.expect(&mut client, &one)?;
-    trial.expect(&mut client, &two)?;
-    client.send(&one.bytes.repeat(3));
-    (0..3).try_for_each(|_| trial.expect(&mut client, &one))?;
-    let mut client = trial.connect(server, "client")?;
-    client.send(&[&one.bytes[..], &two.bytes[..2]].concat());
-    trial.expect(&mut client, &one)?;
+    let one = trial.line(b"one");
+    client.send(&one.bytes[..2]);
     until_read(server, &client);
-    client.send(&two.bytes[2..]);
-    trial.expect(&mut client, &two)
+    client.send(&one.bytes[2..]);
+    trial.expect(&mut client, &one)
 }
 
 fn converse(trial: &Trial<'_>, lines: &Lines, seed: u64) -> Judged {
@@ -246,9 +241,18 @@ fn exchange(
             let Line { text, ends: end } = &lines[number];
             let request = trial.line(text);
             number += 1;
+            let starved = trial.recorder.leash().starved();
             match client.answer(trial.terms.limit, |got| request.check(got)) {
                 Reply::Line(answer) if request.is_answered_by(&answer) => {}
                 got => {
+                    trial.is_no_starvation(&got, starved)?;
+                    let more = &stream[at..ends.find(|&end| end >= at).unwrap_or(at)];
+                    if matches!(got, Reply::Nothing(..)) && is_waited_for(trial, &mut client, &request, more) {
+                        skipped!(
+                            "line {number} of {LINES} was not answered until more had been sent; see joined-messages and \
+                             withheld-answer"
+                        );
+                    }
                     let sent = [&text[..], end].concat();
                     return Ok(Some(Wrong { number, sent, expected: request.expected(), got }));
                 }
@@ -263,6 +267,13 @@ fn exchange(
         }
     }
     Ok(None)
+}
+
+/// Whether the answer comes when more is sent: what is in the line is then not what it depends on.
+fn is_waited_for(trial: &Trial<'_>, client: &mut Client, request: &Request, rest_of_next: &[u8]) -> bool {
+    client.send(&[rest_of_next, &trial.line(b"more").bytes].concat());
+    let got = client.answer(trial.terms.limit, |got| request.check(got));
+    matches!(got, Reply::Line(answer) if request.is_answered_by(&answer))
 }
 
 /// Waits until the server has read all that was sent, so that it meets the next write by itself. Where that can't be seen,

@@ -196,22 +196,10 @@ fn turned_away(number: usize, crowd: usize, text: &[u8]) -> Otherwise {
     ))
 }
 
-fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
-    let simpler =
-        "it doesn't get over clients that come and leave with descriptors left, either; see no-leak and crowd";
-    trial.unless_simpler(without_descriptors(trial), simpler, |trial, server| {
-        let mut few = start_with_few(trial)?;
-        (0..FEW).try_for_each(|_| trial.in_turn(&mut few, &["hello"]))?;
-        let crowd = fill(trial, server, CLIENTS)?;
-        drop(crowd);
-        trial.in_turn(server, &["hello"])
-    })
-}
-
 /// How many clients come at once to a server that has few descriptors.
 const CLIENTS: usize = 200;
 
-fn without_descriptors(trial: &Trial<'_>) -> Judged {
+fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     let mut server = start_with_few(trial)?;
     let crowd = fill(trial, &mut server, CLIENTS)?;
     let count = crowd.len();
@@ -239,7 +227,15 @@ fn without_descriptors(trial: &Trial<'_>) -> Judged {
         asked = trial.introduce(next).and_then(|mut next| trial.ask(&mut next, "and now?"));
         (asked.is_ok() || server.obituary().is_some()).then_some(())
     });
-    asked.with_obituary(&mut server).about(&format!("after {count} clients had come and left"))?;
+    let asked = asked.with_obituary(&mut server).about(&format!("after {count} clients had come and left"));
+    let simpler =
+        "it doesn't get over clients that come and leave with descriptors left, either; see no-leak and crowd";
+    trial.unless_simpler(asked, simpler, |trial, server| {
+        let mut few = start_with_few(trial)?;
+        (0..FEW).try_for_each(|_| trial.in_turn(&mut few, &["hello"]))?;
+        drop(fill(trial, server, CLIENTS)?);
+        trial.in_turn(server, &["hello"])
+    })?;
     let went_on =
         format!("with {FEW} descriptors and {count} clients it went on, and served the next one when they had left");
     match full {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::sending::Sending;
 use super::trial::{LONGEST, Trial, too_slow};
-use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
-use crate::dialogue::{Match, Request};
+use super::{Difference, Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
+use crate::dialogue::{Answer, Match, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::recording::{Payload, escape, with_thousands};
@@ -26,7 +26,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "joined-messages",
         chapter: 4,
-        does: "Sends two requests in one write, which must give exactly two answers",
+        does: "Sends two requests in one write, and then four; each must be answered once",
         remedy: Some("Look for further messages in what read returned, and keep the rest for the next"),
         needs: Needs::Address,
         needs_echo: true,
@@ -142,13 +142,13 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
 
 /// The control: whether a beginning of a request that comes in one piece is ended as well, and not at once.
 fn ends_by_time(trial: &Trial<'_>, request: &Request, sent: &[u8], after: Duration) -> Judged<bool> {
-    let quiet = trial.recorder.aside();
-    let trial = Trial::new(trial.target, trial.terms, &quiet);
-    let mut server = trial.start()?;
-    let mut client = trial.connect(&mut server, "client")?;
-    client.send(sent);
-    let began = Instant::now();
-    Ok(premature(request, &mut client, after * 2).is_some() && began.elapsed() > after / 2)
+    trial.aside(|trial| {
+        let mut server = trial.start()?;
+        let mut client = trial.connect(&mut server, "client")?;
+        client.send(sent);
+        let began = Instant::now();
+        Ok(premature(request, &mut client, after * 2).is_some() && began.elapsed() > after / 2)
+    })
 }
 
 /// Sends the rest as well, a byte at a time, as long as each is answered by a line. Says how many there were in all.
@@ -198,9 +198,52 @@ fn joined_messages(trial: &Trial<'_>) -> Judged {
     whole_lines_or_another_protocol(trial)?;
     trial.stays_open()?;
     if !trial.terms.dialogue.joined {
+        trial.unless_simpler(is_left_waiting(trial), UNANSWERED, |trial, server| {
+            trial.in_turn(server, &["one", "two"]).about("one request after the other")
+        })?;
         skipped!("it doesn't answer two requests that are sent together, which its protocol need not ask for");
     }
-    trial.unless_simpler(two_in_one_write(trial), UNANSWERED, |trial, server| trial.in_turn(server, &["one"]))
+    let judged = two_in_one_write(trial).and_then(|evidence| {
+        trial.aside(|trial| four_in_one_write(trial, &mut trial.start()?, ["one", "two", "three", "four"]))?;
+        Ok(evidence)
+    });
+    trial.unless_simpler(judged, UNANSWERED, |trial, server| trial.in_turn(server, &["one"]))
+}
+
+/// A server that handles one message each time it wakes up does so twice for a new client that has sent something. So this
+/// one has been answered before.
+pub(super) fn four_in_one_write(trial: &Trial<'_>, server: &mut Running, texts: [&str; 4]) -> Judged<()> {
+    let mut client = trial.connect(server, "client")?;
+    trial.ask(&mut client, "hello")?;
+    let requests = texts.map(|text| trial.request(text));
+    client.send(&joined(&requests));
+    (1..).zip(&requests).try_for_each(|(number, request)| {
+        trial.expect(&mut client, request).about(&format!("answer {number} to 4 requests in one write"))
+    })
+}
+
+/// A server of HTTP may end the connection after the first of two requests that are sent together. One that keeps it open
+/// owes the other answer.
+fn is_left_waiting(trial: &Trial<'_>) -> Judged<()> {
+    if !matches!(trial.terms.dialogue.exchange.answer, Answer::Http(_)) {
+        return Ok(());
+    }
+    let (one, two) = (trial.request("one"), trial.request("two"));
+    let mut server = trial.start()?;
+    let mut client = trial.connect(&mut server, "client 1")?;
+    client.send(&joined(&[one.clone(), two.clone()]));
+    match client.answer(trial.terms.limit, |got| one.check(got)) {
+        Reply::Line(answer) if answer.starts_with(b"HTTP/1.1") && !one.is_last(&answer) => {}
+        _ => return Ok(()),
+    }
+    match client.answer(trial.terms.limit, |got| two.check(got)) {
+        Reply::Nothing(rest, patience) if rest.is_empty() => Err(trial.differs(format!(
+            "of two requests in one write only the first was answered, and the connection was still open {} s later. Others answer \
+             both, in order (RFC 9112, section 9.3.2), or end the connection",
+            patience.as_secs()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn two_in_one_write(trial: &Trial<'_>) -> Judged {
@@ -222,42 +265,15 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     }
     trial.stays_open()?;
     let line = "x".repeat(EVERY_LINE);
-    let simpler = format!(
-        "it ends a connection before as many lines of {EVERY_LINE} bytes one after the other, or doesn't answer two in one write; \
-         see joined-messages and pipelined-lines"
-    );
-    trial.unless_simpler(read_late(trial), &simpler, |trial, server| {
-        let (mut client, answered) = one_after_the_other(trial, server, EVERY_LINES, &line)?;
-        if answered.is_err() {
-            // Only the end of the connection is another matter than lost bytes.
-            return if client.ends_within(Duration::from_secs(1)) { answered } else { Ok(()) };
-        }
-        let line = trial.line(line.as_bytes());
-        client.send(&line.bytes.repeat(2));
-        trial.expect(&mut client, &line)?;
-        trial.expect(&mut client, &line)
-    })
+    let simpler = format!("it doesn't answer four lines of {EVERY_LINE} bytes in one write; see joined-messages");
+    trial.unless_simpler(read_late(trial), &simpler, |trial, server| four_in_one_write(trial, server, [&line; 4]))
 }
 
 /// The length of the lines of `every-byte`, without their end. A server may bound a line, but hardly below this.
 const EVERY_LINE: usize = 499;
-const EVERY_LINES: usize = 8 * 1024 * 1024 / (EVERY_LINE + 1);
-
-/// The control of what asks many times on one connection: as many requests, each answered before the next is sent, or as
-/// many as there is time for.
-pub(super) fn one_after_the_other(
-    trial: &Trial<'_>,
-    server: &mut Running,
-    count: usize,
-    text: &str,
-) -> Judged<(Client, Judged<()>)> {
-    let (mut client, began) = (trial.connect(server, "client")?, Instant::now());
-    let mut in_time = (0..count).take_while(|_| began.elapsed() < trial.terms.limit);
-    let answered = in_time.try_for_each(|_| trial.ask(&mut client, text));
-    Ok((client, answered))
-}
 
 fn read_late(trial: &Trial<'_>) -> Judged {
+    const LINES: usize = 8 * 1024 * 1024 / (EVERY_LINE + 1);
     const WINDOW: usize = 32 * 1024;
     // A faulty server may be saved by a client that always reads in time. So this one begins when nothing moves any
     // more: a correct server then waits in `write`, and a faulty one has thrown bytes away.
@@ -268,14 +284,14 @@ fn read_late(trial: &Trial<'_>) -> Judged {
 
     let mut server = trial.start()?;
     let line = |number: usize| format!("{:.<EVERY_LINE$}", format!("line {number:05} "));
-    let all: Vec<Request> = (0..EVERY_LINES).map(|number| trial.line(line(number).as_bytes())).collect();
+    let all: Vec<Request> = (0..LINES).map(|number| trial.line(line(number).as_bytes())).collect();
     let mut client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW))?;
     trial.recorder.pieces_by_chance("the kernel cuts a big transfer, and chooses the sizes of its buffers");
     let silence = format!(", then nothing for {} s", trial.terms.limit.as_secs());
     trial
         .recorder
         .either_by_chance(&["", &silence], "a server that throws answers away may have thrown all the rest away");
-    client.note(format!("sends {} lines of {EVERY_LINE} bytes", with_thousands(EVERY_LINES)));
+    client.note(format!("sends {} lines of {EVERY_LINE} bytes", with_thousands(LINES)));
     let mut chunks: Vec<Vec<u8>> = all.chunks(128).map(joined).collect();
     chunks.reverse();
     let began = Instant::now();
@@ -285,16 +301,36 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     sending.stands_still(&server, &client, STANDSTILL, LONGEST_PAUSE, |_| has_ended());
     let kept = began.elapsed();
     client.note(format!("begins to read: the server's side has taken {} bytes", with_thousands(sending.sent())));
-    let bytes = read_all(trial, &mut client, &all).map_err(|why| match why.difference() {
-        // Bytes that are missing are no deadline's doing, and one that gives up as soon as nothing is taken has none.
-        None if kept > OWN_LIMIT && client.state() == State::Ended => Otherwise::skipped(format!(
-            "it ended the connection of a client that had read nothing for {:.1} s, as a deadline does; see slow-reader",
-            kept.as_secs_f32()
-        )),
-        _ => why,
+    let bytes = read_all(trial, &mut client, &all).map_err(|why| {
+        // Bytes that are missing while it goes on are neither a bound's doing nor a deadline's.
+        if !client.ends_within(Duration::from_millis(500)) {
+            return why;
+        }
+        match trial.aside(|trial| one_by_one(trial, &mut trial.start()?, &all)) {
+            Err(plain) if plain.accuses() => Otherwise::differs(format!(
+                "it doesn't answer as many requests one after the other, either: {plain}. Servers of HTTP bound their number, and \
+                 tell the client with the last answer; another client loses what it has sent by then"
+            )),
+            // One that gives up as soon as nothing is taken has no deadline.
+            _ if kept > OWN_LIMIT && why.difference().is_none() => Otherwise::skipped(format!(
+                "it ended the connection of a client that had read nothing for {:.1} s, as a deadline does; see slow-reader",
+                kept.as_secs_f32()
+            )),
+            _ => why,
+        }
     })?;
-    Ok(format!("{} lines sent, {} bytes of answers in order", with_thousands(EVERY_LINES), with_thousands(bytes))
-        .into())
+    Ok(format!("{} lines sent, {} bytes of answers in order", with_thousands(LINES), with_thousands(bytes)).into())
+}
+
+/// The control of many requests at once: each when the one before has been answered, as far as the time allows.
+pub(super) fn one_by_one(trial: &Trial<'_>, server: &mut Running, requests: &[Request]) -> Judged<()> {
+    let (mut client, began) = (trial.connect(server, "client")?, Instant::now());
+    let mut in_time = requests.iter().enumerate().take_while(|_| began.elapsed() < trial.terms.limit);
+    in_time.try_for_each(|(number, request)| {
+        client.send(&request.bytes);
+        let got = client.quiet_answer(trial.terms.limit, |got| request.check(got));
+        Trial::judge(request, &got).about(&format!("request {} on a connection", with_thousands(number + 1)))
+    })
 }
 
 /// Requests, one after the other.

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, one_after_the_other, read_all};
+use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, one_by_one, read_all};
 use super::sending::{Sending, memory};
 use super::trial::{Silence, Trial};
 use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
@@ -371,7 +371,7 @@ fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sen
 fn withheld_answer(trial: &Trial<'_>) -> Judged {
     let evidence = is_withheld(trial, false)?;
     if trial.terms.dialogue.joined && !trial.terms.dialogue.one_request {
-        is_withheld(trial, true)?;
+        trial.aside(|trial| is_withheld(trial, true))?;
     }
     Ok(evidence)
 }
@@ -430,8 +430,11 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
         if dialogue.lines.is_some() { LINES } else { MOST_REQUESTS - dialogue.setup.len().min(MOST_REQUESTS / 2) };
     let judged = all_at_once(trial, count);
     // What is lost in the course of many is lost without their being joined.
-    let simpler = "it doesn't answer as many one after the other, either; see joined-messages and every-byte";
-    trial.unless_simpler(judged, simpler, |trial, server| one_after_the_other(trial, server, count, "line 0000")?.1)
+    let simpler = "it doesn't answer as many one after the other, either; see every-byte";
+    trial.unless_simpler(judged, simpler, |trial, server| {
+        let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line {number}"))).collect();
+        one_by_one(trial, server, &requests)
+    })
 }
 
 fn all_at_once(trial: &Trial<'_>, count: usize) -> Judged {

@@ -214,7 +214,7 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             Err(_) if trial.terms.deadline.is_some_and(|deadline| began.elapsed() >= deadline) => {
                 return trial.judge_deadline(ways[0], Some(began.elapsed()));
             }
-            Err(_) => skipped!("it ended the connection while requests were still coming; see pipelined-lines"),
+            Err(_) => skipped!("it ended the connection while requests were still coming; see every-byte"),
         }
         let (taken, after) = (sent / 1024 / 1024, began.elapsed());
         if sent > MOST {

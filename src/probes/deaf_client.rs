@@ -7,7 +7,6 @@ use super::trial::Trial;
 use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, Reply};
-use crate::lab::load;
 use crate::lab::server::Running;
 
 pub(super) const PROBES: &[Probe] = &[Probe {
@@ -58,13 +57,9 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     if let Some(obituary) = server.obituary() {
         falls!("client 1 asked, and read nothing; after {} MiB {obituary}", taken / MIB);
     }
+    trial.is_no_starvation(&got, starved)?;
     match &got {
         Reply::Line(answer) if request.is_answered_by(answer) => {}
-        // One that waits for a reader sleeps. This one had work to do, and no processor.
-        Reply::Nothing(..) if trial.recorder.leash().starved().saturating_sub(starved) > trial.terms.limit / 2 => {
-            let why = format!("whether others are served can't be told, for {}", load::too_busy());
-            return Err(Otherwise::own_lack(why));
-        }
         got => falls!(
             "while client 1 had asked for {} MiB and read nothing, client 2 asked and got {}",
             taken / MIB,

@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::{Difference, Evidence, Explained, Judged, Otherwise, Verdict, falls, skipped};
 use crate::dialogue::{Dialogue, Lines, Match, Request};
 use crate::lab::client::{Client, Reply};
-use crate::lab::kernel;
 use crate::lab::lack::Lack;
 use crate::lab::port::{self, Port};
 use crate::lab::recording::{AGAIN, Action, Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running, Target};
 use crate::lab::wait::wait_until;
+use crate::lab::{kernel, load};
 
 /// What was agreed with the server under examination.
 #[derive(Clone, Debug)]
@@ -188,10 +188,7 @@ impl<'a> Trial<'a> {
     ) -> Judged<T> {
         match judged {
             Err(accusation) if accusation.accuses() => {
-                // What was seen is to be read without what is only made sure of.
-                let quiet = self.recorder.aside();
-                let trial = Trial::new(self.target, self.terms, &quiet);
-                let plain = trial.start().and_then(|mut server| control(&trial, &mut server));
+                let plain = self.aside(|trial| control(trial, &mut trial.start()?));
                 Err(match plain {
                     Ok(()) => accusation,
                     Err(why) if why.accuses() => Otherwise::skipped(format!("{simpler}: {why}")),
@@ -200,6 +197,12 @@ impl<'a> Trial<'a> {
             }
             judged => judged,
         }
+    }
+
+    /// Does something that leaves no trace but its verdict: what was seen is to be read without what is only made sure of.
+    pub(crate) fn aside<T>(&self, examine: impl FnOnce(&Trial<'_>) -> Judged<T>) -> Judged<T> {
+        let quiet = self.recorder.aside();
+        examine(&Trial::new(self.target, self.terms, &quiet))
     }
 
     /// Makes so many requests one after the other on one connection, as a control.
@@ -235,6 +238,16 @@ impl<'a> Trial<'a> {
             Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),
             _ => Err(wrong()),
         }
+    }
+
+    /// Expects that silence isn't that of a server which has work to do and no processor: one that waits sleeps. `before` is
+    /// how long it had starved when it was asked.
+    pub(crate) fn is_no_starvation(&self, got: &Reply, before: Duration) -> Judged<()> {
+        let starved = || self.recorder.leash().starved().saturating_sub(before);
+        if matches!(got, Reply::Nothing(..)) && starved() > self.terms.limit / 2 {
+            return Err(Otherwise::own_lack(format!("whether it answers can't be told, for {}", load::too_busy())));
+        }
+        Ok(())
     }
 
     /// What came instead of what was expected, as part of a sentence.

@@ -2,7 +2,7 @@
 //! runs them all.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 #[cfg(target_os = "linux")]
 use std::process::{Command, Stdio};
@@ -346,6 +346,49 @@ fn who_withholds_every_answer_is_not_accused_of_withholding_one() {
 }
 
 #[test]
+fn an_answer_that_waits_for_more_is_not_blamed_on_what_is_in_the_line() {
+    // As with `if r.Buffered() == 0 { w.Flush() }`: the beginning of the next line keeps the answer back.
+    let flushed_when_all_is_read = Target::in_process(|connection| {
+        let mut reader = BufReader::new(connection.stream);
+        let (mut line, mut answers) = (Vec::new(), Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            answers.extend([b"echo: ", &line[..]].concat());
+            line.clear();
+            if reader.buffer().is_empty() {
+                (&mut &*connection.stream).write_all(&answers)?;
+                answers.clear();
+            }
+        }
+        Ok(())
+    });
+    // As with edge-triggered epoll, which wakes it up twice for a new client that has sent something.
+    let one_line_each_time_it_wakes_up = Target::in_process(|connection| {
+        let (mut unread, mut read, mut lines) = (Vec::new(), [0; 16 * 1024], 2);
+        loop {
+            let count = (&mut &*connection.stream).read(&mut read)?;
+            if count == 0 {
+                return Ok(());
+            }
+            unread.extend(&read[..count]);
+            for _ in 0..std::mem::replace(&mut lines, 1) {
+                let Some(end) = unread.iter().position(|&byte| byte == b'\n') else { break };
+                let line: Vec<u8> = unread.drain(..=end).collect();
+                (&mut &*connection.stream).write_all(&[b"echo: ", &line[..]].concat())?;
+            }
+        }
+    });
+    let terms = Terms { limit: Duration::from_secs(2), ..Terms::default() };
+    let names = ["withheld-answer", "joined-messages", "any-bytes", "every-byte"];
+    for (target, at_fault) in
+        [(flushed_when_all_is_read, "withheld-answer"), (one_line_each_time_it_wakes_up, "joined-messages")]
+    {
+        for (name, finding) in run(names, &target, &terms) {
+            assert_eq!(finding.verdict == Verdict::Falls, name == at_fault, "{name}: {}", finding.evidence);
+        }
+    }
+}
+
+#[test]
 fn what_is_lost_of_many_answers_is_lost_without_their_being_joined() {
     let target = Target::in_process(|connection| {
         let (mut line, mut bytes) = (Vec::new(), 0);
@@ -368,6 +411,46 @@ fn what_is_lost_of_many_answers_is_lost_without_their_being_joined() {
 }
 
 #[test]
+fn a_bound_on_the_requests_of_a_connection_is_no_lost_byte() {
+    // What is unread when it closes is answered by a reset, which may destroy the last answers.
+    for resets in [true, false] {
+        let target = Target::in_process(move |connection| {
+            let mut stream = connection.stream;
+            for line in BufReader::new(stream).split(b'\n').take(1000) {
+                stream.write_all(&[b"echo: ", &line?[..], b"\n"].concat())?;
+            }
+            stream.write_all(b"bye\n")?;
+            if !resets {
+                chapter_04::close::close(stream);
+            }
+            Ok(())
+        });
+        let finding = in_process("every-byte", &target);
+        assert_eq!(finding.verdict, Verdict::Differs, "{}", finding.evidence);
+        assert!(finding.evidence.sentence.contains("request 1,001"), "{}", finding.evidence);
+        let finding = in_process("pipelined-lines", &target);
+        assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
+    }
+}
+
+#[test]
+fn who_sends_two_requests_of_http_is_not_left_waiting() {
+    // What it has read behind a request is thrown away.
+    let target = Target::in_process(|connection| {
+        let (mut stream, mut read) = (connection.stream, [0; 1024]);
+        while stream.read(&mut read)? > 0 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")?;
+        }
+        Ok(())
+    });
+    let claim = Dialogue { claimed: true, ..Dialogue::http("/", None) };
+    let dialogue = dialogue::learn(&target, claim, true).unwrap().dialogue;
+    let terms = Terms { dialogue, limit: Duration::from_secs(2), ..Terms::default() };
+    let finding = probes::find("joined-messages").unwrap().run(&target, &terms, &Recorder::new());
+    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+}
+
+#[test]
 fn a_client_in_the_middle_of_a_line_must_not_be_waited_for_by_all() {
     // As with select and a readline that blocks: whoever has something to say has the server until the end of a line.
     let reading = Arc::new(Mutex::new(()));
@@ -385,26 +468,6 @@ fn a_client_in_the_middle_of_a_line_must_not_be_waited_for_by_all() {
     let finding = in_process("idle-client", &target);
     assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
     assert!(finding.evidence.sentence.contains("in the middle of a request"), "{}", finding.evidence);
-}
-
-#[test]
-fn an_answer_must_not_wait_for_the_end_of_the_next_line() {
-    let target = Target::in_process(|connection| {
-        connection.stream.set_nodelay(true)?;
-        let (mut reader, mut writer) = (BufReader::new(connection.stream), BufWriter::new(connection.stream));
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            writer.write_all(&[b"echo: ", &line[..]].concat())?;
-            if reader.buffer().is_empty() {
-                writer.flush()?;
-            }
-            line.clear();
-        }
-        Ok(())
-    });
-    assert_eq!(in_process("withheld-answer", &target).verdict, Verdict::Falls);
-    let finding = in_process("any-bytes", &target);
-    assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
 }
 
 #[test]
@@ -500,6 +563,8 @@ fn a_request_of_another_protocol_may_never_end() {
     for (name, finding) in run(of_messages_and_lines(), &target, &Terms { dialogue: ask, ..Terms::default() }) {
         let expected = match name {
             "any-bytes" | "crlf" | "every-byte" => Verdict::Skipped,
+            // On a busy machine, so many short answers take longer to fill a connection than it waits for.
+            "slow-reader" if finding.evidence.sentence.contains("too slow") => Verdict::Skipped,
             "slow-reader" | "slow-line" | "idle-limit" => Verdict::Note,
             _ => Verdict::Holds,
         };

@@ -85,6 +85,7 @@ impl Model for Counter {
             say(2, "one\ntwo\nthr"),
             say(2, "ee\n"),
             pieces(3, &[b"caf\xc3", b"\xa9 ", b"x", b"\n"]),
+            pieces(3, &["cake ".repeat(500).as_bytes(), b"\n"]),
         ]);
         steps.extend((1..=6).rev().map(order));
         // Who ends its side behind an order is served.

@@ -54,6 +54,10 @@ fn door(spelling: &str) -> Door {
         // Or it is the port that is missing.
         faults.extend(["brackets", "no port"]);
     }
+    // No machine has this address (RFC 5737). Any words will do.
+    if faults.is_empty() && host == "192.0.2.1" {
+        faults.push("");
+    }
     if faults.is_empty() { Door::At(inner.unwrap_or(host).parse().ok()) } else { Door::Nowhere(faults) }
 }
 
@@ -90,6 +94,7 @@ pub(super) fn doors(trial: &Trial<'_>) -> Judged {
         "127.0.0.1: 8080",
         "127.0.0.1:8080 ",
         "127.0.0.1:8080\n",
+        "192.0.2.1:PORT",
     ];
     let bad = bad.into_iter().chain([
         "127.0.0.1:65536",

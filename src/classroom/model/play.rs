@@ -296,14 +296,14 @@ enum Stop {
     /// This machine was too slow to judge it.
     Void,
     /// The server did something else than it should.
-    Differs(Mismatch),
+    Differs(Box<Mismatch>),
 }
 
 impl Stop {
     /// The same with these bytes beside the text.
     fn showing(self, bytes: Option<Difference>) -> Self {
         match self {
-            Stop::Differs(mismatch) => Stop::Differs(Mismatch { bytes, ..mismatch }),
+            Stop::Differs(mismatch) => Stop::Differs(Mismatch { bytes, ..*mismatch }.into()),
             Stop::Void => Stop::Void,
         }
     }
@@ -652,11 +652,11 @@ impl<M: Model> Player<M> {
     }
 
     fn is_late(&self, text: String, late_by: Duration) -> Stop {
-        Stop::Differs(Mismatch { late_by, ..self.mismatch(text, true) })
+        Stop::Differs(Mismatch { late_by, ..self.mismatch(text, true) }.into())
     }
 
     fn differs(&self, text: String, is_silence: bool) -> Stop {
-        Stop::Differs(self.mismatch(text, is_silence))
+        Stop::Differs(self.mismatch(text, is_silence).into())
     }
 
     fn mismatch(&self, text: String, is_silence: bool) -> Mismatch {

@@ -93,6 +93,7 @@ impl Model for Room {
         steps.extend([come(2), say(2, "join Abcdefghijklmno9\n"), say(2, "who\n"), say(1, "say hi\n"), come(3)]);
         steps.extend([come(4), say(4, "join Abcdefghijklmno8\n"), say(4, "say hi\n")]);
         steps.extend(talks(3, &["join bob\n", "join Bob\n", "say hi\n", "who\n"]));
+        steps.extend([come(5), say(5, "join 7up\n"), come(6), say(6, "join 42\n"), say(6, "who\n")]);
         let gone = || (1..=8).flat_map(|who| [say(who, "who\n"), step(who, Act::Leave)]);
         steps.extend(gone());
         steps.extend([come(1), say(1, "join bob\nleave\nwho\nsay late\nsay la"), say(9, "who\n")]);
@@ -128,8 +129,10 @@ impl Model for Room {
         let signal = || step(NOBODY, Act::Signal);
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4, 5].into_iter().flat_map(member));
-        let halves = [say(2, "who\nsay h"), say(4, "who\nsa"), say(5, "who\nlea"), signal()];
-        let closing = closing.chain(halves).chain([say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n")]);
+        let halves =
+            [say(2, "who\nsay h"), say(4, "who\nsa"), say(5, "who\nlea"), come(6), say(6, "who\njoin s"), signal()];
+        let rests = [say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n"), say(6, "ix\n")];
+        let closing = closing.chain(halves).chain(rests);
         vec![steps, leaving, too_long, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
     }
 

@@ -224,7 +224,7 @@ fn kept_at_stop(trial: &Trial<'_>) -> Judged<bool> {
     let stopped = || much_unread(trial, &mut trial.start()?, true);
     let judged = match stopped() {
         // On a busy machine the grace time may have been over.
-        Err(why) if why.accuses() => stopped(),
+        Err(_) => stopped(),
         judged => judged,
     };
     let simpler = "it doesn't answer so much to a client that reads late without being stopped, either; see every-byte";
@@ -232,15 +232,16 @@ fn kept_at_stop(trial: &Trial<'_>) -> Judged<bool> {
 }
 
 fn much_unread(trial: &Trial<'_>, server: &mut Running, is_stopped: bool) -> Judged<bool> {
-    const STANDSTILL: Duration = Duration::from_millis(300);
-    const LONGEST: Duration = Duration::from_secs(3);
+    // On a busy machine a server that reads on may have no processor for so long.
+    const STANDSTILL: Duration = Duration::from_millis(800);
+    const TO_REFUSE: Duration = Duration::from_millis(300);
     const LATE: Duration = Duration::from_secs(1);
     let requests: Vec<Request> =
         (0..MUCH / LINE).map(|number| trial.line(format!("{number:0LINE$}").as_bytes())).collect();
     let mut client = trial.connect_with(server, "client 3", trial.recorder, Some(RECEIVE_BUFFER))?;
     let mut all = Some(joined(&requests));
     let sending = Sending::begin(&client, move || all.take())?;
-    sending.stands_still(server, &client, STANDSTILL, LONGEST, |_| false);
+    sending.stands_still(server, &client, STANDSTILL, trial.terms.limit, |_| false);
     let own = client.stream().local_addr().ok();
     let is_all_read = sending.is_over() && own.and_then(|own| kernel::unread(server.addr(), own)) == Some(0);
     drop(sending);
@@ -251,13 +252,14 @@ fn much_unread(trial: &Trial<'_>, server: &mut Running, is_stopped: bool) -> Jud
     let asked = Instant::now();
     if is_stopped {
         stop(trial, server, &mut [])?;
-        refuses_within(server, STANDSTILL, &trial.recorder.aside(), || false);
+        refuses_within(server, TO_REFUSE, &trial.recorder.aside(), || false);
     }
-    match read_all(trial, &mut client, &requests) {
+    let read = read_all(trial, &mut client, &requests).about("answers were still in the server's memory at the signal");
+    if is_stopped && read.is_err() {
         // A right server may have a grace time that is over by now.
-        Err(why) if why.accuses() && asked.elapsed() > LATE => Ok(false),
-        read => read.about("answers were still in the server's memory at the signal").map(|_| true),
+        in_time(asked.elapsed(), LATE)?;
     }
+    read.map(|_| true)
 }
 
 /// A client with a small window that has asked all this at once.
