@@ -32,14 +32,11 @@ const PLAYING: Duration = Duration::from_secs(3);
 const LEAST: usize = 12;
 const AT_MOST: Duration = Duration::from_secs(25);
 
-/// How long what is owed may take until something seems to be wrong.
+/// How long what is owed may take: the tasks say "at once", which is a second, and here half of one more.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long it may take when that is played again, and the student is shown what stays away.
 const LAST_PATIENCE: Duration = Duration::from_secs(6);
-
-/// What comes later than this came too late, on a machine that was quick all the while: the tasks say "at once".
-const TOO_LATE: Duration = Duration::from_secs(2);
 
 /// The same after a pause, with which the time is over that the task gives.
 const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
@@ -539,7 +536,7 @@ impl<M: Model> Player<M> {
     /// Awaits all that is owed, and looks whether anything else has come.
     fn settle(&mut self, after: &Step, began: Instant) -> Result<(), Stop> {
         let patience = self.patience;
-        let most = if matches!(after.act, Act::Pause(1300..)) { AFTER_A_PAUSE } else { TOO_LATE };
+        let most = if matches!(after.act, Act::Pause(1300..)) { AFTER_A_PAUSE } else { PATIENCE };
         // Who was let in too early or too late comes again.
         let may_retry = |due: &Due| after.act == Act::Come && matches!(due, Due::Line(_)) && began.elapsed() < A_MOMENT;
         let waits_since = Instant::now();
@@ -640,10 +637,10 @@ impl<M: Model> Player<M> {
                         self.differs("the last line on standard output is another than was expected".into(), false);
                     return Err(stop.showing(Some(bytes)));
                 }
-                _ if took > TOO_LATE => {
+                _ if took > PATIENCE => {
                     let text =
                         format!("all clients had gone after the signal: it ran on for {:.1} s", took.as_secs_f32());
-                    return Err(self.is_late(text, took.saturating_sub(TOO_LATE)));
+                    return Err(self.is_late(text, took.saturating_sub(PATIENCE)));
                 }
                 _ => return Ok(()),
             }
