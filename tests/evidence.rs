@@ -36,6 +36,21 @@ fn a_finding_survives_json() {
 }
 
 #[test]
+fn no_blank_is_lost_where_a_line_ends_within_quotes() {
+    for before in 0..60 {
+        let sentence = format!("{} sends \"join  bob  x\" (11 bytes), and\"", "x".repeat(before));
+        for sentence in [&sentence[..], sentence.trim_end_matches('"')] {
+            let lines = evidence::lines(&Evidence::from(sentence), 30);
+            let whole = lines.iter().any(|line| line.contains("\"join  bob  x\""));
+            assert!(whole || sentence.ends_with('"'), "{lines:?}");
+        }
+    }
+    // What is longer than a line has to be broken, and keeps its blanks all the same.
+    let quoted = format!("\"{}\"", "a  b ".repeat(30));
+    assert_eq!(evidence::lines(&Evidence::from(&quoted[..]), 30).concat(), quoted);
+}
+
+#[test]
 fn the_caret_stands_below_the_first_byte_that_differs() {
     let drawn = |expected: &str, got: &str| evidence::lines(&compared(expected.as_bytes(), got.as_bytes()), 60);
     assert_eq!(

@@ -87,7 +87,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 5,
                 Needs::Linux,
                 "one-write",
-                "Sends 32 commands in one packet, some of them wrong, again and again; their answers must come in one piece",
+                "Sends many commands in one packet, some of them wrong or the last one QUIT, again and again; their answers must come \
+                 in one piece",
                 one_write,
             ),
             why: "Each write is a system call and a packet, and costs more than the answer in it",
@@ -173,47 +174,58 @@ fn joined_commands(trial: &Trial<'_>) -> Judged {
 /// A write of a few hundred bytes is one segment, and the kernel counts them, whenever the client looks. On a busy machine
 /// one may be sent again that was thought to be lost. Hence several rounds, and pieces are seen in more than one.
 fn one_write(trial: &Trial<'_>) -> Judged {
-    const ROUNDS: usize = 20;
-    const COMMANDS: usize = 32;
+    const ROUNDS: usize = 24;
     const ENOUGH: usize = 3;
     let mut server = trial.start()?;
     let mut client = server.connect("client 1").map_err(unreachable)?;
-    client.note(format!("sends {COMMANDS} commands in one packet, up to {ROUNDS} times"));
+    client.note(format!("sends packets of commands, up to {ROUNDS}"));
     let mut in_pieces = 0;
     for round in 1..=ROUNDS {
+        // 1 KiB of which a part is wrong, as much of which all is, and a talk that ends.
+        let upper = |command: usize| (format!("{:x<25}", format!("r{round} c{command} ")), command % 8 != 5);
+        let commands: Vec<(String, bool)> = match round % 3 {
+            0 => (0..32).map(upper).collect(),
+            1 => (0..113).map(|_| ("ab".into(), false)).collect(),
+            _ => (0..2).map(upper).collect(),
+        };
+        let ends = round % 3 == 2;
         let Some(before) = segments::received(client.stream()) else {
             skipped!("this system doesn't tell how many segments have come");
         };
-        let is_wrong = |command: usize| command % 8 == 5;
-        // A packet of 1 KiB.
-        let text = |command: usize| format!("{:x<25}", format!("r{round} c{command} "));
-        let verb = |command: usize| if is_wrong(command) { "upper" } else { "UPPER" };
-        // As much as one line may have, so that any server has room for them.
-        let commands: String = (0..COMMANDS).map(|command| format!("{} {}\n", verb(command), text(command))).collect();
-        let _ = client.stream().write_all(commands.as_bytes());
-        for command in 0..COMMANDS {
+        let line =
+            |(text, is_right): &(String, bool)| format!("{} {text}\n", if *is_right { "UPPER" } else { "upper" });
+        let packet: String = commands.iter().map(line).chain(ends.then(|| "QUIT\n".into())).collect();
+        // As much as one line may have, so that any server has room for it.
+        let _ = client.stream().write_all(packet.as_bytes());
+        for (number, (text, is_right)) in commands.iter().enumerate() {
             let got = client.quiet_line(trial.terms.limit);
-            match got {
-                Reply::Line(_) if is_wrong(command) => judge_error(&got),
-                _ => judge_line((text(command).to_uppercase() + "\n").as_bytes(), &got),
-            }
-            .about(&format!("answer {} of {COMMANDS}", command + 1))?;
+            let right =
+                if *is_right { judge_line((text.to_uppercase() + "\n").as_bytes(), &got) } else { judge_error(&got) };
+            right.about(&format!("answer {} of {}", number + 1, commands.len()))?;
+        }
+        if ends {
+            judge_line(b"bye\n", &client.quiet_line(trial.terms.limit))?;
         }
         let pieces = segments::received(client.stream()).unwrap_or(before).saturating_sub(before);
+        let what = format!("{} commands", commands.len() + usize::from(ends));
+        if ends {
+            client = server.connect_with("client 1", &trial.recorder.aside(), None).map_err(unreachable)?;
+        }
         if pieces < 2 {
             continue;
         }
-        client.note(format!("gets the answers of round {round} in {pieces} pieces"));
+        trial.recorder.note("client 1", format!("gets the answers to {what} in {pieces} pieces"));
         in_pieces += 1;
         if in_pieces == ENOUGH {
             falls!(
-                "sent {COMMANDS} commands in one packet, and got the answers in {pieces} segments: they weren't answered \
-                 with one write. (Seen {in_pieces} times in {round} rounds.)"
+                "sent {what} in one packet{}, and got the answers in {pieces} segments: they weren't answered with one \
+                 write. (Seen {in_pieces} times in {round} rounds.)",
+                if ends { ", the last of them QUIT" } else { "" }
             );
         }
     }
-    client.note(format!("has got all the answers, each round's in one piece but {in_pieces}"));
-    Ok(format!("in {ROUNDS} rounds, {COMMANDS} commands in one packet were answered in one piece").into())
+    trial.recorder.note("client 1", format!("has got all the answers, each round's in one piece but {in_pieces}"));
+    Ok(format!("in {ROUNDS} rounds, the commands of one packet were answered in one piece").into())
 }
 
 fn leaving(trial: &Trial<'_>) -> Judged {

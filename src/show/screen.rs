@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
-use textwrap::{Options, WordSplitter};
+use textwrap::core::Word;
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::probes::Verdict;
 
@@ -81,9 +82,20 @@ pub fn width() -> usize {
     textwrap::termwidth().clamp(60, 100)
 }
 
-/// Breaks text into lines of at most `width` columns. Names and commands are not broken at their hyphens.
+/// Breaks text into lines of at most `width` columns. Names and commands are not broken at their hyphens, and what is quoted
+/// not at its blanks.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let options = Options::new(width.max(20)).word_splitter(WordSplitter::NoHyphenation);
+    let words = WordSeparator::Custom(|line| {
+        let mut quoted = false;
+        let ends_word = move |at: char| {
+            quoted ^= at == '"';
+            at == ' ' && !quoted
+        };
+        Box::new(line.split_inclusive(ends_word).map(Word::from))
+    });
+    // Where a quote never ends, nobody knows which blanks are within.
+    let words = if text.matches('"').count() % 2 == 0 { words } else { WordSeparator::AsciiSpace };
+    let options = Options::new(width.max(20)).word_splitter(WordSplitter::NoHyphenation).word_separator(words);
     textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
 }
 
