@@ -64,7 +64,7 @@ impl Model for Clerk {
                 self.is_up = false;
                 vec![]
             }
-            Act::SayOn(_) | Act::Insist => return None,
+            Act::SayOn(_) | Act::Insist | Act::Dash(_) => return None,
         })
     }
 
@@ -97,6 +97,8 @@ impl Model for Clerk {
             going.extend([come(1), say(1, "one\nhal"), go()]);
         }
         going.extend([come(1), hasty(say(1, "one\ntwo\nhal")), step(1, Act::End)]);
+        // In the middle of an answer as well.
+        going.extend([come(4), say(4, "one\n"), step(NOBODY, Act::Dash("one\n".repeat(20).into_bytes()))]);
         going.extend([come(2), say(2, "one\n"), come(3), say(3, "one\nhal"), come(1), say(1, "x\n")]);
         going.push(step(NOBODY, Act::Signal));
         // There is time for a line, and for a silence, of more than a second.
@@ -115,9 +117,10 @@ impl Model for Clerk {
         let told = [&halves[..], &[pause(3100)], &next, &[signal()]].concat();
         let silent = [come(1), come(2), say(2, "one\n"), come(3), say(3, "on"), say(3, "e\n"), come(4), say(4, "hal")];
         let let_go = [&silent[..], &[pause(4200), come(5), say(5, "one\nhal"), signal()]].concat();
+        let one = vec![come(1), say(1, "one\n"), say(1, "hal"), pause(3100), come(2), say(2, "one\n"), signal()];
         let flood = Act::Flood([&b"x".repeat(999)[..], b"\n"].concat());
         let flooded = vec![come(1), say(1, "one\n"), step(2, flood), say(1, "two\n"), come(3), say(3, "one\n")];
-        vec![told, let_go, flooded]
+        vec![told, let_go, one, flooded]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

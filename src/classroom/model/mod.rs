@@ -80,6 +80,9 @@ pub(super) trait Model: Clone + Default {
     /// Whether a client whose connection is about to end may go on speaking, and must see the end all the same.
     const LINGERS: bool = false;
 
+    /// Whether the task leaves open what a client still hears that has ended its side.
+    const HEARS_NO_MORE: bool = false;
+
     /// What is owed after this, and to whom. `None` if it is not played: the task leaves open what comes of it.
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues>;
 
@@ -135,6 +138,8 @@ pub(super) enum Act {
     Insist,
     /// Connects, and sends this again and again without taking any answer, until its connection is full. So it stays.
     Flood(Vec<u8>),
+    /// Eight clients connect, say this, and close their connections, or reset them if that is nothing.
+    Dash(Vec<u8>),
     /// Ends its sending side.
     End,
     /// Closes its connection.
@@ -323,6 +328,7 @@ impl fmt::Display for Step {
         match &self.act {
             Act::Pause(ms) => return write!(f, "a pause of {}.{} s", ms / 1000, ms % 1000 / 100),
             Act::Signal => return write!(f, "the server gets SIGTERM"),
+            Act::Dash(said) => return write!(f, "eight clients connect, say {}, and are gone", Payload::new(said)),
             _ => write!(f, "client {} ", self.who)?,
         }
         match &self.act {
@@ -341,7 +347,7 @@ impl fmt::Display for Step {
             Act::Flood(_) => write!(f, "connects, sends without end, and takes no answer"),
             Act::End => write!(f, "ends its side"),
             Act::Leave => write!(f, "leaves"),
-            Act::Reset | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),
+            Act::Reset | Act::Dash(_) | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),
         }
     }
 }

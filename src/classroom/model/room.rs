@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pieces, say, step, talk,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, hasty, pieces, say, step, talk,
     without_return,
 };
 
@@ -18,6 +18,8 @@ pub(in crate::classroom) struct Room {
 }
 
 impl Model for Room {
+    const HEARS_NO_MORE: bool = true;
+
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues> {
         let mut dues = Vec::new();
         match act {
@@ -31,7 +33,7 @@ impl Model for Room {
                 self.hears(who, pieces, &mut dues)?;
                 dues.contains(&(who, Due::Gone)).then_some(())?;
             }
-            Act::Leave | Act::Reset => self.leaves(who, &mut dues),
+            Act::Leave | Act::Reset | Act::End => self.leaves(who, &mut dues),
             Act::Signal => {
                 for who in self.present.close(&mut self.lines)? {
                     self.forget(who);
@@ -40,7 +42,7 @@ impl Model for Room {
             }
             Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
             Act::Flood(_) => self.present.is_flooded = true,
-            Act::End | Act::Insist => return None,
+            Act::Insist | Act::Dash(_) => return None,
         }
         if self.present.is_closing() {
             // Whether the others hear of it is left open.
@@ -105,6 +107,13 @@ impl Model for Room {
             leaving.extend([come(4), say(4, "who"), step(4, ending.clone()), come(4), step(4, ending)]);
         }
         leaving.extend([
+            hasty(say(1, "say whole\nsay half")),
+            step(1, Act::End),
+            step(NOBODY, Act::Dash(vec![])),
+            come(1),
+        ]);
+        leaving.extend([
+            say(1, "join bob\n"),
             say(1, "say half"),
             step(1, Act::Leave),
             come(1),

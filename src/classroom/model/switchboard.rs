@@ -56,7 +56,7 @@ impl Model for Switchboard {
                 self.skipping.remove(&who);
             }
             Act::Leave | Act::Reset | Act::Flood(_) | Act::Pause(_) => {}
-            Act::Insist | Act::Signal => return None,
+            Act::Insist | Act::Dash(_) | Act::Signal => return None,
         }
         Some(dues)
     }
@@ -101,7 +101,7 @@ impl Model for Switchboard {
         for text in CHANGED_UNASKED {
             steps.extend(talk(1, &[format!("UPPER {text}\n"), format!("LEN {text}\n"), format!("{text}\n")]));
         }
-        steps.extend([say(1, "\0QUIT\n"), say(1, "LEN a\n".repeat(1500))]);
+        steps.extend([say(1, "\0QUIT\n"), say(1, "LEN a\n".repeat(1500)), say(1, "no\n".repeat(300))]);
         // Joined and cut.
         steps.extend([
             say(1, "LEN one\nUPPER two\r\nno\nLEN thr"),

@@ -1,7 +1,8 @@
 //! The till that closes.
 
 use super::{
-    Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, crowd, pieces, say, step, talk, visits,
+    Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, crowd, hasty, pieces, say, step, talk,
+    visits,
 };
 
 /// The longest command, in bytes.
@@ -51,7 +52,7 @@ impl Model for Till {
             }
             Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
             Act::Flood(_) => self.present.is_flooded = true,
-            Act::SayOn(_) | Act::Insist => return None,
+            Act::SayOn(_) | Act::Insist | Act::Dash(_) => return None,
         }
         if self.present.is_over() {
             dues.push((NOBODY, Due::Exit(Some(format!("tally: sales {}, sum {}", self.sales, self.sum)))));
@@ -111,6 +112,9 @@ impl Model for Till {
             say(3, "y\n"),
         ]);
         let nothing = vec![come(1), say(1, "no\n"), signal()];
+        let gone =
+            vec![come(1), say(1, "no\n"), step(NOBODY, Act::Dash(vec![])), come(3), hasty(say(3, "sell 5\nsell 6\n"))];
+        let gone = [gone, vec![step(3, Act::End), say(1, "sell 7\n"), signal()]].concat();
         // A sum that a `double` can't hold; and one who is gone counts once.
         let mut much = vec![come(1), say(1, "sell 999999999999999\n".repeat(11)), come(3), say(3, "no\nsell 1")];
         much.extend([step(3, Act::Reset), come(2), say(2, "no\nsell 1"), say(1, "no\nsell 1"), signal()]);
@@ -126,7 +130,7 @@ impl Model for Till {
             step(1, Act::Reset),
             step(2, Act::End),
         ];
-        vec![visits("sell 4\n"), crowd("sell 2\n"), rows, nothing, much, nobody, last, goes]
+        vec![visits("sell 4\n"), crowd("sell 2\n"), rows, nothing, gone, much, nobody, last, goes]
     }
 
     fn slow() -> Vec<Vec<Step>> {
