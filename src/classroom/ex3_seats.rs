@@ -67,7 +67,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 3,
                 Needs::Command,
                 "reset-gives-seat-back",
-                "Guests reset their connections in the middle of an order; their seats must be free again",
+                "Guests reset their connections before they are seated, and in the middle of an order; their seats must be \
+                 free again",
                 reset_gives_seat_back,
             ),
             why: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
@@ -129,18 +130,16 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
     const GUESTS: usize = 20;
     let quiet = trial.recorder.aside();
     let mut counter = trial.start()?;
+    // Halted before it listens, it would let nobody in.
+    let _first = sit_down(trial, &mut counter, "first guest", "at the beginning")?;
     let addr = counter.addr();
-    let Some(process) = counter.process() else { return Ok(()) };
-    if process.halt().is_err() {
-        return Ok(());
-    }
     // The queue of a server may be shorter. Then those come who have room in it.
     let arrive = |number| Client::connect(addr, &format!("guest {number}"), &quiet, Duration::from_millis(300)).ok();
-    let mut guests: Vec<Client> = (1..=GUESTS).map_while(arrive).collect();
-    process.go_on().map_err(|error| Otherwise::skipped(format!("the server could not go on after a halt: {error}")))?;
+    let arrived = counter.while_halted(|| (1..=GUESTS).map_while(arrive).collect::<Vec<Client>>());
+    let Some(mut guests) = arrived else { return Ok(()) };
     let came = guests.len();
     trial.recorder.note("guests", format!("{came} come in one moment"));
-    let mut seated = 0;
+    let mut seated = 1;
     for guest in &mut guests {
         match guest.line(trial.terms.limit) {
             Reply::Line(line) if line == b"seated\n" => seated += 1,
@@ -153,9 +152,9 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
             }
         }
     }
-    trial.recorder.note("guests", format!("{seated} are seated, {} told busy", came - seated));
-    if seated != SEATS.min(came) {
-        falls!("there are {SEATS} seats, {came} guests came in one moment, and {seated} were seated");
+    trial.recorder.note("guests", format!("{seated} are seated now, and {} were told busy", 1 + came - seated));
+    if seated != SEATS.min(1 + came) {
+        falls!("there are {SEATS} seats, {came} guests came in one moment beside the first, and {seated} were seated");
     }
     Ok(())
 }
@@ -228,24 +227,21 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         let mut counter = trial.start()?;
         let mut guests = fill(trial, &mut counter)?;
         let began = Instant::now();
-        trial.recorder.note("guests", format!("come, {LINGERING} of them, and stay at the door"));
         let mut lingering = Vec::new();
-        // One after the other: the task doesn't say how many the queue has room for.
-        for number in 1..=LINGERING {
-            if began.elapsed() > 5 * AT_ONCE {
-                break;
-            }
-            let name = format!("guest {number} at the door");
+        // Each is told before the next comes: nobody has said how many must have room in the queue.
+        while lingering.len() < LINGERING && began.elapsed() < trial.terms.limit {
+            let name = format!("guest {} at the door", lingering.len() + 1);
             let mut guest = counter.connect_with(&name, &quiet, None).map_err(unreachable)?;
             match guest.line(trial.terms.limit) {
                 Reply::Line(line) if line == b"busy\n" => lingering.push(guest),
                 other => {
-                    let before = lingering.len();
-                    let instead = format!("{before} guests stay at the door: one more got {}", Trial::describe(&other));
+                    let (there, got) = (lingering.len(), Trial::describe(&other));
+                    let instead = format!("{there} guests stay at the door, and one more came and got {got}");
                     return Err(Otherwise::falls(instead)).with_obituary(&mut counter);
                 }
             }
         }
+        trial.recorder.note("guests", format!("come, {} of them, and stay at the door", lingering.len()));
         let what = "to tell guests who stay at the door that all is taken";
         let took = Took::new(what, began.elapsed(), 2 * AT_ONCE);
         if let Some(guest) = guests.pop() {
@@ -259,6 +255,10 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
 }
 
 fn reset_gives_seat_back(trial: &Trial<'_>) -> Judged {
+    let mut counter = trial.start()?;
+    let _regular = sit_down(trial, &mut counter, "regular guest", "at the beginning")?;
+    counter.reset_in_queue();
+    sit_down(trial, &mut counter, "next guest", "after guests had reset their connections before they were seated")?;
     give_back(trial, "had reset its connection", |number, mut guest| {
         // In the middle of an order, or before what was ordered has come.
         guest.send(if number % 2 == 0 { b"tea\n" } else { b"te" });

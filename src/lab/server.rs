@@ -284,6 +284,29 @@ impl Running {
         })
     }
 
+    /// Does something while its process is halted, so that whatever comes waits in the kernel. `None` where there is no
+    /// process to halt, or the system can't.
+    pub fn while_halted<T>(&mut self, something: impl FnOnce() -> T) -> Option<T> {
+        self.process.as_ref()?.halt().ok()?;
+        let value = something();
+        // An error means that the process has ended, which the next client sees.
+        let _ = self.process.as_ref()?.go_on();
+        Some(value)
+    }
+
+    /// Lets clients connect and reset their connections before it accepts them, where it can be halted meanwhile.
+    pub fn reset_in_queue(&mut self) {
+        const CLIENTS: usize = 8;
+        let (addr, quiet) = (self.addr, Recorder::new());
+        // The queue may be shorter.
+        let come = |_| Client::connect(addr, "hasty client", &quiet, Duration::from_millis(300)).ok();
+        let reset = || (0..CLIENTS).map_while(come).map(Client::reset).count();
+        if let Some(count) = self.while_halted(reset) {
+            let text = format!("connect, {count} of them, and reset their connections before they are accepted");
+            self.recorder.note("hasty clients", text);
+        }
+    }
+
     /// What the kernel shows of a process that runs and is not where it is looked for, as the end of a sentence.
     fn whereabouts(&self) -> String {
         let Some(process) = &self.process else { return String::new() };

@@ -7,10 +7,11 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use super::ch2_accepting::A_MOMENT;
-use super::trial::{Trial, draw_port, unreachable};
+use super::trial::{Trial, draw_port, require_no_wrapper, unreachable};
 use super::{Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
+use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
@@ -83,7 +84,10 @@ fn bare_port(trial: &Trial<'_>) -> Judged {
                 (false, false) => {
                     falls!("given \"{spelling}\", it fails without saying what it was given: {obituary}")
                 }
-                (true, _) => falls!("given \"{spelling}\", it ends as if all were well: {obituary}"),
+                (true, _) => {
+                    require_no_wrapper(&usual_start(trial)?)?;
+                    falls!("given \"{spelling}\", it ends as if all were well: {obituary}")
+                }
             }
         }
         None => {
@@ -101,7 +105,7 @@ fn comes_to<T>(trial: &Trial<'_>, mut what: impl FnMut() -> Option<T>) -> Judged
         return Ok(come);
     }
     // On a busy machine it may not have come so far. It has when one that is started after it has.
-    usual_text(trial)?;
+    usual_start(trial)?;
     Ok(what())
 }
 
@@ -123,7 +127,7 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
         let mut server = trial.start_at(&spelling, addr)?;
         let name = format!("{name} client");
         let connected = server.connect(&name).map_err(unreachable).or_else(|why| {
-            usual_text(trial)?;
+            usual_start(trial)?;
             // By now it has started as well.
             Client::connect(addr, &name, trial.recorder, Duration::from_secs(2)).map_err(|_| why)
         });
@@ -167,6 +171,7 @@ fn port_taken(trial: &Trial<'_>) -> Judged {
     let obituary = server.obituary().unwrap_or_default();
     let said = server.process().map(|process| process.last_output()).unwrap_or_default();
     if status.success() {
+        require_no_wrapper(&usual_start(trial)?)?;
         falls!("it ends as if all were well: {obituary}");
     }
     if !said.contains(&port.to_string()) {
@@ -194,12 +199,18 @@ fn hold(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// What the server says when it starts and all is well, line by line, without numbers.
-fn usual_text(trial: &Trial<'_>) -> Judged<Vec<String>> {
+/// A server that has started, and all is well.
+fn usual_start(trial: &Trial<'_>) -> Judged<Running> {
     let mut server = trial.start()?;
     if let Err(why) = server.connect("client") {
         skipped!("on a free port, too, it can't be reached: {why:#}");
     }
+    Ok(server)
+}
+
+/// What the server says then, line by line, without numbers.
+fn usual_text(trial: &Trial<'_>) -> Judged<Vec<String>> {
+    let mut server = usual_start(trial)?;
     let said = server.process().map(|process| process.output()).unwrap_or_default();
     Ok(said.lines().map(without_numbers).collect())
 }

@@ -173,7 +173,7 @@ fn is_served_after(trial: &Trial<'_>, server: &mut Running, after: &str) -> Judg
         next.comes_within(PATIENCE);
         trial.expect(&mut next, &request)
     });
-    answered.with_obituary(server).about(after)?;
+    trial.unless_it_recovers(answered, server).with_obituary(server).about(after)?;
     // One that serves each client on a thread may end a little later.
     server.process().and_then(|process| process.exits_within(A_MOMENT));
     match server.process().and_then(Process::exited).and_then(|_| server.obituary()) {

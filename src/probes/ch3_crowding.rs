@@ -454,7 +454,7 @@ fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     let all: Judged<()> = (0..ENOUGH).try_for_each(|_| {
         reset_in_the_middle(trial, server, &quiet, true)?;
         reset_in_the_middle(trial, server, &quiet, false)?;
-        trial.served(server, "next").map(Client::leave)
+        trial.in_turn(server, &["hello"])
     });
     let patience = if all.is_ok() { A_MOMENT } else { A_MOMENT * 10 };
     match server.process().and_then(|process| process.exits_within(patience)) {
@@ -478,17 +478,7 @@ fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize, be
         reset_in_the_middle(trial, server, &quiet, false)?;
         let client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
         let answered = trial.introduce(client).and_then(|mut client| trial.ask(&mut client, "hello"));
-        if answered.is_err() {
-            // What leaks stays lost.
-            wait_until(trial.terms.limit, || server.process()?.exited());
-            if trial.in_turn(server, &["hello"]).is_ok() {
-                skipped!(
-                    "it let client {number} down and served another one after {} s of quiet, so nothing was lost: it may bound how \
-                     often somebody connects",
-                    trial.terms.limit.as_secs()
-                );
-            }
-        }
+        let answered = trial.unless_it_recovers(answered, server);
         answered.with_obituary(server).about(&format!("client {number} of {count}, one after the other"))?;
     }
     trial

@@ -199,6 +199,20 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Gives a verdict unless it blames a server that serves again after some quiet. What is broken or lost stays so, but a
+    /// bound on how often somebody may come doesn't.
+    pub(crate) fn unless_it_recovers<T>(&self, judged: Judged<T>, server: &mut Running) -> Judged<T> {
+        let Some(instead) = judged.as_ref().err().filter(|why| why.accuses()) else { return judged };
+        wait_until(self.terms.limit, || server.process()?.exited());
+        if self.aside(|trial| trial.in_turn(server, &["hello"])).is_ok() {
+            skipped!(
+                "it served again after {} s of quiet, so it may bound how often somebody connects: {instead}",
+                self.terms.limit.as_secs()
+            );
+        }
+        judged
+    }
+
     /// Does something that leaves no trace but its verdict: what was seen is to be read without what is only made sure of.
     pub(crate) fn aside<T>(&self, examine: impl FnOnce(&Trial<'_>) -> Judged<T>) -> Judged<T> {
         let quiet = self.recorder.aside();

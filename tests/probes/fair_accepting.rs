@@ -219,6 +219,33 @@ fn only_who_is_busier_without_descriptors_spins() {
     assert!(findings.any(|finding| finding.verdict == Falls || finding.evidence.own_lack));
     judge_python("works-all-the-time", "out-of-descriptors", Holds);
     judge_python("tries-in-bursts", "out-of-descriptors", Holds);
+    judge_python("forks", "out-of-descriptors", Holds);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_is_slow_with_descriptors_left_is_not_accused_of_having_none() {
+    let Some(target) = python("accepts-slowly") else { return };
+    let evidence = judge("out-of-descriptors", &target, &terms(Terms::default().dialogue), Skipped);
+    assert!(evidence.contains("see no-leak and crowd"), "{evidence}");
+}
+
+#[test]
+#[cfg(unix)]
+fn who_is_turned_away_for_a_while_has_lost_nothing() {
+    let Some(target) = python("bans") else { return };
+    for name in ["leaves-unread", "no-leak"] {
+        let finding = probes::find(name).unwrap().run(&target, &terms(Terms::default().dialogue), &Recorder::new());
+        assert_ne!(finding.verdict, Falls, "{name}: {}", finding.evidence);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_the_kernel_takes_in_the_server_has_not_taken() {
+    let Some(target) = python("stops-reading") else { return };
+    let evidence = judge("endless-line", &target, &terms(Terms::default().dialogue), Skipped);
+    assert!(evidence.contains("see every-byte"), "{evidence}");
 }
 
 #[test]

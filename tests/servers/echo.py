@@ -10,7 +10,8 @@ import time
 peculiarity, addr = sys.argv[1:]
 host, _, port = addr.rpartition(":")
 clients = threading.Semaphore(40)
-kept = []
+kept, failed = [], []
+came = 0
 
 
 def serve(client):
@@ -21,6 +22,7 @@ def serve(client):
                     os._exit(1)
                 client.sendall(b"echo: " + line)
     except OSError:
+        failed.append(client)
         if peculiarity == "keeps-what-failed":
             kept.append(os.dup(0))
     if peculiarity == "keeps-all":
@@ -39,16 +41,30 @@ def serve_some(client):
 def fork(client):
     if os.fork() == 0:
         listener.close()
+        work(0.01)
         serve(client)
         os._exit(0)
     client.close()
 
 
+def is_banned():
+    """After five clients that failed, until nobody has come for a second and a half."""
+    global came
+    before, came = came, time.monotonic()
+    if came > before + 1.5:
+        failed.clear()
+    return len(failed) >= 5
+
+
+def work(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
 def work_all_the_time():
     while True:
-        end = time.monotonic() + 0.03
-        while time.monotonic() < end:
-            pass
+        work(0.03)
         time.sleep(0.05)
 
 
@@ -83,6 +99,15 @@ while True:
                 burst = time.monotonic()
         elif peculiarity != "spins":
             time.sleep(0.1)
+        continue
+    if peculiarity == "accepts-slowly":
+        time.sleep(0.06)
+    if peculiarity == "stops-reading":
+        kept.append(client)
+        continue
+    if peculiarity == "bans" and is_banned():
+        client.sendall(b"banned\n")
+        client.close()
         continue
     if peculiarity == "forks":
         fork(client)

@@ -69,6 +69,8 @@ class Client:
             return False
         if fault == "slow-is-idle":
             return not self.received
+        if fault == "keeps-one-slow" and self.slow:
+            return any(client.slow for client in clients[:clients.index(self)])
         if fault == "forgets-unsent":
             return not (self.received or self.slow)
         return not (self.received or self.to_send or self.slow)

@@ -6,6 +6,9 @@ use super::{
 
 const SEATS: usize = 6;
 
+/// The longest order, in bytes.
+const LONGEST: usize = 2000;
+
 #[derive(Clone, Default)]
 pub(super) struct Counter {
     seated: Vec<usize>,
@@ -27,7 +30,9 @@ impl Model for Counter {
             Act::Say(pieces) if is_seated => {
                 let orders = self.orders.take(who, pieces);
                 let clear = |order: &Vec<u8>| {
-                    !order.is_empty() && !order.contains(&b'\r') && std::str::from_utf8(order).is_ok()
+                    (1..=LONGEST).contains(&order.len())
+                        && !order.contains(&b'\r')
+                        && std::str::from_utf8(order).is_ok()
                 };
                 orders.iter().all(clear).then_some(())?;
                 match orders.iter().position(|order| order == b"fire") {
@@ -72,9 +77,11 @@ impl Model for Counter {
             &["tea\n", "café au lait\n", " two  blanks \n", "t", "ea", "\n", "FIRE\n", "fire!\n", " fire\n"],
         ));
         steps.extend(talk(1, &CHANGED_UNASKED.map(|text| format!("{text}\n"))));
-        // What some languages take for the end of a line, and orders longer than a read may be.
-        steps
-            .extend(talk(1, &["a\u{b}b\u{c}c\n", "a\u{1c}b\u{85}c\u{2028}d\n", &format!("{}\n", "cake ".repeat(500))]));
+        // What some languages take for the end of a line.
+        steps.extend(talk(1, &["a\u{b}b\u{c}c\n", "a\u{1c}b\u{85}c\u{2028}d\n"]));
+        // The longest, at once and with two reads.
+        let longest = [&b"cake ".repeat(LONGEST / 5)[..], b"\n"].concat();
+        steps.extend([say(1, &longest), pieces(1, &[&longest[..LONGEST - 1], &longest[LONGEST - 1..]])]);
         steps.extend([
             say(1, "tea\n".repeat(100)),
             say(2, "one\ntwo\nthr"),
@@ -126,7 +133,7 @@ impl Model for Counter {
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {
         const ORDERS: &[&str] =
-            &["tea", "cake", " tea", "tea ", "café", "€ 5", "fire", "Fire", "fire 2", "a:b", "\t", "  ", "%s", "0"];
+            &["tea", "cake", " tea", "tea ", "café", "🍵 5", "fire", "Fire", "fire 2", "a:b", "\t", "  ", "%%s", "\0"];
         let clients = 5 + dice.below(4);
         let mut steps = dice.conversation(clients, |dice| format!("{}\n", dice.pick(ORDERS)).into_bytes());
         for step in &mut steps {

@@ -61,6 +61,9 @@ impl Dice {
             b":",
             b",",
             b"%s",
+            b"%%",
+            b"\xef\xbb\xbf",
+            b"\xf0\x9f\x8d\xb5",
             b"\x0b",
             b"\xc2\x85",
         ];

@@ -24,6 +24,7 @@ use self::counter::Counter;
 use self::dice::Dice;
 use self::door::doors;
 pub(super) use self::door::{doors_at, has_ipv6, refused};
+use self::parcels::offices;
 pub(super) use self::parcels::{Parcels, parcel};
 use self::play::{DESCRIPTORS, conversations};
 pub(super) use self::play::{beginning, plays};
@@ -41,7 +42,7 @@ pub(super) const fn as_the_task_says(chapter: u8) -> Check {
         1 => ("01_listen.html#the-server-of-this-step", doors),
         2 => ("02_accept_blocking.html#the-server-of-this-step", conversations::<Window>),
         3 => ("03_thread_per_conn.html#the-server-of-this-step", conversations::<Counter>),
-        4 => ("04_partial_read_write.html#the-server-of-this-step", conversations::<Parcels>),
+        4 => ("04_partial_read_write.html#the-server-of-this-step", offices),
         5 => ("05_bufread_lines.html#the-server-of-this-step", conversations::<Switchboard>),
         6 => ("06_graceful_shutdown.html#the-server-of-this-step", conversations::<Till>),
         8 => ("08_deadlines.html#the-server-of-this-step", conversations::<Clerk>),

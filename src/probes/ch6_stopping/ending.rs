@@ -144,7 +144,9 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
         }
         Some(kept_till_then) if after < Duration::from_secs(1) || !(kept_till_then || is_lines) => {
             trial.recorder.note("client 1", "sees the end, in the middle of its request");
-            Err(unfinished(trial, &mut server, together))
+            let late =
+                if is_lines { String::new() } else { format!(", {:.1} s after the signal", after.as_secs_f32()) };
+            Err(unfinished(trial, &mut server, &format!("{together}{late}")))
         }
         // The one in the middle of a request ended: was it the stop?
         Some(_) if own_limit(trial, &mut server).is_some() => {

@@ -328,7 +328,7 @@ fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise 
         return why;
     }
     if !claims_lines(trial) {
-        return Otherwise::skipped("it drops half a request at the stop: see finishes-line");
+        return Otherwise::skipped(format!("{what}; see finishes-line"));
     }
     if let Some(why) = own_limit(trial, server) {
         return why;

@@ -86,27 +86,26 @@ fn shown_if_accused(run: impl Fn(bool) -> Judged) -> Judged {
 
 pub(super) fn finishes_answer(trial: &Trial<'_>) -> Judged {
     slow(trial)?;
-    shown_if_accused(|is_shown| finishes_one(trial, is_shown))
+    shown_if_accused(|is_shown| finishes_one(trial, &mut trial.start()?, is_shown))
 }
 
-fn finishes_one(trial: &Trial<'_>, is_shown: bool) -> Judged {
-    let mut server = trial.start()?;
-    let takes = control(trial, &mut server, 1)?;
-    let mut working = work(trial, &mut server, 1)?;
+fn finishes_one(trial: &Trial<'_>, server: &mut Running, is_shown: bool) -> Judged {
+    let takes = control(trial, server, 1)?;
+    let mut working = work(trial, server, 1)?;
     are_being_worked_on(&mut working, takes)?;
     let (client, request) = &mut working[0];
-    if is_shown && wait_until(trial.terms.limit, || is_taken(&server, client).then_some(())).is_none() {
+    if is_shown && wait_until(trial.terms.limit, || is_taken(server, client).then_some(())).is_none() {
         skipped!("it was not seen to take up a slow request within {} s", trial.terms.limit.as_secs());
     }
     if client.state() == State::HasBytes {
         skipped!("this machine was too busy to see whether a slow request was being worked on at the signal");
     }
-    send_stop(trial, &mut server, &mut [client])?;
+    send_stop(trial, server, &mut [client])?;
     let answered = trial.expect(client, request).about("a request was being worked on at the signal");
     if answered.is_err() {
-        is_more_than_killed(trial, &mut server)?;
+        is_more_than_killed(trial, server)?;
     }
-    answered.with_obituary(&mut server)?;
+    answered.with_obituary(server)?;
     Ok("a request that was being worked on at the signal was answered".into())
 }
 
@@ -134,7 +133,9 @@ pub(super) fn half_close_while_working(trial: &Trial<'_>) -> Judged {
 
 pub(super) fn queued_requests(trial: &Trial<'_>) -> Judged {
     slow(trial)?;
-    shown_if_accused(|is_shown| finishes_queue(trial, is_shown))
+    let judged = shown_if_accused(|is_shown| finishes_queue(trial, is_shown));
+    let simpler = "it drops a request that is alone, too; see finishes-answer";
+    trial.unless_simpler(judged, simpler, |trial, server| finishes_one(trial, server, true).map(drop))
 }
 
 fn finishes_queue(trial: &Trial<'_>, is_shown: bool) -> Judged {
