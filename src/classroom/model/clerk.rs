@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk,
-    visits,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pause, pieces, say, signal,
+    step, talk, visits,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -100,17 +100,15 @@ impl Model for Clerk {
         // In the middle of an answer as well.
         going.extend([come(4), say(4, "one\n"), step(NOBODY, Act::Dash("one\n".repeat(20).into_bytes()))]);
         going.extend([come(2), say(2, "one\n"), come(3), say(3, "one\nhal"), come(1), say(1, "x\n")]);
-        going.push(step(NOBODY, Act::Signal));
+        going.push(signal());
         // There is time for a line, and for a silence, of more than a second.
         let mut unhurried = vec![come(1), say(1, "ha"), come(2), come(3), say(3, "one\n")];
-        unhurried.extend([step(NOBODY, Act::Pause(1200)), say(1, "lf\n"), say(2, "one\n"), say(3, "two\n")]);
+        unhurried.extend([pause(1200), say(1, "lf\n"), say(2, "one\n"), say(3, "two\n")]);
         unhurried.extend([step(3, Act::Leave)].into_iter().chain(gone()));
         vec![talks, unhurried, going, crowd("hello\n"), visits("hello\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {
-        let pause = |ms| step(NOBODY, Act::Pause(ms));
-        let signal = || step(NOBODY, Act::Signal);
         // The beginning of a line that came with the end of the one before is a beginning.
         let halves = [come(1), say(1, "hal"), come(2), say(2, "one\nhal"), come(3), say(3, "on"), say(3, "e\nt")];
         let next = [come(4), say(4, "one\ntw"), say(4, "o\n")];
@@ -131,7 +129,7 @@ impl Model for Clerk {
         });
         if dice.once_in(4) {
             steps.retain(|step| step.act != Act::Leave || dice.once_in(3));
-            steps.push(step(NOBODY, Act::Signal));
+            steps.push(signal());
         }
         steps
     }

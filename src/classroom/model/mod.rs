@@ -201,6 +201,14 @@ pub(super) fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
     lines.iter().map(|line| say(who, line)).collect()
 }
 
+fn pause(ms: u64) -> Step {
+    step(NOBODY, Act::Pause(ms))
+}
+
+fn signal() -> Step {
+    step(NOBODY, Act::Signal)
+}
+
 /// What some languages and libraries change without being asked: marks of an encoding, bytes of zero, characters of two units
 /// or of two parts, formats, blanks of other alphabets, comments.
 const CHANGED_UNASKED: [&str; 7] =

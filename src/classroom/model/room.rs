@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, hasty, pieces, say, step, talk,
-    without_return,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, hasty, pause, pieces, say,
+    signal, step, talk, without_return,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -135,7 +135,6 @@ impl Model for Room {
             step(4, Act::SayOn(vec![long("say ", 2000, "").into_bytes()])),
         ]);
         too_long.extend(gone());
-        let signal = || step(NOBODY, Act::Signal);
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4, 5].into_iter().flat_map(member));
         let halves =
@@ -148,8 +147,6 @@ impl Model for Room {
     fn slow() -> Vec<Vec<Step>> {
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let three = || [1, 2, 3].into_iter().flat_map(member).chain([say(1, "who\nsay a"), say(2, "who\nwh")]);
-        let pause = |ms| step(NOBODY, Act::Pause(ms));
-        let signal = || step(NOBODY, Act::Signal);
         let flood = step(4, Act::Flood([&b"no".repeat(500)[..], b"\n"].concat()));
         vec![
             three()
@@ -210,7 +207,8 @@ impl Room {
             self.too_long(who, dues);
         } else if self.present.is_closing() && !lines.is_empty() {
             // What comes behind the command in progress need not be carried out.
-            (lines.len() == 1 && rest == 0 && lines[0].starts_with(b"say ")).then_some(())?;
+            let is_clear = lines[0].starts_with(b"say ") || lines[0].starts_with(b"join ");
+            (lines.len() == 1 && rest == 0 && is_clear).then_some(())?;
             self.forget(who);
             dues.extend([(who, Due::line("bye")), (who, Due::Gone)]);
         }

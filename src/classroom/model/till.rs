@@ -1,8 +1,8 @@
 //! The till that closes.
 
 use super::{
-    Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, crowd, hasty, pieces, say, step, talk,
-    visits,
+    Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, crowd, hasty, pause, pieces, say, signal,
+    step, talk, visits,
 };
 
 /// The longest command, in bytes.
@@ -99,7 +99,6 @@ impl Model for Till {
             say(3, "sell 6\nsell 7"),
             step(3, Act::Reset),
         ]);
-        let signal = || step(NOBODY, Act::Signal);
         // Idle: has spoken, has never spoken. In the middle of a command: of each length, also of one that is none.
         rows.extend([
             come(4),
@@ -136,16 +135,15 @@ impl Model for Till {
     fn slow() -> Vec<Vec<Step>> {
         let two = [come(1), come(2), say(2, "sell 5\nsell 6"), say(1, "sell 1\nsell 2")];
         let then = |then: &[Step]| [&two[..], then].concat();
-        let pause = |ms| step(NOBODY, Act::Pause(ms));
         let flood = step(4, Act::Flood([&b"no".repeat(30)[..], b"\n"].concat()));
         vec![
-            then(&[pause(3200), say(1, "0\n"), step(NOBODY, Act::Signal), say(2, "0\n")]),
-            then(&[step(NOBODY, Act::Signal), pause(1800), say(1, "0\n"), say(2, "0\n")]),
+            then(&[pause(3200), say(1, "0\n"), signal(), say(2, "0\n")]),
+            then(&[signal(), pause(1800), say(1, "0\n"), say(2, "0\n")]),
             // Who stays when it was told the end, and who takes no answer, holds up nobody.
-            then(&[come(STAYS), say(STAYS, "sell 3\n"), step(NOBODY, Act::Signal), say(1, "0\n"), say(2, "0\n")]),
-            then(&[flood.clone(), come(3), say(3, "sell 7\n"), step(NOBODY, Act::Signal), say(1, "0\n"), pause(3200)]),
+            then(&[come(STAYS), say(STAYS, "sell 3\n"), signal(), say(1, "0\n"), say(2, "0\n")]),
+            then(&[flood.clone(), come(3), say(3, "sell 7\n"), signal(), say(1, "0\n"), pause(3200)]),
             // A word now and then is no more time.
-            then(&[step(NOBODY, Act::Signal), say(1, "0\n"), pause(1900), say(2, "0"), pause(1300)]),
+            then(&[signal(), say(1, "0\n"), pause(1900), say(2, "0"), pause(1300)]),
         ]
     }
 
