@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, TOLERANCE, Took, ask, differing, expect_line, expect_tally, in_time, probe};
+use super::kit::{AT_ONCE, TOLERANCE, Took, ask, differing, expect_line, expect_tally, in_time, judge_line, probe};
 use super::model::{Till, come, plays, say};
 use super::{Check, Exercise, model};
 use crate::lab::client::{Client, Reply, State};
@@ -95,7 +95,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 6,
                 Needs::Signals,
                 "grace-ends",
-                "Sends SIGTERM while a command is never finished; three seconds, and the end with status 0",
+                "Sends SIGTERM while a command is never finished; three seconds, and the end with status 0, and no more of them \
+                 for a second signal",
                 grace_ends,
             ),
             why: "One client that is stuck is enough to keep a server from stopping, until somebody kills it",
@@ -108,7 +109,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
                 6,
                 Needs::Signals,
                 "tally-adds-up",
-                "Sells before the signal and finishes a sale after it; the tally must have them all",
+                "Four clients sell at the same time, others before the signal, and one finishes a sale after it; the tally must have \
+                 them all",
                 tally_adds_up,
             ),
             why: "What is counted before the last client has gone is not the whole",
@@ -314,20 +316,50 @@ pub(super) fn ends_after_grace(
 }
 
 fn grace_ends(trial: &Trial<'_>) -> Judged {
-    in_time(trial, || {
+    let evidence = in_time(trial, || {
         let mut server = trial.start()?;
         let mut client = in_progress(trial, &mut server)?;
         let asked = Instant::now();
         trial.ask_to_stop("check", &mut server)?;
         let (status, took) = ends_after_grace(trial, &mut server, asked, &mut client)?;
         let evidence = format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs());
-        Ok((took, evidence.into()))
+        Ok((took, evidence))
+    })?;
+    in_time(trial, || {
+        let mut server = trial.start()?;
+        let _client = in_progress(trial, &mut server)?;
+        let asked = Instant::now();
+        trial.ask_to_stop("check", &mut server)?;
+        // So late that three seconds from here on are far more than three.
+        wait_until(GRACE.mul_f32(0.8), || None::<()>);
+        trial.ask_to_stop("check", &mut server)?;
+        if server.process().and_then(|process| process.exits_within(trial.terms.limit.max(2 * GRACE))).is_none() {
+            falls!(
+                "the process never ended: it got a second SIGTERM, and still ran {} s after the first",
+                asked.elapsed().as_secs()
+            );
+        }
+        let what = "after the first of two signals, to cut off a client and to end";
+        Ok((Took::new(what, asked.elapsed(), GRACE + AT_ONCE), evidence.clone().into()))
     })
 }
 
 fn tally_adds_up(trial: &Trial<'_>) -> Judged {
-    const EXPECTED: &str = "tally: sales 5, sum 67";
+    const EXPECTED: &str = "tally: sales 205, sum 267";
+    const AT_ONE_TIME: usize = 50;
     let mut server = trial.start()?;
+    let sellers = (3..7).map(|number| server.connect(&format!("client {number}")).map_err(unreachable));
+    let mut sellers = sellers.collect::<Judged<Vec<Client>>>()?;
+    for seller in &mut sellers {
+        seller.send("sell 1\n".repeat(AT_ONE_TIME).as_bytes());
+    }
+    for seller in &mut sellers {
+        for _ in 0..AT_ONE_TIME {
+            judge_line(b"sold 1\n", &seller.quiet_line(trial.terms.limit))
+                .about("four clients sold at the same time")?;
+        }
+    }
+    drop(sellers);
     let mut gone = server.connect("client 0").map_err(unreachable)?;
     ask(trial, &mut gone, "sell 1", "sold 1")?;
     ask(trial, &mut gone, "sell 20", "sold 20")?;
@@ -336,11 +368,11 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     let mut idle = idle(trial, &mut server)?;
     trial.ask_to_stop("check", &mut server)?;
     idle.comes_within(Duration::from_secs(1));
-    // 1 + 20 + 7 + 20 + 19 = 67, the last one after the signal.
+    // 200 + 1 + 20 + 7 + 20 + 19 = 267, the last one after the signal.
     busy.send(b"9\n");
     let answered = expect_line(trial, &mut busy, "sold 19");
     drop((busy, idle));
     expect_tally(trial, &mut server, trial.terms.limit.max(2 * GRACE), EXPECTED).about("all clients had left")?;
     answered?;
-    Ok(format!("five sales, one of them after the signal, and it said \"{EXPECTED}\"").into())
+    Ok(format!("205 sales, one of them after the signal, and it said \"{EXPECTED}\"").into())
 }

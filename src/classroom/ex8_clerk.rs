@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::kit::{
-    Took, ask, expect_end, expect_line, expect_not_early, expect_tally, in_time, judge_line, not_judged, probe,
+    AT_ONCE, Took, ask, expect_end, expect_line, expect_not_early, expect_tally, in_time, judge_line, not_judged, probe,
 };
 use super::model::{Clerk, come, plays, say};
 use super::{Check, Exercise, model};
@@ -452,6 +452,10 @@ fn full_hands(trial: &Trial<'_>) -> Judged {
 }
 
 fn tally_adds_up(trial: &Trial<'_>) -> Judged {
+    in_time(trial, || loses_three(trial))
+}
+
+fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
     let mut counter = trial.start()?;
     let mut served = |name: &str| {
         let mut customer = counter.connect(name).map_err(unreachable)?;
@@ -483,8 +487,10 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
         falls!("a customer that took no answer never lost its place");
     }
     let _slow = ends(slow, "in the middle of a line", LINE)?;
+    let asked = Instant::now();
     trial.ask_to_stop("check", &mut counter)?;
     expect_tally(trial, &mut counter, trial.terms.limit, "tally: places lost 3")
         .about("SIGTERM came when the last of three customers had just been told")?;
-    Ok("three lost their places and three did not, and the tally said so".into())
+    let took = Took::new("after SIGTERM, to end", asked.elapsed(), AT_ONCE);
+    Ok((took, "three lost their places and three did not, and the tally said so".into()))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk,
-    visits,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pause, pieces, say, signal,
+    step, talk, visits,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -64,7 +64,7 @@ impl Model for Clerk {
                 self.is_up = false;
                 vec![]
             }
-            Act::SayOn(_) | Act::Insist => return None,
+            Act::SayOn(_) | Act::Insist | Act::Dash(_) => return None,
         })
     }
 
@@ -97,27 +97,28 @@ impl Model for Clerk {
             going.extend([come(1), say(1, "one\nhal"), go()]);
         }
         going.extend([come(1), hasty(say(1, "one\ntwo\nhal")), step(1, Act::End)]);
+        // In the middle of an answer as well.
+        going.extend([come(4), say(4, "one\n"), step(NOBODY, Act::Dash("one\n".repeat(20).into_bytes()))]);
         going.extend([come(2), say(2, "one\n"), come(3), say(3, "one\nhal"), come(1), say(1, "x\n")]);
-        going.push(step(NOBODY, Act::Signal));
+        going.push(signal());
         // There is time for a line, and for a silence, of more than a second.
         let mut unhurried = vec![come(1), say(1, "ha"), come(2), come(3), say(3, "one\n")];
-        unhurried.extend([step(NOBODY, Act::Pause(1200)), say(1, "lf\n"), say(2, "one\n"), say(3, "two\n")]);
+        unhurried.extend([pause(1200), say(1, "lf\n"), say(2, "one\n"), say(3, "two\n")]);
         unhurried.extend([step(3, Act::Leave)].into_iter().chain(gone()));
         vec![talks, unhurried, going, crowd("hello\n"), visits("hello\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {
-        let pause = |ms| step(NOBODY, Act::Pause(ms));
-        let signal = || step(NOBODY, Act::Signal);
         // The beginning of a line that came with the end of the one before is a beginning.
         let halves = [come(1), say(1, "hal"), come(2), say(2, "one\nhal"), come(3), say(3, "on"), say(3, "e\nt")];
         let next = [come(4), say(4, "one\ntw"), say(4, "o\n")];
         let told = [&halves[..], &[pause(3100)], &next, &[signal()]].concat();
         let silent = [come(1), come(2), say(2, "one\n"), come(3), say(3, "on"), say(3, "e\n"), come(4), say(4, "hal")];
         let let_go = [&silent[..], &[pause(4200), come(5), say(5, "one\nhal"), signal()]].concat();
+        let one = vec![come(1), say(1, "one\n"), say(1, "hal"), pause(3100), come(2), say(2, "one\n"), signal()];
         let flood = Act::Flood([&b"x".repeat(999)[..], b"\n"].concat());
         let flooded = vec![come(1), say(1, "one\n"), step(2, flood), say(1, "two\n"), come(3), say(3, "one\n")];
-        vec![told, let_go, flooded]
+        vec![told, let_go, one, flooded]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {
@@ -128,7 +129,7 @@ impl Model for Clerk {
         });
         if dice.once_in(4) {
             steps.retain(|step| step.act != Act::Leave || dice.once_in(3));
-            steps.push(step(NOBODY, Act::Signal));
+            steps.push(signal());
         }
         steps
     }

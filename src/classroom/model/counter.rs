@@ -62,7 +62,9 @@ impl Model for Counter {
                 self.seated.push(who);
                 vec![]
             }
-            Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::Flood(_) | Act::End | Act::Signal => return None,
+            Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::Dash(_) | Act::Flood(_) | Act::End | Act::Signal => {
+                return None;
+            }
         })
     }
 

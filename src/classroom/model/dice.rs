@@ -1,7 +1,7 @@
 //! Random conversations. What matters is chosen more often than chance would: ends of lines that are cut in two, bytes that
 //! aren't text, and several clients at a time.
 
-use super::{Act, NOBODY, Step, come, say, step};
+use super::{Act, Step, come, say, signal, step};
 
 /// Random numbers that are the same for the same seed: SplitMix64 (Steele, Lea and Flood, 2014).
 pub(in crate::classroom) struct Dice(u64);
@@ -155,7 +155,7 @@ impl Dice {
                 if self.once_in(5) { Act::Leave } else { Act::Say(self.pieces(format!("{rest}\n").into_bytes())) };
             after.insert(self.below(after.len() + 1), step(who, ending));
         }
-        before.push(step(NOBODY, Act::Signal));
+        before.push(signal());
         [before, after].concat()
     }
 }

@@ -81,6 +81,9 @@ pub(super) trait Model: Clone + Default {
     /// Whether a client whose connection is about to end may go on speaking, and must see the end all the same.
     const LINGERS: bool = false;
 
+    /// Whether the task leaves open what a client still hears that has ended its side.
+    const HEARS_NO_MORE: bool = false;
+
     /// What is owed after this, and to whom. `None` if it is not played: the task leaves open what comes of it.
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues>;
 
@@ -136,6 +139,8 @@ pub(super) enum Act {
     Insist,
     /// Connects, and sends this again and again without taking any answer, until its connection is full. So it stays.
     Flood(Vec<u8>),
+    /// Eight clients connect, say this, and close their connections, or reset them if that is nothing.
+    Dash(Vec<u8>),
     /// Ends its sending side.
     End,
     /// Closes its connection.
@@ -194,6 +199,14 @@ pub(super) fn pieces(who: usize, pieces: &[&[u8]]) -> Step {
 /// Sends each of these and awaits the answer before the next.
 pub(super) fn talk<T: AsRef<[u8]>>(who: usize, lines: &[T]) -> Vec<Step> {
     lines.iter().map(|line| say(who, line)).collect()
+}
+
+fn pause(ms: u64) -> Step {
+    step(NOBODY, Act::Pause(ms))
+}
+
+fn signal() -> Step {
+    step(NOBODY, Act::Signal)
 }
 
 /// What some languages and libraries change without being asked: marks of an encoding, bytes of zero, characters of two units
@@ -324,6 +337,7 @@ impl fmt::Display for Step {
         match &self.act {
             Act::Pause(ms) => return write!(f, "a pause of {}.{} s", ms / 1000, ms % 1000 / 100),
             Act::Signal => return write!(f, "the server gets SIGTERM"),
+            Act::Dash(said) => return write!(f, "eight clients connect, say {}, and are gone", Payload::new(said)),
             _ => write!(f, "client {} ", self.who)?,
         }
         match &self.act {
@@ -342,7 +356,7 @@ impl fmt::Display for Step {
             Act::Flood(_) => write!(f, "connects, sends without end, and takes no answer"),
             Act::End => write!(f, "ends its side"),
             Act::Leave => write!(f, "leaves"),
-            Act::Reset | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),
+            Act::Reset | Act::Dash(_) | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),
         }
     }
 }

@@ -72,7 +72,7 @@ impl Model for Parcels {
                 }
             },
             Act::Leave | Act::Reset | Act::Flood(_) | Act::Pause(_) => {}
-            Act::Insist | Act::Signal => return None,
+            Act::Insist | Act::Dash(_) | Act::Signal => return None,
         }
         Some(dues)
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, pieces, say, step, talk,
-    without_return,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, hasty, pause, pieces, say,
+    signal, step, talk, without_return,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -18,6 +18,8 @@ pub(in crate::classroom) struct Room {
 }
 
 impl Model for Room {
+    const HEARS_NO_MORE: bool = true;
+
     fn step(&mut self, who: usize, act: &Act) -> Option<Dues> {
         let mut dues = Vec::new();
         match act {
@@ -31,7 +33,7 @@ impl Model for Room {
                 self.hears(who, pieces, &mut dues)?;
                 dues.contains(&(who, Due::Gone)).then_some(())?;
             }
-            Act::Leave | Act::Reset => self.leaves(who, &mut dues),
+            Act::Leave | Act::Reset | Act::End => self.leaves(who, &mut dues),
             Act::Signal => {
                 for who in self.present.close(&mut self.lines)? {
                     self.forget(who);
@@ -40,7 +42,7 @@ impl Model for Room {
             }
             Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
             Act::Flood(_) => self.present.is_flooded = true,
-            Act::End | Act::Insist => return None,
+            Act::Insist | Act::Dash(_) => return None,
         }
         if self.present.is_closing() {
             // Whether the others hear of it is left open.
@@ -105,6 +107,13 @@ impl Model for Room {
             leaving.extend([come(4), say(4, "who"), step(4, ending.clone()), come(4), step(4, ending)]);
         }
         leaving.extend([
+            hasty(say(1, "say whole\nsay half")),
+            step(1, Act::End),
+            step(NOBODY, Act::Dash(vec![])),
+            come(1),
+        ]);
+        leaving.extend([
+            say(1, "join bob\n"),
             say(1, "say half"),
             step(1, Act::Leave),
             come(1),
@@ -126,7 +135,6 @@ impl Model for Room {
             step(4, Act::SayOn(vec![long("say ", 2000, "").into_bytes()])),
         ]);
         too_long.extend(gone());
-        let signal = || step(NOBODY, Act::Signal);
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4, 5].into_iter().flat_map(member));
         let halves =
@@ -139,8 +147,6 @@ impl Model for Room {
     fn slow() -> Vec<Vec<Step>> {
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let three = || [1, 2, 3].into_iter().flat_map(member).chain([say(1, "who\nsay a"), say(2, "who\nwh")]);
-        let pause = |ms| step(NOBODY, Act::Pause(ms));
-        let signal = || step(NOBODY, Act::Signal);
         let flood = step(4, Act::Flood([&b"no".repeat(500)[..], b"\n"].concat()));
         vec![
             three()
@@ -201,7 +207,8 @@ impl Room {
             self.too_long(who, dues);
         } else if self.present.is_closing() && !lines.is_empty() {
             // What comes behind the command in progress need not be carried out.
-            (lines.len() == 1 && rest == 0 && lines[0].starts_with(b"say ")).then_some(())?;
+            let is_clear = lines[0].starts_with(b"say ") || lines[0].starts_with(b"join ");
+            (lines.len() == 1 && rest == 0 && is_clear).then_some(())?;
             self.forget(who);
             dues.extend([(who, Due::line("bye")), (who, Due::Gone)]);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pieces, say, step, talk,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, Step, come, crowd, hasty, pause, pieces, say, step, talk,
     visits, without_return,
 };
 
@@ -56,7 +56,7 @@ impl Model for Switchboard {
                 self.skipping.remove(&who);
             }
             Act::Leave | Act::Reset | Act::Flood(_) | Act::Pause(_) => {}
-            Act::Insist | Act::Signal => return None,
+            Act::Insist | Act::Dash(_) | Act::Signal => return None,
         }
         Some(dues)
     }
@@ -101,7 +101,7 @@ impl Model for Switchboard {
         for text in CHANGED_UNASKED {
             steps.extend(talk(1, &[format!("UPPER {text}\n"), format!("LEN {text}\n"), format!("{text}\n")]));
         }
-        steps.extend([say(1, "\0QUIT\n"), say(1, "LEN a\n".repeat(1500))]);
+        steps.extend([say(1, "\0QUIT\n"), say(1, "LEN a\n".repeat(1500)), say(1, "no\n".repeat(300))]);
         // Joined and cut.
         steps.extend([
             say(1, "LEN one\nUPPER two\r\nno\nLEN thr"),
@@ -149,7 +149,7 @@ impl Model for Switchboard {
     }
 
     fn slow() -> Vec<Vec<Step>> {
-        let begin = [come(1), say(1, "LEN a"), come(2), say(2, "LEN b\n"), come(3), step(NOBODY, Act::Pause(3200))];
+        let begin = [come(1), say(1, "LEN a"), come(2), say(2, "LEN b\n"), come(3), pause(3200)];
         let flood = Act::Flood([b"UPPER ", &b"x".repeat(1000)[..], b"\n"].concat());
         let flooded = vec![come(1), say(1, "LEN a\n"), step(2, flood), say(1, "LEN a\n"), come(3), say(3, "LEN b\n")];
         vec![begin.into_iter().chain([say(2, "LEN b\n"), say(1, "b\n"), say(3, "QUIT\n")]).collect(), flooded]

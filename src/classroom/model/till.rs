@@ -1,7 +1,8 @@
 //! The till that closes.
 
 use super::{
-    Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, crowd, pieces, say, step, talk, visits,
+    Act, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, crowd, hasty, pause, pieces, say, signal,
+    step, talk, visits,
 };
 
 /// The longest command, in bytes.
@@ -51,7 +52,7 @@ impl Model for Till {
             }
             Act::Pause(ms) => dues.extend(self.present.pause(*ms)?),
             Act::Flood(_) => self.present.is_flooded = true,
-            Act::SayOn(_) | Act::Insist => return None,
+            Act::SayOn(_) | Act::Insist | Act::Dash(_) => return None,
         }
         if self.present.is_over() {
             dues.push((NOBODY, Due::Exit(Some(format!("tally: sales {}, sum {}", self.sales, self.sum)))));
@@ -98,7 +99,6 @@ impl Model for Till {
             say(3, "sell 6\nsell 7"),
             step(3, Act::Reset),
         ]);
-        let signal = || step(NOBODY, Act::Signal);
         // Idle: has spoken, has never spoken. In the middle of a command: of each length, also of one that is none.
         rows.extend([
             come(4),
@@ -111,6 +111,9 @@ impl Model for Till {
             say(3, "y\n"),
         ]);
         let nothing = vec![come(1), say(1, "no\n"), signal()];
+        let gone =
+            vec![come(1), say(1, "no\n"), step(NOBODY, Act::Dash(vec![])), come(3), hasty(say(3, "sell 5\nsell 6\n"))];
+        let gone = [gone, vec![step(3, Act::End), say(1, "sell 7\n"), signal()]].concat();
         // A sum that a `double` can't hold; and one who is gone counts once.
         let mut much = vec![come(1), say(1, "sell 999999999999999\n".repeat(11)), come(3), say(3, "no\nsell 1")];
         much.extend([step(3, Act::Reset), come(2), say(2, "no\nsell 1"), say(1, "no\nsell 1"), signal()]);
@@ -126,22 +129,21 @@ impl Model for Till {
             step(1, Act::Reset),
             step(2, Act::End),
         ];
-        vec![visits("sell 4\n"), crowd("sell 2\n"), rows, nothing, much, nobody, last, goes]
+        vec![visits("sell 4\n"), crowd("sell 2\n"), rows, nothing, gone, much, nobody, last, goes]
     }
 
     fn slow() -> Vec<Vec<Step>> {
         let two = [come(1), come(2), say(2, "sell 5\nsell 6"), say(1, "sell 1\nsell 2")];
         let then = |then: &[Step]| [&two[..], then].concat();
-        let pause = |ms| step(NOBODY, Act::Pause(ms));
         let flood = step(4, Act::Flood([&b"no".repeat(30)[..], b"\n"].concat()));
         vec![
-            then(&[pause(3200), say(1, "0\n"), step(NOBODY, Act::Signal), say(2, "0\n")]),
-            then(&[step(NOBODY, Act::Signal), pause(1800), say(1, "0\n"), say(2, "0\n")]),
+            then(&[pause(3200), say(1, "0\n"), signal(), say(2, "0\n")]),
+            then(&[signal(), pause(1800), say(1, "0\n"), say(2, "0\n")]),
             // Who stays when it was told the end, and who takes no answer, holds up nobody.
-            then(&[come(STAYS), say(STAYS, "sell 3\n"), step(NOBODY, Act::Signal), say(1, "0\n"), say(2, "0\n")]),
-            then(&[flood.clone(), come(3), say(3, "sell 7\n"), step(NOBODY, Act::Signal), say(1, "0\n"), pause(3200)]),
+            then(&[come(STAYS), say(STAYS, "sell 3\n"), signal(), say(1, "0\n"), say(2, "0\n")]),
+            then(&[flood.clone(), come(3), say(3, "sell 7\n"), signal(), say(1, "0\n"), pause(3200)]),
             // A word now and then is no more time.
-            then(&[step(NOBODY, Act::Signal), say(1, "0\n"), pause(1900), say(2, "0"), pause(1300)]),
+            then(&[signal(), say(1, "0\n"), pause(1900), say(2, "0"), pause(1300)]),
         ]
     }
 

@@ -70,6 +70,7 @@ impl Model for Window {
                 Act::Say(_)
                 | Act::SayOn(_)
                 | Act::Insist
+                | Act::Dash(_)
                 | Act::Flood(_)
                 | Act::End
                 | Act::Leave
