@@ -63,11 +63,15 @@ impl Model for Room {
         let talks = |who, lines: &[&str]| talk(who, lines);
         // Everything before `join`, with a member and a guest who listen.
         let mut steps = [vec![come(9), come(8)], talks(9, &["join Witness\n"]), vec![come(1)]].concat();
-        let unknown = ["", "WHO", " who", "whom", "SAY hi", "say", "say hi", "who", "Join x", "\thi", "* hi", "leave1"];
+        let unknown = [
+            "", "WHO", " who", "whom", "SAY hi", "say", "say hi", "who", "Join x", "\thi", "* hi", "leave1", "say\thi",
+        ];
         for line in unknown {
             steps.extend(talks(1, &[&format!("{line}\n"), &format!("{line}\r\n")]));
         }
-        for name in ["", " ", " bob", "bob ", "bo b", "bob!", "Zoë", "abcdefghijklmnopq", "a_b", "bob\t", "٣"] {
+        for name in
+            ["", " ", " bob", "bob ", "bo b", "bob!", "Zoë", "abcdefghijklmnopq", "a_b", "a.b", "a-b", "bob\t", "٣"]
+        {
             steps.extend(talks(1, &[&format!("join {name}\n")]));
         }
         steps.extend(talks(1, &["join\n", "join Witness\n", "join\tbob\n"]));
