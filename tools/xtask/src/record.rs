@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 
 use anstream::println;
 use anyhow::{Context, Result, bail};
+use regex::Regex;
 use similar::TextDiff;
 use tcp_pitfalls::go::GoServers;
 use tcp_pitfalls::staircase::{BEYOND, STEPS};
@@ -137,6 +138,11 @@ fn difference(name: &str, committed: &str, now: &str) -> Result<Option<String>> 
         let words = |text: &str| text.split_whitespace().map(|word| format!("{word}\n")).collect::<String>();
         let (committed, now) = (words(committed), words(now));
         return Ok(compare::difference(&committed, &compare::with_numbers_of(&committed, &now, |_, _| true)));
+    }
+    if name.starts_with("staircase") {
+        // A note is a figure and no verdict. Whether it could be had in time is chance.
+        let note = Regex::new(r"\bn\b")?;
+        return Ok(compare::difference(&note.replace_all(committed, "-"), &note.replace_all(now, "-")));
     }
     Ok(compare::difference(committed, now))
 }
