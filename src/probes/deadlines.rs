@@ -199,12 +199,16 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
     let (began, mut sent) = (Instant::now(), 0);
     let mut looked = Instant::now();
     loop {
-        // One that has ended its side may still take what comes, and throw it away.
-        if looked.elapsed() > LOOK {
+        // One that has ended its side may still take what comes, and throw it away, faster than one that answers.
+        if looked.elapsed() > LOOK || sent > MOST {
             looked = Instant::now();
             if began.elapsed() > AT_ONCE && has_ended() {
                 return trial.judge_deadline(ways[0], Some(began.elapsed()));
             }
+        }
+        if sent > MOST {
+            let taken = sent / 1024 / 1024;
+            skipped!("it took {taken} MiB without waiting for a client that reads nothing; see deaf-client");
         }
         match client.stream().write(&asked[sent % asked.len()..]) {
             Ok(count) => sent += count,
@@ -217,9 +221,6 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             Err(_) => skipped!("it ended the connection while requests were still coming; see every-byte"),
         }
         let (taken, after) = (sent / 1024 / 1024, began.elapsed());
-        if sent > MOST {
-            skipped!("it took {taken} MiB without waiting for a client that reads nothing; see deaf-client");
-        }
         if after > FILLING && after > FILLING + trial.recorder.leash().starved().min(2 * FILLING) {
             skipped!(
                 "after {} s it still took requests of a client that reads nothing, {taken} MiB so far: it is too slow to come to \
