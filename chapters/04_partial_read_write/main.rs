@@ -129,7 +129,13 @@ fn frames(
     recorder: &Recorder,
     serve: impl Fn(&Connection<'_>) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> Played {
-    let mut server = Target::in_process(serve).start(recorder, None)?;
+    let target = Target::in_process(move |stream| {
+        let served = serve(stream);
+        // A plain drop would be a race: its reset could come before the client has sent all it has.
+        close(stream.stream);
+        served
+    });
+    let mut server = target.start(recorder, None)?;
     let mut client = server.connect("client 1")?;
     client.send(&[0, 0]);
     // The rest follows when the server has read this, so that it can't get more at once.
