@@ -88,10 +88,10 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     // Of a long request the middle is sent at once: what is examined are its ends.
     const SINGLE: usize = 25;
     // A server may end a request that is too slow to come, and some have a limit of two seconds for that. So all of it
-    // comes within about one.
+    // comes within less.
     const FIRST: Duration = Duration::from_millis(500);
     const EACH: Duration = Duration::from_millis(10);
-    const WHOLE: Duration = Duration::from_secs(1);
+    const WHOLE: Duration = Duration::from_millis(1500);
     // Before this, nobody ends a request for being slow.
     const NOT_SLOW: Duration = Duration::from_millis(400);
     let mut server = trial.start()?;

@@ -20,8 +20,9 @@ use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
 const OTHERS: &str = "nginx, Apache, HAProxy and Node finish it on their graceful signal; Go, uvicorn and aiohttp drop it, \
                       so that the client may repeat it";
 
-/// How long a server has to have run until a deadline that it counts from its start would show. Its grace time, if shorter.
-const OLD: Duration = Duration::from_secs(3);
+/// How long a server has to have run until a deadline that it counts from its start would show: what is commonly given, or
+/// its grace time, if shorter.
+const OLD: Duration = Duration::from_secs(10);
 
 pub(super) fn finishes_line(trial: &Trial<'_>) -> Judged {
     finishes_half(trial, Half::Read, false)?;
