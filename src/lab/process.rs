@@ -218,7 +218,7 @@ impl Process {
     /// The system's own: it has ended, belongs to another user, or there are no signals here.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         // Whom it leaves behind has to be known by then.
-        self.root.see_children();
+        self.root.members();
         platform::signal(&self.child, signal)
     }
 
