@@ -55,16 +55,15 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
         Half::Unread => trial.recorder.note("probe", "once more, with the half still unread at the signal"),
     }
     let mut server = trial.start()?;
+    if half == Half::ReadByAnOldServer {
+        let old = OLD.min(trial.terms.grace) + Duration::from_millis(200);
+        server.process().and_then(|process| process.exits_within(old));
+    }
     let mut half_sent = InProgress::ready(trial, &mut server, "client 1")?;
     match half {
         Half::Read | Half::ReadByAnOldServer => {
             half_sent.send_half(trial);
             all_is_read(trial, &server, &half_sent.client);
-            if half == Half::ReadByAnOldServer {
-                server
-                    .process()
-                    .and_then(|process| process.exits_within(OLD.min(trial.terms.grace) + Duration::from_millis(200)));
-            }
             stop(trial, &mut server, &mut [&mut half_sent.client])?;
         }
         Half::Unread => {
