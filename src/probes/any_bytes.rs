@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::ch4_messages::four_in_one_write;
 use super::trial::{LONGEST, Trial, too_slow};
-use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Difference, Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Lines, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
@@ -24,10 +24,8 @@ pub(super) const PROBES: &[Probe] = &[Probe {
         "Take off the end of the line and nothing else: no trimming, no special case for an empty line or a zero byte. Give \
          each connection a buffer of its own",
     ),
-    needs: Needs::Address,
-    needs_echo: true,
-    runs_alone: false,
     examine: any_bytes,
+    ..PLAIN
 }];
 
 /// How many lines each of the two conversations has.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::trial::{LONGEST, Trial, unreachable};
-use super::{Explained, Judged, Needs, Probe, falls};
+use super::{Explained, Judged, PLAIN, Probe, falls};
 use crate::dialogue::Dialogue;
 use crate::lab::kernel;
 use crate::lab::process::Process;
@@ -20,10 +20,8 @@ pub(super) const PROBES: &[Probe] = &[
             "Put accept into a loop. If not even the first client is answered right, correct the answer, or what you say of \
              it",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: next_client,
+        ..PLAIN
     },
     Probe {
         name: "reset-before-accept",
@@ -32,10 +30,8 @@ pub(super) const PROBES: &[Probe] = &[
         remedy: Some(
             "Neither `?` nor `unwrap` in the accept loop; take the peer's address from accept, not from the stream",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: reset_before_accept,
+        ..PLAIN
     },
     Probe {
         name: "leaves-unread",
@@ -45,10 +41,8 @@ pub(super) const PROBES: &[Probe] = &[
             "Let an error of writing or reading end that connection and nothing else; ignore SIGPIPE where it isn't \
              already",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: leaves_unread,
+        ..PLAIN
     },
 ];
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ch2_accepting::{A_MOMENT, reset_in_the_middle};
 use super::trial::{LONGEST, Silence, Trial, reach, unreachable};
-use super::{Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped};
+use super::{Explained, Judged, Needs, Otherwise, PLAIN, Probe, Verdict, falls, skipped};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::lack::{self, Lack};
 use crate::lab::recording::Payload;
@@ -22,20 +22,16 @@ pub(super) const PROBES: &[Probe] = &[
         chapter: 3,
         does: "Connects one client that says nothing and a second that asks; the second must not wait for the first",
         remedy: Some("Serve each connection on a thread, task or goroutine of its own"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: idle_client,
+        ..PLAIN
     },
     Probe {
         name: "crowd",
         chapter: 3,
         does: "Connects 64 clients that all stay; each asks once and must be answered",
         remedy: Some("Serve connections side by side, and let a limit be larger than 64"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: crowd,
+        ..PLAIN
     },
     Probe {
         name: "out-of-descriptors",
@@ -43,19 +39,16 @@ pub(super) const PROBES: &[Probe] = &[
         does: "Gives the server 64 descriptors and 200 clients; it must neither end nor spin, and serve the next one when they leave",
         remedy: Some("When accept fails, neither end nor try again at once: pause, a little longer each time"),
         needs: Needs::CommandOnLinux,
-        needs_echo: true,
-        runs_alone: false,
         examine: out_of_descriptors,
+        ..PLAIN
     },
     Probe {
         name: "back-after-quiet",
         chapter: 3,
         does: "Is served and leaves; after a second and a half without any client, the next one must be served",
         remedy: Some("Don't take a moment without clients, or a timeout of accept, for the end"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: back_after_quiet,
+        ..PLAIN
     },
     Probe {
         name: "no-leak",
@@ -65,9 +58,8 @@ pub(super) const PROBES: &[Probe] = &[
             "Close each connection on every way out, also after an error, and don't collect the handles of finished threads",
         ),
         needs: Needs::CommandOnLinux,
-        needs_echo: true,
-        runs_alone: false,
         examine: no_leak,
+        ..PLAIN
     },
 ];
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sending::Sending;
 use super::trial::{LONGEST, Trial, too_slow};
-use super::{Difference, Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Difference, Explained, Judged, Needs, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Answer, Match, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
@@ -18,40 +18,32 @@ pub(super) const PROBES: &[Probe] = &[
         chapter: 4,
         does: "Sends a request one byte at a time, which must give exactly one answer",
         remedy: Some("Collect what read returns until a whole message is there"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: split_message,
+        ..PLAIN
     },
     Probe {
         name: "joined-messages",
         chapter: 4,
         does: "Sends two requests in one write, and then four; each must be answered once",
         remedy: Some("Look for further messages in what read returned, and keep the rest for the next"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: joined_messages,
+        ..PLAIN
     },
     Probe {
         name: "every-byte",
         chapter: 4,
         does: "Sends 8 MiB of lines and reads late, through a small window; every byte must come back in order",
         remedy: Some("Use write_all, or go on from the count that write returned"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: every_byte,
+        ..PLAIN
     },
     Probe {
         name: "half-close",
         chapter: 4,
         does: "Sends a request and ends its side; the answer must come, and then the end",
         remedy: Some("Answer what was read before the end, then close; keep no second handle of the connection"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: half_close,
+        ..PLAIN
     },
     Probe {
         name: "prompt-answer",
@@ -59,9 +51,9 @@ pub(super) const PROBES: &[Probe] = &[
         does: "Times 60 round trips of one request and 60 of two, half of them with an immediate acknowledgement, which must make no difference",
         remedy: Some("Write each answer with one write, and set TCP_NODELAY"),
         needs: Needs::Linux,
-        needs_echo: true,
         runs_alone: true,
         examine: prompt_answer,
+        ..PLAIN
     },
 ];
 

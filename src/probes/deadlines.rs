@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::trial::Trial;
-use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
 use crate::lab::wait::wait_until;
@@ -15,30 +15,24 @@ pub(super) const PROBES: &[Probe] = &[
         chapter: 5,
         does: "Asks for more than the connection holds and reads a byte a second; tells when the server has had enough",
         remedy: Some("Give each write a timeout, or the whole answer a deadline"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: slow_reader,
+        ..PLAIN
     },
     Probe {
         name: "slow-line",
         chapter: 5,
         does: "Sends a request a byte a second; tells when the server has had enough",
         remedy: Some("Give a whole request a deadline: a timeout of each read begins anew with every byte"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: slow_line,
+        ..PLAIN
     },
     Probe {
         name: "idle-limit",
         chapter: 5,
         does: "Connects and says nothing, and asks once and says nothing more; tells when the server has had enough",
         remedy: Some("Give the wait for the next request a timeout, and close when it is over"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: idle_limit,
+        ..PLAIN
     },
 ];
 

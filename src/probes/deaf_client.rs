@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sending::{Sending, memory};
 use super::trial::Trial;
-use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, Reply};
 use crate::lab::server::Running;
@@ -16,10 +16,8 @@ pub(super) const PROBES: &[Probe] = &[Probe {
     remedy: Some(
         "Read no further requests from a client while it doesn't take its answers: bound what waits to be written",
     ),
-    needs: Needs::Address,
-    needs_echo: true,
-    runs_alone: false,
     examine: deaf_client,
+    ..PLAIN
 }];
 
 const MIB: usize = 1024 * 1024;

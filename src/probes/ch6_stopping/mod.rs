@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use super::trial::{Trial, refuses_within, require_no_wrapper};
-use super::{Judged, Needs, Otherwise, Probe, skipped};
+use super::{Judged, Needs, Otherwise, PLAIN, Probe, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, State};
 use crate::lab::server::Running;
@@ -21,16 +21,7 @@ use crate::lab::wait::wait_until;
 use crate::lab::{kernel, load};
 
 /// What all probes of this chapter have in common.
-const STOPPING: Probe = Probe {
-    name: "",
-    chapter: 6,
-    does: "",
-    remedy: None,
-    needs: Needs::Signals,
-    needs_echo: true,
-    runs_alone: false,
-    examine: ending::clean_exit,
-};
+const STOPPING: Probe = Probe { chapter: 6, needs: Needs::Signals, ..PLAIN };
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {
