@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ch2_accepting::{A_MOMENT, reset_in_the_middle};
-use super::trial::{LONGEST, Silence, Trial, reach, unreachable};
+use super::trial::{LONGEST, Silence, Trial, reach, unreachable, unread, until_accepted};
 use super::{Explained, Judged, Needs, Otherwise, PLAIN, Probe, Verdict, falls, skipped};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::lack::{self, Lack};
@@ -66,8 +66,7 @@ pub(super) const PROBES: &[Probe] = &[
 fn idle_client(trial: &Trial<'_>) -> Judged {
     let judged = is_served_beside(trial, false).and_then(|evidence| {
         // One that reads whole lines when there is something to read waits only for a client that has begun one.
-        let quiet = trial.recorder.aside();
-        is_served_beside(&Trial::new(trial.target, trial.terms, &quiet), true)?;
+        trial.aside(|trial| is_served_beside(trial, true))?;
         Ok(evidence)
     });
     let simpler = "it doesn't serve a client that is alone, either; see next-client";
@@ -87,9 +86,7 @@ fn is_served_beside(trial: &Trial<'_>, begun: bool) -> Judged {
             silent = trial.introduce(silent)?;
             silent.send(trial.terms.dialogue.half(&trial.request("hello")));
             // Whoever reads the whole line first is reading now.
-            let own = silent.stream().local_addr().ok();
-            let is_read = || (kernel::unread(server.addr(), own?)? == 0).then_some(());
-            wait_until(Duration::from_millis(500), is_read);
+            wait_until(Duration::from_millis(500), || (unread(&server, &silent)? == 0).then_some(()));
         }
         let asking = server.connect("client 2").map_err(unreachable)?;
         // On a thread of its own, since it may be kept waiting for a greeting as well as for the answer.
@@ -134,8 +131,7 @@ fn crowd(trial: &Trial<'_>) -> Judged {
     let all = format!("{crowd} clients");
     trial.recorder.note(&all, "connect, ask, and stay");
     // Who is turned away is told so before it asks: a request that nobody reads would destroy what it is told.
-    let queue = server.addr();
-    wait_until(Duration::from_millis(500), || (kernel::accept_queue(queue).unwrap_or(0) == 0).then_some(()));
+    until_accepted(&server, Duration::from_millis(500));
     let mut asked = Vec::new();
     for (mut client, number) in clients.into_iter().zip(1..) {
         if let Some(text) = told_unasked(trial, &mut client) {
@@ -452,11 +448,14 @@ fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     match server.process().and_then(|process| process.exits_within(patience)) {
         Some(_) => skipped!("it ends when a client resets in the middle of a request: see leaves-unread"),
         // Nothing is used up by so few.
-        None => all.and_then(|()| one_after_the_other(&Trial::new(trial.target, trial.terms, &quiet), server, ENOUGH, Instant::now())).map_err(|why| {
-            Otherwise::skipped(format!(
-                "it goes wrong after a few clients already that have reset ({why}); see reset-before-accept and leaves-unread"
-            ))
-        }),
+        None => {
+            let more = |()| trial.aside(|trial| one_after_the_other(trial, server, ENOUGH, Instant::now()));
+            all.and_then(more).map_err(|why| {
+                Otherwise::skipped(format!(
+                    "it goes wrong after a few clients already that have reset ({why}); see reset-before-accept and leaves-unread"
+                ))
+            })
+        }
     }
 }
 

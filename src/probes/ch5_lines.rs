@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, one_by_one, read_all};
-use super::sending::{Sending, memory};
+use super::sending::{Sending, grown, memory};
 use super::trial::{Silence, Trial};
 use super::{Explained, Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Lines, Request};
@@ -65,11 +65,9 @@ const ENDLESS: usize = 64 * 1024 * 1024;
 
 fn endless_line(trial: &Trial<'_>) -> Judged {
     let dialogue = &trial.terms.dialogue;
-    let lines = match dialogue.lines {
-        Some(_) => Some(trial.lines()?),
-        None => None,
-    };
-    let (beginning, repeated) = match (&dialogue.lines, &dialogue.endless) {
+    trial.has_requests()?;
+    let lines = dialogue.lines.as_ref();
+    let (beginning, repeated) = match (lines, &dialogue.endless) {
         (Some(_), _) => (Vec::new(), b"x".to_vec()),
         (None, Some(endless)) => endless.clone(),
         (None, None) => {
@@ -112,7 +110,7 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
                  and pipelined-lines"
             )
         }
-        Reply::Nothing(..) if dialogue.lines.is_some() => {
+        Reply::Nothing(..) if lines.is_some() => {
             return Err(trial.differs(format!("took {sent} bytes without a newline and said nothing")));
         }
         _ => {}
@@ -213,10 +211,6 @@ impl Flood {
             left = left.checked_sub(1)?;
             Some([std::mem::take(&mut first), chunk.clone()].concat())
         })?;
-        let grown = |server: &mut Running| {
-            let grown = memory(server)?.saturating_sub(before?);
-            usize::try_from(grown).ok()
-        };
 
         let (mut answer, mut sent_before_answer) = (Vec::new(), None);
         let (mut still_takes, mut most) = (false, None);
@@ -232,7 +226,7 @@ impl Flood {
                 if flow.sent() != sent {
                     (sent, moved) = (flow.sent(), Instant::now());
                 }
-                most = most.max(grown(server));
+                most = most.max(grown(server, before));
                 if read.is_ok() {
                     // At the first byte it stops and ends its side: the answer may still be on its way.
                     sent_before_answer = Some(sent);
