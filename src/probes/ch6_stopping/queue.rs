@@ -33,32 +33,20 @@ pub(super) fn serves_queue(trial: &Trial<'_>) -> Judged {
 }
 
 fn serves_each_queue(trial: &Trial<'_>) -> Judged {
-    let mut served = 0;
-    let mut lost = 0;
+    let (mut served, mut is_lost) = (0, false);
     for _ in 0..ROUNDS {
         match serves_one_queue(trial)? {
-            Served::All(count) => served += count,
+            Ok(count) => served += count,
             // Once, a busy machine may have used up the grace time of a right server.
-            Served::Not(why) => {
-                lost += 1;
-                if lost > 1 {
-                    return Err(why);
-                }
-            }
+            Err(_) if !is_lost => is_lost = true,
+            Err(why) => return Err(why),
         }
     }
     Ok(format!("{served} clients were connected and not yet accepted at the signal, and were answered").into())
 }
 
-/// What has become of those who waited.
-enum Served {
-    /// So many were answered.
-    All(usize),
-    /// One was not.
-    Not(Otherwise),
-}
-
-fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
+/// How many waited and were all answered, or what is to be said if one was not.
+fn serves_one_queue(trial: &Trial<'_>) -> Judged<Judged<usize>> {
     let mut server = trial.start()?;
     let waiting = queue(trial, &mut server)?;
     stop(trial, &mut server, &mut [])?;
@@ -69,11 +57,11 @@ fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     for (mut client, request) in waiting.into_iter().rev() {
         if let Err(instead) = trial.expect(&mut client, &request) {
             trial.recorder.note(&name, "are not all answered");
-            return reset_in_queue(trial, &mut server, count, &instead).map(Served::Not);
+            return reset_in_queue(trial, &mut server, count, &instead).map(Err);
         }
     }
     trial.recorder.note(&name, "are answered");
-    Ok(Served::All(count))
+    Ok(Ok(count))
 }
 
 /// Halts the server, and has clients wait.
