@@ -10,7 +10,7 @@ const SEATS: usize = 6;
 const LONGEST: usize = 2000;
 
 #[derive(Clone, Default)]
-pub(super) struct Counter {
+pub(in crate::classroom) struct Counter {
     seated: Vec<usize>,
     orders: Lines,
 }
@@ -62,9 +62,7 @@ impl Model for Counter {
                 self.seated.push(who);
                 vec![]
             }
-            Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::Dash(_) | Act::Flood(_) | Act::End | Act::Signal => {
-                return None;
-            }
+            _ => return None,
         })
     }
 

@@ -17,7 +17,7 @@ pub(in crate::classroom) struct Parcels {
 }
 
 /// Plays the conversations, after clients who were gone before they could be accepted: that must end nothing.
-pub(super) fn offices(trial: &Trial<'_>) -> Judged {
+pub(in crate::classroom) fn offices(trial: &Trial<'_>) -> Judged {
     let recorder = trial.recorder.aside();
     let aside = Trial::new(trial.target, trial.terms, &recorder);
     outlives_the_hasty(&aside).inspect_err(|_| trial.recorder.adopt(&recorder))?;

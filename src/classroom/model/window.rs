@@ -66,21 +66,7 @@ impl Model for Window {
                 self.queue.iter().all(|next| next.name().is_some() || next.gone || next.ended).then_some(())?;
                 dues.extend([(slow.who, Due::line("too slow")), (slow.who, Due::Gone)]);
             }
-            (
-                Act::Say(_)
-                | Act::SayOn(_)
-                | Act::Insist
-                | Act::Dash(_)
-                | Act::Flood(_)
-                | Act::End
-                | Act::Leave
-                | Act::Reset
-                | Act::Pause(_)
-                | Act::Signal,
-                _,
-            ) => {
-                return None;
-            }
+            _ => return None,
         }
         self.call(&mut dues);
         Some(dues)

@@ -65,7 +65,7 @@ impl<'a> From<&'a Checked> for CheckReport<'a> {
     fn from(checked: &'a Checked) -> Self {
         let Checked { check, finding, .. } = checked;
         CheckReport {
-            name: check.probe.name,
+            name: check.name,
             points: checked.points(),
             of: check.points,
             finding,
@@ -95,7 +95,7 @@ fn suite(graded: &Graded) -> Suite<'_> {
     let Graded { exercise, problem, checks, .. } = graded;
     let cases = checks.iter().map(|Checked { check, finding, .. }| Case {
         class: format!("exercise_{}", exercise.id),
-        name: check.probe.name,
+        name: check.name,
         outcome: match finding.verdict {
             Verdict::Falls if problem.is_some() => Outcome::Error,
             verdict => verdict.into(),
