@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, Took, in_time};
+use super::kit::{AT_ONCE, Took, arrive, in_time};
 use super::model::{as_the_task_says, doors, doors_at, greeted, has_ipv6, refused};
 use super::{Check, Exercise};
 use crate::lab::client::Client;
@@ -93,7 +93,7 @@ fn every_caller(trial: &Trial<'_>) -> Judged {
         let mut door = trial.start()?;
         let mut longest = Duration::ZERO;
         for number in 1..=5 {
-            let caller = door.connect(&format!("caller {number}")).map_err(unreachable)?;
+            let caller = arrive(&mut door, &format!("caller {number}"))?;
             let came = Instant::now();
             greeted(trial, caller).with_obituary(&mut door)?;
             longest = longest.max(came.elapsed());
@@ -173,7 +173,7 @@ fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: 
     // What its process left behind, such as children, ends with this.
     drop(first);
     let mut second = trial.start_at(spelling, addr)?;
-    let called = second.connect("caller 2").map_err(unreachable);
-    let greeted = called.and_then(|caller| greeted(trial, caller)).with_obituary(&mut second);
+    let next = arrive(&mut second, "caller 2");
+    let greeted = next.and_then(|caller| greeted(trial, caller)).with_obituary(&mut second);
     greeted.about(&format!("started again on \"{spelling}\" at once"))
 }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use super::kit::{Took, expect_end, expect_line, expect_not_early, in_time};
+use super::kit::{Took, arrive, expect_end, expect_line, expect_not_early, in_time};
 use super::model::{Act, NOBODY, Step, Window, as_the_task_says, come, conversations, plays, say, step};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
@@ -193,10 +193,6 @@ fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
     // Whether they have spent numbers is up to the window: it may have seen a name, or only the reset.
     steps.extend([come(5), say(5, "Grace\n"), say(1, "Ada\n")]);
     plays::<Window>(trial, &steps, "three customers reset before their tickets came, and the next one got its own")
-}
-
-fn arrive(window: &mut Running, name: &str) -> Judged<Client> {
-    window.connect(name).map_err(unreachable)
 }
 
 /// Expects a ticket with this name, whatever its number.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{AT_ONCE, Took, ask, differing, expect_end, in_time};
+use super::kit::{AT_ONCE, Took, arrive, ask, differing, expect_end, expect_gone, in_time};
 use super::model::{Counter, as_the_task_says, conversations};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
@@ -245,12 +245,7 @@ fn reset_gives_seat_back(trial: &Trial<'_>) -> Judged {
 fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
     give_back(trial, "had ordered fire", |_number, mut guest| {
         guest.send(b"fire\n");
-        match guest.line(trial.terms.limit) {
-            Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
-            other => {
-                falls!("a guest ordered fire, expected the end of the connection, and got {}", Trial::describe(&other))
-            }
-        }
+        expect_gone(trial, &mut guest).about("a guest ordered fire")
     })
 }
 
@@ -276,7 +271,7 @@ fn give_back(trial: &Trial<'_>, what_happened: &str, end_visit: impl Fn(usize, C
     while others.len() + 1 < seats {
         others.push(sit_down(trial, &mut counter, &format!("new guest {}", others.len() + 1), &after(VISITS))?);
     }
-    let mut one_more = counter.connect("one more guest").map_err(unreachable)?;
+    let mut one_more = arrive(&mut counter, "one more guest")?;
     let when = format!("{}, all {seats} seats were taken again, and one more guest came", after(VISITS));
     if is_seated(trial, &mut one_more).about(&when)? {
         falls!("{when} and was seated");
@@ -292,7 +287,7 @@ fn fill(trial: &Trial<'_>, counter: &mut Running) -> Judged<Vec<Client>> {
     let mut seated = Vec::new();
     while seated.len() < MOST {
         let name = format!("guest {}", seated.len() + 1);
-        let mut guest = counter.connect(&name).map_err(unreachable)?;
+        let mut guest = arrive(counter, &name)?;
         if !is_seated(trial, &mut guest).with_obituary(counter).about(&format!("{name} came"))? {
             return Ok(seated);
         }

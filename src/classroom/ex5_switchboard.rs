@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::kit::{AT_ONCE, Took, ask, expect_line, in_time, judge_line};
+use super::kit::{AT_ONCE, Took, arrive, ask, expect_line, in_time, judge_line};
 use super::model::{Act, Switchboard, as_the_task_says, come, conversations, hasty, plays, say, step, talk};
 use super::{Check, Exercise};
 use crate::lab::client::Reply;
@@ -139,7 +139,7 @@ fn joined_commands(trial: &Trial<'_>) -> Judged {
     // A server that first waits for a moment whether more comes is in no hurry either.
     in_time(trial, || {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(unreachable)?;
+        let mut client = arrive(&mut server, "client 1")?;
         let began = Instant::now();
         for _ in 0..TIMES {
             client.send(b"LEN one\nUPPER two\nLEN thr");
@@ -158,7 +158,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
     const ROUNDS: usize = 24;
     const ENOUGH: usize = 3;
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let mut client = arrive(&mut server, "client 1")?;
     client.note(format!("sends packets of commands, up to {ROUNDS}"));
     let mut in_pieces = 0;
     for round in 1..=ROUNDS {

@@ -4,14 +4,16 @@ use std::io::Write;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, TOLERANCE, Took, ask, differing, expect_line, expect_tally, in_time, judge_line};
+use super::kit::{
+    AT_ONCE, TOLERANCE, Took, arrive, ask, differing, expect_gone, expect_line, expect_tally, in_time, judge_line,
+};
 use super::model::{Till, as_the_task_says, come, conversations, plays, say};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within, unreachable};
+use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -101,19 +103,15 @@ pub(super) const EXERCISE: Exercise = Exercise {
     ],
 };
 
-/// Expects `bye`, and then the end. A reset in its place counts as well: on a client that was about to send something,
-/// the end may come as one.
+/// Expects `bye`, and then the end. A reset in its place counts as well.
 pub(super) fn expect_bye(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     expect_line(trial, client, "bye")?;
-    match client.line(trial.terms.limit) {
-        Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
-        other => falls!("after \"bye\\n\" expected the end of the connection, got {}", Trial::describe(&other)),
-    }
+    expect_gone(trial, client).about("after \"bye\\n\"")
 }
 
 /// A client that has sold something, and has sent the beginning of its next command.
 fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
-    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let mut client = arrive(server, "client 1")?;
     // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
     client.send(b"sell 7\nsell 1");
     expect_line(trial, &mut client, "sold 7")?;
@@ -122,7 +120,7 @@ fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
 
 /// A client that has sold something and has no more to say.
 fn idle(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
-    let mut client = server.connect("client 2").map_err(unreachable)?;
+    let mut client = arrive(server, "client 2")?;
     ask(trial, &mut client, "sell 20", "sold 20")?;
     Ok(client)
 }
@@ -226,7 +224,7 @@ fn talker_hears_bye(trial: &Trial<'_>) -> Judged {
 fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     const BEFORE: usize = 50;
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let mut client = arrive(&mut server, "client 1")?;
     for _ in 0..BEFORE {
         ask(trial, &mut client, "sell 1", "sold 1")?;
     }
@@ -327,7 +325,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     const EXPECTED: &str = "tally: sales 205, sum 267";
     const AT_ONE_TIME: usize = 50;
     let mut server = trial.start()?;
-    let sellers = (3..7).map(|number| server.connect(&format!("client {number}")).map_err(unreachable));
+    let sellers = (3..7).map(|number| arrive(&mut server, &format!("client {number}")));
     let mut sellers = sellers.collect::<Judged<Vec<Client>>>()?;
     for seller in &mut sellers {
         seller.send("sell 1\n".repeat(AT_ONE_TIME).as_bytes());
@@ -339,7 +337,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
         }
     }
     drop(sellers);
-    let mut gone = server.connect("client 0").map_err(unreachable)?;
+    let mut gone = arrive(&mut server, "client 0")?;
     ask(trial, &mut gone, "sell 1", "sold 1")?;
     ask(trial, &mut gone, "sell 20", "sold 20")?;
     gone.leave();

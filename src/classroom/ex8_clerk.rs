@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::full_hands::{FULL, FullHands};
 use super::kit::{
-    AT_ONCE, TOO_LONG, Took, ask, expect_end, expect_line, expect_not_early, expect_tally, in_time, judge_line,
+    AT_ONCE, TOO_LONG, Took, arrive, ask, expect_end, expect_line, expect_not_early, expect_tally, in_time, judge_line,
     not_judged,
 };
 use super::model::{Clerk, as_the_task_says, come, conversations, plays, say};
@@ -124,10 +124,6 @@ pub(super) const EXERCISE: Exercise = Exercise {
         as_the_task_says("08_deadlines.html#the-server-of-this-step", conversations::<Clerk>),
     ],
 };
-
-fn arrive(counter: &mut Running, name: &str) -> Judged<Client> {
-    counter.connect(name).map_err(unreachable)
-}
 
 /// Somebody else comes, is served, and leaves.
 fn serves_another(trial: &Trial<'_>, counter: &mut Running) -> Judged<()> {
@@ -344,11 +340,11 @@ fn takes_late(trial: &Trial<'_>) -> Judged<()> {
 fn take_all(trial: &Trial<'_>, full: &mut FullHands, taken: &mut usize, was_quick: &mut bool) -> Judged<()> {
     full.client.note("begins to take its answers");
     let _ = full.client.stream().set_write_timeout(Some(trial.terms.limit));
-    let (whole, begun) = (full.sent / full.word.len(), full.sent % full.word.len());
+    let (whole, part) = (full.sent / full.word.len(), full.sent % full.word.len());
     while *taken <= whole {
         if *taken == whole {
-            full.client.send(&full.word[begun..]);
-            full.sent += full.word.len() - begun;
+            full.client.send(&full.word[part..]);
+            full.sent += full.word.len() - part;
         }
         *taken += 1;
         let began = Instant::now();
@@ -390,7 +386,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
 fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
     let mut counter = trial.start()?;
     let mut served = |name: &str| {
-        let mut customer = counter.connect(name).map_err(unreachable)?;
+        let mut customer = arrive(&mut counter, name)?;
         ask(trial, &mut customer, "a stamp", "1: a stamp").map(|()| customer)
     };
     let mut ends = served("customer 4")?;

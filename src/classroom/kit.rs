@@ -12,7 +12,12 @@ use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, load, lock};
-use crate::probes::{Difference, Judged, Otherwise, Trial, falls};
+use crate::probes::{Difference, Judged, Otherwise, Trial, falls, unreachable};
+
+/// A client comes. If it can't, the server has fallen.
+pub(super) fn arrive(server: &mut Running, name: &str) -> Judged<Client> {
+    server.connect(name).map_err(unreachable)
+}
 
 /// Sends a line and expects this one as its answer.
 pub(super) fn ask(trial: &Trial<'_>, client: &mut Client, line: &str, expected: &str) -> Judged<()> {
@@ -55,6 +60,14 @@ pub(super) fn expect_not_early(what: &str, took: Duration, limit: Duration) -> J
 pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     match client.line(trial.terms.limit) {
         Reply::End(rest) if rest.is_empty() => Ok(()),
+        other => falls!("expected the end of the connection, got {}", Trial::describe(&other)),
+    }
+}
+
+/// Expects the end of the stream or a reset, and nothing before it: what a client sees that may have sent more is chance.
+pub(super) fn expect_gone(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
+    match client.line(trial.terms.limit) {
+        Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
         other => falls!("expected the end of the connection, got {}", Trial::describe(&other)),
     }
 }
@@ -127,7 +140,7 @@ pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, 
             return Ok(value);
         }
         let seconds = time.as_secs_f32();
-        late += u32::from(!control.explains(time - most));
+        late += u32::from(!control.explains(time.saturating_sub(most)));
         if late == 2 {
             falls!("{what} took {seconds:.1} s, and must not take more than {} s", most.as_secs_f32());
         }

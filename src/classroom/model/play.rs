@@ -16,7 +16,7 @@ use crate::lab::load;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, falls, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, also if each has one to read and others to write,
 /// and too few for one that keeps those of the gone.
@@ -112,11 +112,11 @@ fn announces(trial: &Trial<'_>) -> Judged<()> {
     }
     let printed = Payload::new(process.printed().as_bytes());
     trial.recorder.adopt(&recorder);
-    Err(Otherwise::falls(format!(
+    falls!(
         "client 1 was let in, and {} s later the line \"listening on ADDR\" was not on standard output, which had \
          {printed}. Is it held back in a buffer?",
         patience.as_secs()
-    )))
+    )
 }
 
 /// How many conversations went as the task says, those by dice apart, and how many others could not be judged.
@@ -205,19 +205,16 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
         };
         let outcome = playing.play(&steps);
         starting += std::mem::take(&mut playing.starting);
-        match (&outcome, random) {
-            (Ok(()), true) => all.random += 1,
-            (Ok(()), false) => all.right += 1,
-            _ => {}
-        }
         match outcome {
             Err(Stop::Void) if !random && attempt < ATTEMPTS => {
                 attempt += 1;
                 continue;
             }
-            // The server is kept, so that what a conversation leaves behind shows in the next.
-            Ok(()) if !playing.stopped => player = Some(playing),
-            Ok(()) => {}
+            Ok(()) => {
+                *(if random { &mut all.random } else { &mut all.right }) += 1;
+                // The server is kept, so that what a conversation leaves behind shows in the next.
+                player = (!playing.stopped).then_some(playing);
+            }
             Err(Stop::Void) => all.unjudged += usize::from(!random),
             Err(Stop::Differs(first)) => {
                 found.store(true, SeqCst);
@@ -592,7 +589,7 @@ impl<M: Model> Player<M> {
             if took > most {
                 let seconds = took.as_secs_f32();
                 let text = format!("after {after}:\nclient {who}: {due} came only {seconds:.1} s after that");
-                return Err(self.stop(text, Some(took - most)));
+                return Err(self.stop(text, Some(took.saturating_sub(most))));
             }
         }
         self.expect_nothing_else(after)
@@ -660,7 +657,7 @@ impl<M: Model> Player<M> {
         if took > PATIENCE {
             let seconds = took.as_secs_f32();
             let text = format!("all clients had gone after the signal: it ran on for {seconds:.1} s");
-            return Err(self.stop(text, Some(took - PATIENCE)));
+            return Err(self.stop(text, Some(took.saturating_sub(PATIENCE))));
         }
         Ok(())
     }

@@ -168,7 +168,7 @@ fn one(checked: &Checked) -> String {
         Verdict::Skipped => format!("{points} point{unit} not judged"),
         _ => format!("{points} point{unit}"),
     };
-    let mut text = headline(checked, &format!("{:36}  {DIM}{score}{DIM:#}", name));
+    let mut text = headline(checked, &format!("{name:36}  {DIM}{score}{DIM:#}"));
     if matches!(verdict, Verdict::Differs | Verdict::Note | Verdict::Skipped) {
         text.push_str(&screen::paragraph(&evidence.sentence, 13));
     }
