@@ -50,6 +50,8 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
     const LATE: Duration = Duration::from_millis(1600);
     let mut server = trial.start()?;
     if half == Half::ReadByAnOldServer {
+        // It is as old as its first answer at least, and may have taken long to start.
+        before_the_stop(trial, trial.served(&mut server, "first"))?.leave();
         let old = OLD.min(trial.terms.grace) + Duration::from_millis(200);
         wait_until(old, || server.process()?.exited());
     }
