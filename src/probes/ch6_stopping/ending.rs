@@ -51,14 +51,11 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     trial.recorder.note("new clients", "connect, one after the other");
     let refuses = refuses(trial, &server, &mut kept, trial.terms.limit);
     let after = asked.elapsed();
-    if refuses {
+    if refuses && stays(trial, &mut server, &mut kept) {
         trial.recorder.note("new clients", "are refused");
-        if stays(trial, &mut server, &mut kept) {
-            return Ok(
-                "after the signal new clients were refused, and the one in the middle of a request stayed connected"
-                    .into(),
-            );
-        }
+        return Ok(
+            "after the signal new clients were refused, and the one in the middle of a request stayed connected".into(),
+        );
     }
     let ended = kept.state() == State::Ended;
     if ended {
@@ -219,7 +216,7 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>, alone: Duration) -> Judged<(Exit
         let after = after.as_secs_f32();
         trial.recorder.note("server", format!("still runs {after:.0} s after the signal"));
         falls!(
-            "still running {after:.1} s after the signal, with a grace time of {} s; if yours is longer, pass --grace",
+            "still running {after:.0} s after the signal, with a grace time of {} s; if yours is longer, pass --grace",
             grace.as_secs()
         )
     };

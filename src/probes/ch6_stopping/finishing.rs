@@ -19,8 +19,9 @@ use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
 const OTHERS: &str = "nginx, Apache, HAProxy and Node finish it on their graceful signal; Go, uvicorn and aiohttp drop it, \
                       so that the client may repeat it";
 
-/// How long a server has to have run until a deadline that it counts from its start would show. Its grace time, if shorter.
-const OLD: Duration = Duration::from_secs(3);
+/// How long a server has to have run until a deadline that it counts from its start would show: what is commonly given, or
+/// its grace time, if shorter.
+const OLD: Duration = Duration::from_secs(10);
 
 pub(super) fn finishes_line(trial: &Trial<'_>) -> Judged {
     finishes_half(trial, Half::Read, false)?;
@@ -48,6 +49,10 @@ enum Half {
 fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
     const LATE: Duration = Duration::from_millis(1600);
     let mut server = trial.start()?;
+    if half == Half::ReadByAnOldServer {
+        let old = OLD.min(trial.terms.grace) + Duration::from_millis(200);
+        server.process().and_then(|process| process.exits_within(old));
+    }
     let mut half_sent = InProgress::ready(trial, &mut server, "client 1")?;
     if half == Half::Unread {
         halt(trial, &mut server)?;
@@ -55,10 +60,6 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
     } else {
         half_sent.send_half(trial);
         until_read(&server, &half_sent.client, trial.terms.limit);
-    }
-    if half == Half::ReadByAnOldServer {
-        let long = OLD.min(trial.terms.grace) + Duration::from_millis(200);
-        wait_until(long, || server.process()?.exited());
     }
     stop(trial, &mut server, &mut [&mut half_sent.client])?;
     if half == Half::Unread {
