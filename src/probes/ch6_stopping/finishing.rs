@@ -51,7 +51,7 @@ fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
     let mut server = trial.start()?;
     if half == Half::ReadByAnOldServer {
         let old = OLD.min(trial.terms.grace) + Duration::from_millis(200);
-        server.process().and_then(|process| process.exits_within(old));
+        wait_until(old, || server.process()?.exited());
     }
     let mut half_sent = InProgress::ready(trial, &mut server, "client 1")?;
     if half == Half::Unread {
