@@ -20,8 +20,8 @@ use crate::probes::{Judged, Otherwise, falls, skipped};
 fn quiet(trial: &Trial<'_>) -> Judged<Running> {
     let mut server = trial.start()?;
     for name in ["client 1", "client 2"] {
-        let served = trial.connect(&mut server, name).and_then(|mut client| trial.ask(&mut client, "hello"));
-        before_the_stop(trial, served)?;
+        let answered = trial.connect(&mut server, name).and_then(|mut client| trial.ask(&mut client, "hello"));
+        before_the_stop(trial, answered)?;
     }
     Ok(server)
 }
