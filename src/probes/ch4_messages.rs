@@ -389,29 +389,29 @@ fn ask_and_end(trial: &Trial<'_>) -> Judged {
 }
 
 fn prompt_answer(trial: &Trial<'_>) -> Judged {
-    const ROUNDS: usize = 60;
     trial.stays_open()?;
     let mut server = trial.start()?;
-    let one = round_trips(trial, &mut server, ROUNDS, 1)?;
+    let one = round_trips(trial, &mut server, 1)?;
     if !trial.terms.dialogue.joined {
         return Ok(format!("a round trip took {one}").into());
     }
-    let two = round_trips(trial, &mut server, ROUNDS, 2)?;
+    let two = round_trips(trial, &mut server, 2)?;
     Ok(format!("a round trip took {one}; with two requests in one write, {two}").into())
 }
 
 /// Times round trips of so many requests in one write. Gives the medians, in words.
-fn round_trips(trial: &Trial<'_>, server: &mut Running, rounds: usize, together: usize) -> Judged<String> {
+fn round_trips(trial: &Trial<'_>, server: &mut Running, together: usize) -> Judged<String> {
+    const ROUNDS: usize = 60;
     const SLOW: Duration = Duration::from_millis(20);
     let quiet = trial.recorder.aside();
     let mut times = [Vec::new(), Vec::new()];
     let what = if together == 1 { "one request" } else { "two requests in one write" };
     trial
         .recorder
-        .note("client 1", format!("makes {rounds} round trips of {what}; in every second one it acknowledges at once"));
+        .note("client 1", format!("makes {ROUNDS} round trips of {what}; in every second one it acknowledges at once"));
     let began = Instant::now();
     let mut connection: Option<(Client, usize)> = None;
-    for round in 0..rounds {
+    for round in 0..ROUNDS {
         if began.elapsed() > LONGEST / 2 {
             return Err(too_slow(round * together));
         }
@@ -432,7 +432,7 @@ fn round_trips(trial: &Trial<'_>, server: &mut Running, rounds: usize, together:
             trial.expect(&mut client, request).map_err(|other| {
                 let see = if together == 1 { "" } else { "; see joined-messages" };
                 Otherwise::skipped(format!(
-                    "no time can be told, since the round trip {} of {rounds}, {what}, went wrong ({other}){see}",
+                    "no time can be told, since the round trip {} of {ROUNDS}, {what}, went wrong ({other}){see}",
                     round + 1
                 ))
             })?;
