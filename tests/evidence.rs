@@ -89,8 +89,9 @@ fn long_bytes_are_drawn_around_the_difference_in_any_width() {
 fn every_verdict_has_its_letter_in_the_table_and_its_sign_in_a_figure() {
     for verdict in [Verdict::Holds, Verdict::Falls, Verdict::Differs, Verdict::Note, Verdict::Skipped] {
         let finding = Finding { verdict, evidence: "as seen".into() };
-        let row = Row { name: "clean-exit", chapter: 6, headline: false, findings: vec![finding.clone(); 6] };
-        let table = Staircase { steps: STEPS.to_vec(), first: 1, probes: vec![row], surprises: Vec::new() }.table(true);
+        let row = Row { name: "clean-exit".into(), chapter: 6, headline: false, findings: vec![finding.clone(); 6] };
+        let table =
+            Staircase { steps: STEPS.map(Into::into).to_vec(), probes: vec![row], surprises: Vec::new() }.table(true);
         let letter = match verdict {
             Verdict::Falls => "F",
             Verdict::Holds => ".",

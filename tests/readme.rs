@@ -134,14 +134,13 @@ fn serves(program: &str, arguments: &[&str]) {
 fn its_table_is_what_the_staircase_test_expects() {
     let finding = |&verdict: &Verdict| Finding { verdict, evidence: "".into() };
     let row = |(name, verdicts): &(&'static str, [Verdict; 6])| Row {
-        name,
+        name: (*name).to_owned(),
         chapter: probes::find(name).unwrap().chapter,
         headline: HEADLINES.contains(name),
         findings: verdicts.iter().map(finding).collect(),
     };
     let staircase = Staircase {
-        steps: STEPS.to_vec(),
-        first: 1,
+        steps: STEPS.map(Into::into).to_vec(),
         probes: EXPECTED.iter().map(row).collect(),
         surprises: Vec::new(),
     };

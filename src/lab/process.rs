@@ -387,6 +387,7 @@ mod platform {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
+    use rustix::process::Signal as Raw;
     use rustix::process::{Pid, Resource, Rlimit, getpgrp, getrlimit, kill_process, kill_process_group, setrlimit};
 
     use super::Signal;
@@ -445,24 +446,22 @@ mod platform {
         Ok(kill_process(Pid::from_child(child), signal.raw())?)
     }
 
-    pub(super) fn kill(pid: u32) {
-        if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, rustix::process::Signal::KILL);
-        }
+    fn pid(number: u32) -> Option<Pid> {
+        Pid::from_raw(number.try_into().ok()?)
+    }
+
+    pub(super) fn kill(number: u32) {
+        pid(number).map(|pid| kill_process(pid, Raw::KILL));
     }
 
     pub(super) fn halt_group(leader: u32, halt: bool) -> io::Result<()> {
-        let signal = if halt { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
-        let leader = leader.try_into().ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(kill_process_group(leader, signal)?)
+        let leader = pid(leader).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process_group(leader, if halt { Raw::STOP } else { Raw::CONT })?)
     }
 
     /// Not this program's own, which a process may have joined.
     pub(in super::super) fn kill_group(leader: u32) {
-        let leader = leader.try_into().ok().and_then(Pid::from_raw);
-        if let Some(leader) = leader.filter(|leader| *leader != getpgrp()) {
-            let _ = kill_process_group(leader, rustix::process::Signal::KILL);
-        }
+        pid(leader).filter(|leader| *leader != getpgrp()).map(|leader| kill_process_group(leader, Raw::KILL));
     }
 }
 
