@@ -13,6 +13,22 @@ use tcp_pitfalls::chapter_02::server::{echo_reads, serve};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_02_accept_blocking");
 
 #[test]
+fn a_silent_client_holds_up_all_behind_it() {
+    let server = Server::start(PROGRAM, &[]);
+    let mut first = server.connect();
+    first.ask("I am first");
+    let mut second = server.connect();
+    second.send("me too\n");
+    // Not the time but the order shows it: client 2 has asked, and three answers to client 1 come before its own.
+    for _ in 0..3 {
+        first.ask("still here");
+    }
+    assert!(second.has_nothing());
+    drop(first);
+    assert_eq!(second.line(), "echo: me too");
+}
+
+#[test]
 fn a_read_timeout_bounds_how_long() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -21,6 +37,19 @@ fn a_read_timeout_bounds_how_long() {
     let mut next = Peer::connect(addr);
     next.ask("my turn");
     silent.expect_end();
+}
+
+#[test]
+fn clients_that_reset_do_not_end_the_loop() {
+    let server = Server::start(PROGRAM, &[]);
+    let mut first = server.connect();
+    first.ask("one");
+    for _ in 0..3 {
+        let hasty = server.connect();
+        socket2::SockRef::from(&hasty.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    drop(first);
+    server.connect().ask("two");
 }
 
 #[test]

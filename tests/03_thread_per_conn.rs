@@ -4,11 +4,13 @@ mod common;
 
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 
 use common::{Peer, Server};
 use tcp_pitfalls::chapter_02::server::echo_reads;
 use tcp_pitfalls::chapter_03::backoff::Backoff;
+use tcp_pitfalls::chapter_03::permits::Permits;
 use tcp_pitfalls::chapter_03::server::{Options, serve};
 #[cfg(target_os = "linux")]
 use tcp_pitfalls::lab::wait::wait_until;
@@ -36,6 +38,14 @@ fn panic_at_once(stream: &TcpStream) -> io::Result<()> {
     BufReader::new(stream).read_line(&mut line)?;
     assert_ne!(line, "panic\n", "as the test asked for");
     echo(stream)
+}
+
+#[test]
+fn nobody_waits_for_a_silent_client() {
+    let server = Server::start(PROGRAM, &[]);
+    let silent = server.connect();
+    server.connect().ask("hello");
+    assert!(silent.has_nothing(), "the silent client is still connected");
 }
 
 #[test]
@@ -78,6 +88,21 @@ fn an_error_gives_the_permit_back() {
 }
 
 #[test]
+fn a_permit_is_given_back_when_it_is_dropped() {
+    let permits = Permits::new(1);
+    let first = permits.acquire();
+    let (sender, taken) = mpsc::channel();
+    let second = thread::spawn(move || {
+        permits.acquire();
+        sender.send(()).unwrap();
+    });
+    assert!(taken.try_recv().is_err(), "there is only one permit");
+    drop(first);
+    taken.recv_timeout(common::LIMIT).expect("the permit has been given back");
+    second.join().unwrap();
+}
+
+#[test]
 fn pauses_grow_up_to_a_second_and_begin_anew() {
     let (mut backoff, error) = (Backoff::default(), io::Error::other("no descriptor is left"));
     let pauses: Vec<u128> = (0..10).map(|_| backoff.after(&error).as_millis()).collect();
@@ -100,6 +125,19 @@ fn a_client_that_could_be_taken_ends_the_pauses() {
         drop(clients);
         server.connect().ask("is there room again?");
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_that_have_ended_leave_no_memory_mapped() {
+    let server = Server::start(PROGRAM, &[]);
+    let mappings = || std::fs::read_to_string(format!("/proc/{}/maps", server.id())).unwrap().lines().count();
+    let serve = |clients: usize| (0..clients).for_each(|_| server.connect().ask("hello"));
+    serve(100);
+    let before = mappings();
+    serve(100);
+    // A thread that nobody has joined or let go of keeps at least its stack and the page that guards it.
+    wait_until(common::LIMIT, || (mappings() < before + 100).then_some(())).expect("their stacks are unmapped");
 }
 
 #[test]

@@ -3,15 +3,16 @@
 mod common;
 
 use std::io::{self, ErrorKind, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-use common::{Peer, Script, Sink, Step};
+use common::{Peer, Script, Server, Sink, Step};
 use tcp_pitfalls::chapter_04::close::close;
 use tcp_pitfalls::chapter_04::frame::{FrameError, echo_frames, read_frame, write_frame};
 use tcp_pitfalls::chapter_04::pitfall;
 use tcp_pitfalls::chapter_04::server::echo_lines;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_04_partial_read_write");
 const LINES: &[u8] = b"one\n\ntwo words\n\xff\xfe\n";
 const ANSWERS: &[u8] = b"echo: one\necho: \necho: two words\necho: \xff\xfe\n";
 
@@ -36,6 +37,13 @@ fn lines_are_found_however_they_are_cut() {
         served.unwrap();
         assert_eq!(answers, ANSWERS, "cut at {cut}");
     }
+}
+
+#[test]
+fn an_interrupted_read_loses_nothing() {
+    let (served, answers) = answers(Script::interrupted(LINES));
+    served.unwrap();
+    assert_eq!(answers, ANSWERS);
 }
 
 #[test]
@@ -65,6 +73,14 @@ fn the_end_is_clean_only_between_lines() {
         } else {
             assert_eq!(served.unwrap_err().kind(), ErrorKind::UnexpectedEof, "ended after {end} bytes");
         }
+    }
+}
+
+#[test]
+fn a_reset_is_never_taken_for_the_end() {
+    for end in 0..=LINES.len() {
+        let (served, _) = answers(Script::reset_after(&LINES[..end]));
+        assert_eq!(served.unwrap_err().kind(), ErrorKind::ConnectionReset, "reset after {end} bytes");
     }
 }
 
@@ -134,6 +150,16 @@ fn closing_with_unread_input_is_a_reset() {
     assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted), "{error}");
 }
 
+#[test]
+fn after_a_half_close_the_answers_still_come() {
+    let server = Server::start(PROGRAM, &[]);
+    let mut client = server.connect();
+    client.send("one\ntwo\n");
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!([client.line(), client.line()], ["echo: one", "echo: two"]);
+    client.expect_end();
+}
+
 const FRAMES: &[u8] = b"\0\0\0\x03one\0\0\0\0\0\0\0\x05three";
 
 #[test]
@@ -144,6 +170,27 @@ fn frames_are_found_however_they_are_cut() {
         let mut sink = Sink::short(2);
         echo_frames(script, &mut sink, 16).unwrap();
         assert_eq!(sink.bytes, wanted);
+    }
+}
+
+#[test]
+fn a_frame_cut_short_is_told_from_a_clean_end() {
+    // The frames end at 0, 7, 11 and 20.
+    for end in 0..=FRAMES.len() {
+        let ended = echo_frames(Script::in_pieces(&FRAMES[..end], 4096), &mut Sink::default(), 16);
+        match ended {
+            Ok(()) => assert!([0, 7, 11, 20].contains(&end), "cut after {end} bytes, and taken for whole"),
+            Err(FrameError::CutShort) => assert!(![0, 7, 11, 20].contains(&end), "whole after {end} bytes"),
+            Err(other) => panic!("cut after {end} bytes: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_reset_inside_a_frame_is_an_error_of_the_stream() {
+    for end in 0..FRAMES.len() {
+        let ended = echo_frames(Script::reset_after(&FRAMES[..end]), &mut Sink::default(), 16);
+        assert!(matches!(ended, Err(FrameError::Io(_))), "reset after {end} bytes: {ended:?}");
     }
 }
 

@@ -4,10 +4,14 @@ mod common;
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use common::{Script, Sink, Step};
+use common::{Script, Server, Sink, Step};
 use tcp_pitfalls::chapter_05::line_reader::{Line, LineReader};
 use tcp_pitfalls::chapter_05::server::echo_lines;
 use tcp_pitfalls::chapter_05::{buf_pair, buf_stream, pitfall};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_05_bufread_lines");
+const LINES: &[u8] = b"one\r\n\n\r\ntwo words\nthree\r\r\n\xff\xfe\r\n";
+const ANSWERS: &[u8] = b"echo: one\necho: \necho: \necho: two words\necho: three\r\necho: \xff\xfe\n";
 
 #[track_caller]
 fn answers(reader: Script, limit: usize) -> (io::Result<()>, Vec<u8>) {
@@ -17,10 +21,43 @@ fn answers(reader: Script, limit: usize) -> (io::Result<()>, Vec<u8>) {
 }
 
 #[test]
+fn lines_are_found_however_they_are_cut() {
+    let scripts = (1..=LINES.len()).map(|size| Script::in_pieces(LINES, size)).chain([Script::interrupted(LINES)]);
+    for script in scripts {
+        let (served, answers) = answers(script, 64);
+        served.unwrap();
+        assert_eq!(answers, ANSWERS);
+    }
+}
+
+#[test]
+fn a_short_or_interrupted_write_loses_nothing() {
+    for most in 1..=3 {
+        let mut sink = Sink::short(most);
+        echo_lines(Script::in_pieces(LINES, 4096), &mut sink, 64).unwrap();
+        assert_eq!(sink.bytes, ANSWERS, "{most} bytes a write");
+    }
+}
+
+#[test]
 fn a_writer_that_takes_nothing_is_an_error() {
     let mut sink = Sink { most: Some(0), ..Sink::default() };
-    let error = echo_lines(Script::in_pieces(b"one\n", 4096), &mut sink, 64).unwrap_err();
+    let error = echo_lines(Script::in_pieces(LINES, 4096), &mut sink, 64).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WriteZero);
+}
+
+#[test]
+fn the_end_is_clean_only_between_lines() {
+    for end in 0..=LINES.len() {
+        let (served, _) = answers(Script::in_pieces(&LINES[..end], 4096), 64);
+        if end == 0 || LINES[end - 1] == b'\n' {
+            served.unwrap_or_else(|error| panic!("ended after {end} bytes, between lines: {error}"));
+        } else {
+            assert_eq!(served.unwrap_err().kind(), ErrorKind::UnexpectedEof, "ended after {end} bytes");
+        }
+        let (served, _) = answers(Script::reset_after(&LINES[..end]), 64);
+        assert_eq!(served.unwrap_err().kind(), ErrorKind::ConnectionReset, "reset after {end} bytes");
+    }
 }
 
 #[test]
@@ -43,6 +80,13 @@ fn the_limit_counts_the_bytes_before_the_line_end() {
             assert_eq!(answers != refusal, fits, "\"{shown}\" in pieces of {size}: {}", answers.escape_ascii());
         }
     }
+}
+
+#[test]
+fn the_greatest_limit_is_no_limit() {
+    let mut lines = LineReader::new(Script::in_pieces(b"one\ntwo", 2), usize::MAX);
+    assert_eq!(lines.next_line().unwrap(), Line::Whole(b"one"));
+    assert_eq!(lines.next_line().unwrap(), Line::CutShort);
 }
 
 #[test]
@@ -77,6 +121,18 @@ fn answers_are_flushed_before_the_end_and_before_an_error() {
     let (served, answers) = answers(Script::reset_after(b"one\n"), 64);
     assert!(served.is_err());
     assert_eq!(answers, b"echo: one\n");
+}
+
+/// Whether another line waits must be known from what is here already: asking must never read.
+#[test]
+fn another_waits_never_reads() {
+    let mut lines = LineReader::new(Script::in_pieces(b"one\ntwo\nthr", 4096), 64);
+    assert_eq!(lines.next_line().unwrap(), Line::Whole(b"one"));
+    assert!(lines.another_waits());
+    assert_eq!(lines.next_line().unwrap(), Line::Whole(b"two"));
+    assert!(!lines.another_waits());
+    assert!(!lines.between_lines(), "\"thr\" is the beginning of a line");
+    assert_eq!(lines.next_line().unwrap(), Line::CutShort);
 }
 
 /// For `BufStream`, which wants one object for both directions.
@@ -145,4 +201,14 @@ fn a_reader_for_each_line_loses_what_it_read_ahead() {
     let mut sink = Sink::default();
     pitfall::reader_per_line(Script::in_pieces(b"one\ntwo\nthree\n", 4096), &mut sink).unwrap();
     assert_eq!(sink.bytes, b"echo: one\n");
+}
+
+#[test]
+fn the_client_can_read_why_its_line_was_refused() {
+    let server = Server::start(PROGRAM, &["--limit=10"]);
+    let mut client = server.connect();
+    // More than the server will ever read as a line, so that some of it is unread when it answers.
+    client.send(vec![b'x'; 256 * 1024]);
+    assert_eq!(client.line(), "error: line too long (limit 10 bytes)");
+    client.expect_end();
 }

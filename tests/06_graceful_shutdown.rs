@@ -83,6 +83,31 @@ fn what_is_left_after_the_grace_time_is_cut_and_counted() {
 }
 
 #[test]
+fn clients_in_the_queue_are_served() {
+    let Started { server, addr, serving } = start(&["--max-connections=1"]);
+    let mut first = Peer::connect(addr);
+    first.ask("hello");
+    let mut queued = Peer::connect(addr);
+    queued.send("I was told that I am connected\n");
+    server.stop();
+    first.expect_end();
+    drop(first);
+    assert_eq!(queued.line(), "echo: I was told that I am connected");
+    queued.expect_end();
+    assert_eq!(serving.join().unwrap().cut, 0);
+}
+
+#[test]
+fn a_full_server_stops_as_well() {
+    let Started { server, addr, serving } = start(&["--max-connections=1"]);
+    let mut only = Peer::connect(addr);
+    only.ask("hello");
+    server.stop();
+    only.expect_end();
+    serving.join().unwrap();
+}
+
+#[test]
 fn a_client_over_the_limit_waits_until_a_place_is_free() {
     let Started { addr, .. } = start(&["--max-connections=1"]);
     let mut first = Peer::connect(addr);
@@ -164,6 +189,16 @@ fn an_answer_that_is_not_read_yet_survives_a_line_after_the_stop() {
         drop(client);
         assert_eq!(serving.join().unwrap().cut, 0);
     }
+}
+
+#[test]
+fn a_refused_line_is_told_in_a_way_that_can_be_read() {
+    let Started { addr, .. } = start(&["--limit=10"]);
+    let mut client = Peer::connect(addr);
+    // More than the server will ever read as a line: to close with the rest unread would destroy the answer.
+    client.send(vec![b'x'; 256 * 1024]);
+    assert_eq!(client.line(), "error: line too long (limit 10 bytes)");
+    client.expect_end();
 }
 
 /// A connection, and a stop.
@@ -306,6 +341,17 @@ mod signals {
         assert!(!said.contains("stopped"), "it ended in the middle of its stop: {said}");
     }
 
+    #[test]
+    fn the_port_can_be_used_again_at_once() {
+        let mut server = Server::start(PROGRAM, &[]);
+        server.connect().ask("hello");
+        let idle = server.connect();
+        server.signal(Signal::TERM);
+        server.wait();
+        drop(idle);
+        tcp_pitfalls::chapter_01::listen::listen(&server.addr.to_string()).unwrap();
+    }
+
     /// Halts the server, so that what comes next finds it as it is: bytes stay in the kernel, clients in the queue.
     #[cfg(target_os = "linux")]
     fn halt(server: &Server) {
@@ -341,6 +387,24 @@ mod signals {
         let (status, said) = server.wait();
         assert!(status.success(), "{status}");
         assert!(said.contains("stopped: 50 connections finished, 0 cut"), "{said}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn clients_in_the_queue_at_the_signal_are_served() {
+        let mut server = Server::start(PROGRAM, &[]);
+        halt(&server);
+        let mut clients: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send("I was told that I am connected\n");
+        }
+        server.signal(Signal::TERM);
+        server.signal(Signal::CONT);
+        for client in &mut clients {
+            assert_eq!(client.line(), "echo: I was told that I am connected");
+            client.expect_end();
+        }
+        assert!(server.wait().0.success());
     }
 
     #[test]
@@ -392,5 +456,25 @@ mod signals {
         wait_until_refused(addr);
         rustix::process::kill_process(id, Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(1));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn descriptors_are_back_where_they_were() {
+        use tcp_pitfalls::lab::kernel::descriptors;
+
+        let server = Server::start(PROGRAM, &[]);
+        // Connected all the time, so that the number with one client is known for sure.
+        let mut staying = server.connect();
+        staying.ask("hello");
+        let with_one = descriptors(server.id()).unwrap();
+        let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.ask("hello");
+        }
+        assert_eq!(descriptors(server.id()).unwrap(), with_one + 50);
+        drop(clients);
+        let back = wait_until(LIMIT, || (descriptors(server.id())? == with_one).then_some(()));
+        back.expect("50 clients leave no descriptor behind");
     }
 }

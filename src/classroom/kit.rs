@@ -22,7 +22,7 @@ pub(super) const fn probe(
     does: &'static str,
     examine: fn(&Trial<'_>) -> Judged,
 ) -> Probe {
-    Probe { name, chapter, does, remedy: None, needs, needs_echo: false, runs_alone: false, examine }
+    Probe { name, chapter, does, remedy: None, needs, runs_alone: false, examine }
 }
 
 /// Sends a line and expects this one as its answer.

@@ -64,12 +64,21 @@ pub struct Probe {
     pub remedy: Option<&'static str>,
     /// What it needs.
     pub needs: Needs,
-    /// Whether it can only judge a server that answers a line with an echo of it.
-    pub needs_echo: bool,
     /// Whether other work on the machine at the same time would disturb it.
     pub runs_alone: bool,
     pub(crate) examine: fn(&Trial<'_>) -> Judged,
 }
+
+/// What most probes have in common. The rest of it is no probe.
+const PLAIN: Probe = Probe {
+    name: "",
+    chapter: 0,
+    does: "",
+    remedy: None,
+    needs: Needs::Address,
+    runs_alone: false,
+    examine: |_| skipped!("it does nothing"),
+};
 
 impl Probe {
     /// Examines a server.

@@ -8,13 +8,14 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use script::{Script, Sink, Step};
 use tcp_pitfalls::classroom::Exercise;
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::process::Process;
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::server::{Launch, Target};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::{self, Finding, Terms, Verdict};
 
@@ -164,6 +165,21 @@ pub fn run(program: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A server of `tests/servers` with these arguments, unless there is no Python: then nothing is tested.
+pub fn python(server: &str, arguments: &[&str]) -> Option<Target> {
+    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+        let found = Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
+        if !found {
+            println!("skipped: there is no python3");
+        }
+        found
+    });
+    let path = format!("{}/tests/servers/{server}", env!("CARGO_MANIFEST_DIR"));
+    let command: Vec<String> = ["python3", &path].iter().chain(arguments).map(|&word| word.to_owned()).collect();
+    // Many are started at the same time, and beside other tests.
+    FOUND.then(|| Target::Command(Launch { start: Duration::from_secs(60), ..command.into() }))
 }
 
 /// Runs each probe on its target. One that this machine was too busy for is run again, alone.

@@ -2,8 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-#[cfg(target_os = "linux")]
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -165,16 +163,9 @@ fn a_client_that_leaves_must_not_end_the_server() {
     assert!(evidence.contains("left without reading"), "{evidence}");
 }
 
-/// A server of `tests/servers`, unless there is no Python.
 #[cfg(unix)]
 fn python(peculiarity: &str) -> Option<Target> {
-    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/echo.py");
-    if Command::new("python3").arg("--version").output().is_err() {
-        println!("skipped: there is no python3");
-        return None;
-    }
-    let command = ["python3", PROGRAM, peculiarity, "{addr}"].map(str::to_owned);
-    Some(Target::Command(command.to_vec().into()))
+    common::python("echo.py", &[peculiarity, "{addr}"])
 }
 
 #[cfg(unix)]

@@ -56,7 +56,6 @@ pub(super) const fn as_the_task_says(chapter: u8) -> Check {
                    random for three seconds; the first difference is shown, in as few steps as still show it",
             remedy: None,
             needs: Needs::Command,
-            needs_echo: false,
             runs_alone: false,
             examine,
         },

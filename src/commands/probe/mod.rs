@@ -64,8 +64,9 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
         None => None,
     }
     .map(Finding::skipped);
+    // All but those of chapter 1 ask something.
     let is_hopeless =
-        |probe: &Probe| hopeless.is_some() && probe.needs_echo && !(is_silent && OF_SILENCE.contains(&probe.name));
+        |probe: &Probe| hopeless.is_some() && probe.chapter > 1 && !(is_silent && OF_SILENCE.contains(&probe.name));
     let apply = probes.iter().filter(|probe| !is_hopeless(probe));
     let jobs: Vec<Job<'_>> = apply.map(|&probe| Job { probe, target: &target, terms: &terms }).collect();
     teller.begin(jobs.iter().map(|job| job.probe));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::trial::Trial;
-use super::{can_be_stopped, claims_lines, is_more_than_killed, is_taken, send_stop};
+use super::{can_be_stopped, is_more_than_killed, is_taken, send_stop};
 use crate::dialogue::{Exchange, Request};
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
@@ -121,7 +121,7 @@ pub(super) fn half_close_while_working(trial: &Trial<'_>) -> Judged {
         return Ok("the client ended its side while its request was being worked on, and got the answer".into());
     };
     let what = format!("the client ended its side while its request was being worked on; {instead}");
-    Err(if claims_lines(trial) {
+    Err(if trial.claims_lines() {
         Otherwise::falls(what)
     } else {
         Otherwise::differs(format!(
@@ -168,7 +168,7 @@ fn finishes_queue(trial: &Trial<'_>, is_shown: bool) -> Judged {
     );
     // One that answers them in turn may not have seen those that were to come.
     let side_by_side = together < takes * 2;
-    Err(if claims_lines(trial) || side_by_side && in_queue == 0 {
+    Err(if trial.claims_lines() || side_by_side && in_queue == 0 {
         Otherwise::falls(what)
     } else if side_by_side {
         Otherwise::differs(format!("{what}. {in_queue} were not accepted yet: see serves-queue"))
