@@ -122,13 +122,9 @@ impl Conversation {
 
     /// Sends a line, and hears the answer to the end of its line, since it may be a slow one.
     fn ask_line(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
-        let asked = Instant::now();
-        let (mut answer, mut ended) = self.ask(bytes);
-        while !answer.is_empty() && !answer.ends_with(b"\n") && !ended && asked.elapsed() < 5 * PATIENCE {
-            let (rest, then_ended) = self.hear(PATIENCE);
-            ended = then_ended || rest.is_empty();
-            answer.extend(rest);
-        }
+        let is_whole = |got: &[u8]| if got.ends_with(b"\n") { Match::Whole(got.len()) } else { Match::Partial };
+        let heard = self.ask(bytes);
+        let (answer, ended, _) = self.hear_all(heard, is_whole);
         (answer, ended)
     }
 

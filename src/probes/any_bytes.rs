@@ -9,6 +9,7 @@ use super::trial::{LONGEST, Trial, shown, too_slow, until_read};
 use super::{Difference, Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Lines, Request};
 use crate::lab::client::{Client, Reply, State};
+use crate::lab::random::Random;
 use crate::lab::recording::Payload;
 use crate::lab::server::Running;
 
@@ -254,30 +255,9 @@ fn is_waited_for(trial: &Trial<'_>, client: &mut Client, request: &Request, rest
     matches!(got, Reply::Line(answer) if request.is_answered_by(&answer))
 }
 
-/// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): the same for the same seed,
-/// everywhere and for ever.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 to one below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % (end.max(1) as u64)).unwrap_or(0)
-    }
-
     fn byte_below(&mut self, end: usize) -> u8 {
         self.below(end.min(256)).to_le_bytes()[0]
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
     }
 
     /// From 1 to `most`, and mostly little.

@@ -115,24 +115,20 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
         }
         _ => {}
     }
-    match flood.ending {
-        Reply::Flood => falls!("after {sent} bytes without an end it flooded the client: {said}"),
-        Reply::Nothing(..) if flood.answer.is_empty() => {
-            Ok(format!("took no more after {sent} bytes without an end").into())
-        }
+    let after = format!("after {sent} bytes without an end");
+    Ok(match flood.ending {
+        Reply::Flood => falls!("{after} it flooded the client: {said}"),
+        Reply::Nothing(..) if flood.answer.is_empty() => format!("took no more {after}"),
         // A missing end is for half-close to judge.
-        Reply::Nothing(..) => Ok(format!("after {sent} bytes without an end it answered {said}").into()),
+        Reply::Nothing(..) => format!("{after} it answered {said}"),
         // Which of the two a client sees is chance: a reset is told to one thread, the other may read an end.
-        _ if flood.answer.is_empty() => {
-            Ok(format!("closed the connection after {sent} bytes without an end, without saying why").into())
-        }
-        Reply::Reset(_) => Ok(format!(
-            "after {sent} bytes without an end it answered {said}; the connection was then reset, which the answer survived \
-             here but need not everywhere"
-        )
-        .into()),
-        _ => Ok(format!("after {sent} bytes without an end it answered {said} and closed").into()),
+        _ if flood.answer.is_empty() => format!("closed the connection {after}, without saying why"),
+        Reply::Reset(_) => format!(
+            "{after} it answered {said}; the connection was then reset, which the answer survived here but need not everywhere"
+        ),
+        _ => format!("{after} it answered {said} and closed"),
     }
+    .into())
 }
 
 /// Judges a server that has taken everything without a word: it may have kept it, or thrown it away.

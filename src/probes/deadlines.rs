@@ -49,28 +49,22 @@ impl Trial<'_> {
 
     /// What to say of a client that was `slow` and was let go after so long, or still wasn't.
     fn judge_deadline(&self, slow: &str, after: Option<Duration>) -> Judged {
-        if let Some(after) = after {
-            self.recorder.number_by_chance(format!("{:.1}", after.as_secs_f32()), "a measured time");
+        let after = after.map(|after| format!("{:.1}", after.as_secs_f32()));
+        if let Some(after) = &after {
+            self.recorder.number_by_chance(after, "a measured time");
         }
-        match (after, self.terms.deadline) {
-            (Some(after), Some(deadline)) => {
-                let (after, late) = (after.as_secs_f32(), LATE.as_secs());
-                Ok(format!(
-                    "{slow} was let go after {after:.1} s (deadline {} s, and up to {late} s more are allowed)",
-                    deadline.as_secs()
-                )
-                .into())
-            }
+        let (window, late) = (self.window().as_secs(), LATE.min(self.terms.limit).as_secs());
+        match (after, self.terms.deadline.map(|deadline| deadline.as_secs())) {
+            (Some(after), Some(deadline)) => Ok(format!(
+                "{slow} was let go after {after} s (deadline {deadline} s, and up to {late} s more are allowed)"
+            )
+            .into()),
             (None, Some(deadline)) => falls!(
-                "{slow} was still connected after {} s: the deadline is said to be {} s, and {} s more were allowed",
-                self.window().as_secs(),
-                deadline.as_secs(),
-                LATE.min(self.terms.limit).as_secs()
+                "{slow} was still connected after {window} s: the deadline is said to be {deadline} s, and {late} s more were \
+                 allowed"
             ),
-            (Some(after), None) => {
-                Err(Otherwise::note(format!("{slow} was let go after {:.1} s", after.as_secs_f32())))
-            }
-            (None, None) => Err(Otherwise::note(format!("{slow} was not let go within {} s", self.window().as_secs()))),
+            (Some(after), None) => Err(Otherwise::note(format!("{slow} was let go after {after} s"))),
+            (None, None) => Err(Otherwise::note(format!("{slow} was not let go within {window} s"))),
         }
     }
 }

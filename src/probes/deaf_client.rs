@@ -31,15 +31,12 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     let deaf = trial.connect(&mut server, "client 1")?;
     // The control: while client 1 is connected and only silent.
     let alone = "it doesn't serve a client beside one that is merely silent";
-    let mut other = trial
-        .connect(&mut server, "client 2")
-        .map_err(|why| Otherwise::skipped(format!("{alone} ({why}); see idle-client")))?;
+    let not_beside = |why| Otherwise::skipped(format!("{alone} ({why}); see idle-client"));
+    let mut other = trial.connect(&mut server, "client 2").map_err(not_beside)?;
     let request = trial.request("hello");
     other.send(&request.bytes);
-    match other.answer(trial.terms.limit.min(Duration::from_secs(2)), |got| request.check(got)) {
-        Reply::Line(answer) if request.is_answered_by(&answer) => {}
-        got => skipped!("{alone} ({}); see idle-client", Trial::describe(&got)),
-    }
+    let got = other.answer(trial.terms.limit.min(Duration::from_secs(2)), |got| request.check(got));
+    Trial::judge(&request, &got).map_err(not_beside)?;
     deaf.note("asks again and again, and reads nothing");
     let flood = Flood::send(trial, &mut server, &deaf)?;
     let taken = flood.sending.sent();

@@ -105,16 +105,13 @@ impl Probe {
     pub(crate) fn impossible(&self, target: &Target) -> Option<&'static str> {
         let linux = cfg!(target_os = "linux");
         match self.needs {
-            Needs::Address => None,
-            Needs::Linux => (!linux).then_some("it needs Linux, for a socket option"),
             _ if self.in_need_of_a_command() && !matches!(target, Target::Command(_)) => {
                 Some("no start command was given; it has to start the server itself")
             }
-            Needs::Command => None,
-            Needs::CommandOnLinux => (!linux).then_some("it needs Linux, whose /proc it reads"),
-            Needs::Signals => {
-                (!cfg!(unix)).then_some("it stops the server with SIGTERM, which this system does not have")
-            }
+            Needs::Linux if !linux => Some("it needs Linux, for a socket option"),
+            Needs::CommandOnLinux if !linux => Some("it needs Linux, whose /proc it reads"),
+            Needs::Signals if !cfg!(unix) => Some("it stops the server with SIGTERM, which this system does not have"),
+            _ => None,
         }
     }
 }

@@ -210,6 +210,14 @@ pub fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
     }
 }
 
+/// Runs each probe on its target, and expects that none of them falls.
+#[track_caller]
+pub fn expect_no_fall(targets: &[(&str, Target)], terms: &Terms) {
+    for (name, Finding { verdict, evidence }) in findings(targets, terms) {
+        assert_ne!(verdict, Verdict::Falls, "{name}: {evidence}");
+    }
+}
+
 /// The faults of an exercise's wrong servers, each with the check that finds it. tests/classroom/faults has them.
 pub fn faults(exercise: &Exercise) -> Vec<(String, String)> {
     let path = format!("{}/tests/classroom/faults/{}.diff", env!("CARGO_MANIFEST_DIR"), exercise.id);

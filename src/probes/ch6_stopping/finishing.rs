@@ -26,7 +26,9 @@ const OLD: Duration = Duration::from_secs(10);
 pub(super) fn finishes_line(trial: &Trial<'_>) -> Judged {
     finishes_half(trial, Half::Read, false)?;
     // A short deadline that counts from the start of the server has passed by then.
+    trial.recorder.note("probe", "once more, with a server that has run for some time");
     finishes_half(trial, Half::ReadByAnOldServer, false).about("on a server that had run for some time")?;
+    trial.recorder.note("probe", "once more, with the half still unread at the signal");
     finishes_half(trial, Half::Unread, false).about("with the half still unread when the signal came")?;
     let line = if trial.terms.dialogue.lines.is_some() { "line" } else { "request" };
     Ok(format!(
@@ -46,31 +48,22 @@ enum Half {
 
 fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
     const LATE: Duration = Duration::from_millis(1600);
-    match half {
-        Half::Read => {}
-        Half::ReadByAnOldServer => {
-            trial.recorder.note("probe", "once more, with a server that has run for some time");
-        }
-        Half::Unread => trial.recorder.note("probe", "once more, with the half still unread at the signal"),
-    }
     let mut server = trial.start()?;
     if half == Half::ReadByAnOldServer {
         let old = OLD.min(trial.terms.grace) + Duration::from_millis(200);
-        server.process().and_then(|process| process.exits_within(old));
+        wait_until(old, || server.process()?.exited());
     }
     let mut half_sent = InProgress::ready(trial, &mut server, "client 1")?;
-    match half {
-        Half::Read | Half::ReadByAnOldServer => {
-            half_sent.send_half(trial);
-            until_read(&server, &half_sent.client, trial.terms.limit);
-            stop(trial, &mut server, &mut [&mut half_sent.client])?;
-        }
-        Half::Unread => {
-            halt(trial, &mut server)?;
-            half_sent.send_half(trial);
-            stop(trial, &mut server, &mut [&mut half_sent.client])?;
-            go_on(trial, &mut server);
-        }
+    if half == Half::Unread {
+        halt(trial, &mut server)?;
+        half_sent.send_half(trial);
+    } else {
+        half_sent.send_half(trial);
+        until_read(&server, &half_sent.client, trial.terms.limit);
+    }
+    stop(trial, &mut server, &mut [&mut half_sent.client])?;
+    if half == Half::Unread {
+        go_on(trial, &mut server);
     }
     let asked = Instant::now();
     // The rest is late on purpose: the server has had time to stop, and to see that a deadline of its own has passed.
@@ -221,11 +214,8 @@ const MUCH: usize = 6 * 1024 * 1024;
 /// as well.
 fn kept_at_stop(trial: &Trial<'_>) -> Judged<bool> {
     let stopped = || much_unread(trial, &mut trial.start()?, true);
-    let judged = match stopped() {
-        // On a busy machine the grace time may have been over.
-        Err(_) => stopped(),
-        judged => judged,
-    };
+    // On a busy machine the grace time may have been over.
+    let judged = stopped().or_else(|_| stopped());
     let simpler = "it doesn't answer so much to a client that reads late without being stopped, either; see every-byte";
     trial.unless_simpler(judged, simpler, |trial, server| much_unread(trial, server, false).map(drop))
 }
