@@ -305,7 +305,7 @@ fn check_on_save(
 }
 
 fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
-    let path = workshop.hints(exercise);
+    let path = workshop.folder(exercise).join("hints.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     // Its sections, each without the number that its heading ends with.
     let sections = text.split("\n## Hint ").skip(1).filter_map(|section| section.split_once('\n'));
