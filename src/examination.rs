@@ -20,7 +20,7 @@ pub const WHOLE: Duration = Duration::from_secs(60);
 /// One probe to run on one server.
 pub struct Job<'a> {
     /// The probe.
-    pub probe: &'static Probe,
+    pub probe: &'a Probe,
     /// The server.
     pub target: &'a Target,
     /// What was agreed with it.

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, Took, expect_end, expect_line, in_time, probe};
-use super::model::{doors_at, has_ipv6, refused};
-use super::{Check, Exercise, model};
+use super::kit::{AT_ONCE, Took, arrive, in_time};
+use super::model::{as_the_task_says, doors, doors_at, greeted, has_ipv6, refused};
+use super::{Check, Exercise};
 use crate::lab::client::Client;
 use crate::lab::kernel;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, draw_port, skipped, unreachable};
+use crate::probes::{Explained, Judged, Needs, Trial, draw_port, skipped, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "01",
@@ -18,89 +18,73 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/01_listen/exercise",
     checks: &[
         Check {
-            probe: probe(
-                1,
-                Needs::Command,
-                "every-caller",
-                "Calls five times, one call after the other; each must be greeted by its address, and then see the \
-                 end",
-                every_caller,
-            ),
+            name: "every-caller",
+            does: "Calls five times, one call after the other; each must be greeted by its address, and then see the \
+                   end",
+            needs: Needs::Command,
             why: "A door that lets one caller in and then stays shut is of little use",
-            points: 1,
             page: "02_accept_blocking.html#the-pitfall",
+            points: 1,
             starter_falls: false,
+            examine: every_caller,
         },
         Check {
-            probe: probe(
-                1,
-                Needs::Command,
-                "real-port",
-                "Starts the door on 127.0.0.1:0, and calls where it says that it listens",
-                real_port,
-            ),
+            name: "real-port",
+            does: "Starts the door on 127.0.0.1:0, and calls where it says that it listens",
+            needs: Needs::Command,
             why: "Nobody can dial port 0; only the system knows which port it gave instead",
-            points: 1,
             page: "01_listen.html#the-server-of-this-step",
+            points: 1,
             starter_falls: true,
+            examine: real_port,
         },
         Check {
-            probe: probe(
-                1,
-                Needs::Command,
-                "both-families",
-                "Starts the door on :PORT, and calls by IPv4 and by IPv6; each caller must be greeted by its own \
-                 address",
-                both_families,
-            ),
+            name: "both-families",
+            does: "Starts the door on :PORT, and calls by IPv4 and by IPv6; each caller must be greeted by its own \
+                   address",
+            needs: Needs::Command,
             why: "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
-            points: 2,
             page: "01_listen.html#where-is-every-interface",
+            points: 2,
             starter_falls: true,
+            examine: both_families,
         },
         Check {
-            probe: probe(
-                1,
-                Needs::Command,
-                "bad-address",
-                "Starts the door with five addresses that are no good; each time it must end, quote the address, and \
-                 say what is wrong with it",
-                bad_address,
-            ),
-            why: "Whoever reads \"invalid socket address\" at night has to guess which, and what a valid one looks like",
-            points: 1,
+            name: "bad-address",
+            does: "Starts the door with five addresses that are no good; each time it must end, quote the address, and \
+                   say what is wrong with it",
+            needs: Needs::Command,
+            why: "Whoever reads \"invalid socket address\" at night has to guess which, and what a valid one looks \
+                  like",
             page: "01_listen.html#bare-port",
+            points: 1,
             starter_falls: true,
+            examine: bad_address,
         },
         Check {
-            probe: probe(
-                1,
-                Needs::Command,
-                "door-taken",
-                "Starts the door on a port that another program holds; it must end, name the port, and say that it is \
-                 in use",
-                door_taken,
-            ),
+            name: "door-taken",
+            does: "Starts the door on a port that another program holds; it must end, name the port, and say that it \
+                   is in use",
+            needs: Needs::Command,
             why: "An error that doesn't name the port doesn't tell which of the programs here is in the way of which",
-            points: 1,
             page: "01_listen.html#port-taken",
+            points: 1,
             starter_falls: true,
+            examine: door_taken,
         },
         Check {
-            probe: probe(
-                1,
-                Needs::Command,
-                "opens-again",
-                "Ends the door after it has greeted a caller, and starts it again on the same port at once; the same \
-                 with :PORT and [::1]:PORT, if the door can stand there",
-                opens_again,
-            ),
-            why: "The side that closes first leaves its port in TIME_WAIT, and here that is the door, with every caller",
-            points: 1,
+            name: "opens-again",
+            does: "Ends the door after it has greeted a caller, and starts it again on the same port at once; the same \
+                   with :PORT and [::1]:PORT, if the door can stand there",
+            needs: Needs::Command,
+            why: "The side that closes first leaves its port in TIME_WAIT, and here that is the door, with every \
+                  caller",
             page: "01_listen.html#restart",
+            points: 1,
             starter_falls: false,
+            examine: opens_again,
         },
-        model::as_the_task_says(1),
+        as_the_task_says("01_listen.html#the-server-of-this-step", doors),
     ],
 };
 
@@ -109,9 +93,9 @@ fn every_caller(trial: &Trial<'_>) -> Judged {
         let mut door = trial.start()?;
         let mut longest = Duration::ZERO;
         for number in 1..=5 {
-            let caller = door.connect(&format!("caller {number}")).map_err(unreachable)?;
+            let caller = arrive(&mut door, &format!("caller {number}"))?;
             let came = Instant::now();
-            greeted(trial, &mut door, caller)?;
+            greeted(trial, caller).with_obituary(&mut door)?;
             longest = longest.max(came.elapsed());
             if longest > AT_ONCE {
                 break;
@@ -177,7 +161,7 @@ fn opens_again(trial: &Trial<'_>) -> Judged {
 fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: &str) -> Judged<()> {
     let addr = first.addr();
     let port = addr.port();
-    greeted(trial, &mut first, caller)?;
+    greeted(trial, caller).with_obituary(&mut first)?;
     // The door has closed that connection, and the caller has closed it after.
     if wait_until(Duration::from_secs(1), || kernel::has_time_wait(port).then_some(())).is_some() {
         trial.recorder.note("kernel", format!("keeps port {port} in TIME_WAIT"));
@@ -189,22 +173,7 @@ fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: 
     // What its process left behind, such as children, ends with this.
     drop(first);
     let mut second = trial.start_at(spelling, addr)?;
-    call(trial, &mut second, "caller 2").about(&format!("started again on \"{spelling}\" at once"))
-}
-
-/// Calls, and expects to be greeted by the address of this end, and to see the end of the connection then.
-fn call(trial: &Trial<'_>, door: &mut Running, name: &str) -> Judged<()> {
-    let caller = door.connect(name).map_err(unreachable)?;
-    greeted(trial, door, caller)
-}
-
-/// The same, of one who has called.
-fn greeted(trial: &Trial<'_>, door: &mut Running, mut caller: Client) -> Judged<()> {
-    let own = caller.stream().local_addr().map_err(|error| {
-        Otherwise::skipped(format!("the address of this end of the connection can't be told: {error}"))
-    })?;
-    let greeted = expect_line(trial, &mut caller, &format!("welcome, {}", own.ip()));
-    let greeted = greeted.and_then(|()| expect_end(trial, &mut caller));
-    caller.leave();
-    greeted.with_obituary(door)
+    let next = arrive(&mut second, "caller 2");
+    let greeted = next.and_then(|caller| greeted(trial, caller)).with_obituary(&mut second);
+    greeted.about(&format!("started again on \"{spelling}\" at once"))
 }

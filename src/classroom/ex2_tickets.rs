@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use super::kit::{Took, expect_end, expect_line, expect_not_early, in_time, probe};
-use super::model::{Act, NOBODY, Step, Window, come, plays, say, step};
-use super::{Check, Exercise, model};
+use super::kit::{Took, arrive, expect_end, expect_line, expect_not_early, in_time};
+use super::model::{Act, NOBODY, Step, Window, as_the_task_says, come, conversations, plays, say, step};
+use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::server::Running;
 use crate::probes::{Explained, Judged, Needs, Trial, falls, unreachable};
@@ -17,86 +17,69 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/02_accept_blocking/exercise",
     checks: &[
         Check {
-            probe: probe(
-                2,
-                Needs::Command,
-                "numbered-tickets",
-                "Three customers say their names, one after the other; their tickets must have the numbers 1, 2 and 3",
-                numbered_tickets,
-            ),
+            name: "numbered-tickets",
+            does: "Three customers say their names, one after the other; their tickets must have the numbers 1, 2 and \
+                   3",
+            needs: Needs::Command,
             why: "A ticket that another customer has as well, or with half a name, is none",
-            points: 1,
             page: "02_accept_blocking.html#the-server-of-this-step",
+            points: 1,
             starter_falls: false,
+            examine: numbered_tickets,
         },
         Check {
-            probe: probe(
-                2,
-                Needs::Command,
-                "one-at-a-time",
-                "The second customer says a name before the first does; the first must still get ticket 1",
-                one_at_a_time,
-            ),
+            name: "one-at-a-time",
+            does: "The second customer says a name before the first does; the first must still get ticket 1",
+            needs: Needs::Command,
             why: "Numbers say who came first only if nobody is served out of turn",
-            points: 1,
             page: "02_accept_blocking.html#the-kernel-accepts-you-collect",
+            points: 1,
             starter_falls: false,
+            examine: one_at_a_time,
         },
         Check {
-            probe: probe(
-                2,
-                Needs::Command,
-                "silent-client",
-                "The first customer says nothing; it must be told that it is too slow, and the second be served",
-                silent_client,
-            ),
+            name: "silent-client",
+            does: "The first customer says nothing; it must be told that it is too slow, and the second be served",
+            needs: Needs::Command,
             why: "While one thread waits for one customer, everybody behind waits for the same one",
+            page: "02_accept_blocking.html#the-server-of-this-step",
             points: 2,
-            page: "02_accept_blocking.html#the-server-of-this-step",
             starter_falls: true,
+            examine: silent_client,
         },
         Check {
-            probe: probe(
-                2,
-                Needs::Command,
-                "dripping-client",
-                "The first customer says letters without end, late and ever faster; it must be told that it is too slow, in \
-                 time, and the second be served",
-                dripping_client,
-            ),
+            name: "dripping-client",
+            does: "The first customer says letters without end, late and ever faster; it must be told that it is too \
+                   slow, in time, and the second be served",
+            needs: Needs::Command,
             why: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \
-                 it likes",
-            points: 1,
+                  it likes",
             page: "02_accept_blocking.html#the-server-of-this-step",
+            points: 1,
             starter_falls: true,
+            examine: dripping_client,
         },
         Check {
-            probe: probe(
-                2,
-                Needs::Command,
-                "no-name-no-number",
-                "Three customers vanish before they have said a whole name; the next must get ticket 1",
-                no_name_no_number,
-            ),
+            name: "no-name-no-number",
+            does: "Three customers vanish before they have said a whole name; the next must get ticket 1",
+            needs: Needs::Command,
             why: "Customers vanish all the time, and neither the window nor the count may depend on them",
-            points: 1,
             page: "02_accept_blocking.html#the-pitfall",
+            points: 1,
             starter_falls: true,
+            examine: no_name_no_number,
         },
         Check {
-            probe: probe(
-                2,
-                Needs::Command,
-                "gone-before-ticket",
-                "Customers say their names in the queue and reset their connections; the next must be served",
-                gone_before_ticket,
-            ),
+            name: "gone-before-ticket",
+            does: "Customers say their names in the queue and reset their connections; the next must be served",
+            needs: Needs::Command,
             why: "An answer can fail as well as a question, and its error is about one customer, not about the window",
-            points: 1,
             page: "02_accept_blocking.html#a-connection-can-die-in-the-queue",
+            points: 1,
             starter_falls: true,
+            examine: gone_before_ticket,
         },
-        model::as_the_task_says(2),
+        as_the_task_says("02_accept_blocking.html#the-server-of-this-step", conversations::<Window>),
     ],
 };
 
@@ -210,10 +193,6 @@ fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
     // Whether they have spent numbers is up to the window: it may have seen a name, or only the reset.
     steps.extend([come(5), say(5, "Grace\n"), say(1, "Ada\n")]);
     plays::<Window>(trial, &steps, "three customers reset before their tickets came, and the next one got its own")
-}
-
-fn arrive(window: &mut Running, name: &str) -> Judged<Client> {
-    window.connect(name).map_err(unreachable)
 }
 
 /// Expects a ticket with this name, whatever its number.

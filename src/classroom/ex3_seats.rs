@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::kit::{AT_ONCE, Took, ask, differing, expect_end, in_time, probe};
-use super::{Check, Exercise, model};
+use super::kit::{AT_ONCE, Took, arrive, ask, differing, expect_end, expect_gone, in_time};
+use super::model::{Counter, as_the_task_says, conversations};
+use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Action, Payload, escape};
 use crate::lab::server::Running;
@@ -21,76 +22,61 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/03_thread_per_conn/exercise",
     checks: &[
         Check {
-            probe: probe(
-                3,
-                Needs::Command,
-                "six-and-no-more",
-                "Guests come, twenty in one moment and one after the other; six must be seated and served side by side, and \
-                 the others be told busy at once, until one leaves",
-                six_and_no_more,
-            ),
+            name: "six-and-no-more",
+            does: "Guests come, twenty in one moment and one after the other; six must be seated and served side by \
+                   side, and the others be told busy at once, until one leaves",
+            needs: Needs::Command,
             why: "A limit protects those who are inside, and is no limit if it can be passed",
-            points: 1,
             page: "03_thread_per_conn.html#a-limit-that-cant-leak",
+            points: 1,
             starter_falls: false,
+            examine: six_and_no_more,
         },
         Check {
-            probe: probe(
-                3,
-                Needs::Command,
-                "busy-can-be-read",
-                "While all seats are taken, guests come and order at once; each must read busy, and then the end, not \
-                 a reset",
-                busy_can_be_read,
-            ),
+            name: "busy-can-be-read",
+            does: "While all seats are taken, guests come and order at once; each must read busy, and then the end, \
+                   not a reset",
+            needs: Needs::Command,
             why: "A connection closed with bytes unread is reset, and a reset can overtake the last word",
-            points: 2,
             page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
-            starter_falls: true,
-        },
-        Check {
-            probe: probe(
-                3,
-                Needs::Command,
-                "lingering-seventh",
-                "Guests who were told busy stay at the door; others must still be told so at once, and be seated when \
-                 one leaves",
-                lingering_seventh,
-            ),
-            why: "The one thread that lets people in must never wait for one of them",
-            points: 1,
-            page: "03_thread_per_conn.html#a-thread-for-each-client",
-            starter_falls: false,
-        },
-        Check {
-            probe: probe(
-                3,
-                Needs::Command,
-                "reset-gives-seat-back",
-                "Guests reset their connections before they are seated, and in the middle of an order; their seats must be \
-                 free again",
-                reset_gives_seat_back,
-            ),
-            why: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
             points: 2,
-            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
             starter_falls: true,
+            examine: busy_can_be_read,
         },
         Check {
-            probe: probe(
-                3,
-                Needs::Command,
-                "panic-gives-seat-back",
-                "Guests order fire, at which the handler panics; their seats must be free again, and the others \
-                 notice nothing",
-                panic_gives_seat_back,
-            ),
-            why: "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
+            name: "lingering-seventh",
+            does: "Guests who were told busy stay at the door; others must still be told so at once, and be seated \
+                   when one leaves",
+            needs: Needs::Command,
+            why: "The one thread that lets people in must never wait for one of them",
+            page: "03_thread_per_conn.html#a-thread-for-each-client",
             points: 1,
-            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
-            starter_falls: true,
+            starter_falls: false,
+            examine: lingering_seventh,
         },
-        model::as_the_task_says(3),
+        Check {
+            name: "reset-gives-seat-back",
+            does: "Guests reset their connections before they are seated, and in the middle of an order; their seats \
+                   must be free again",
+            needs: Needs::Command,
+            why: "A seat that is lost whenever a guest vanishes is lost for good: after six, nobody is served any more",
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
+            points: 2,
+            starter_falls: true,
+            examine: reset_gives_seat_back,
+        },
+        Check {
+            name: "panic-gives-seat-back",
+            does: "Guests order fire, at which the handler panics; their seats must be free again, and the others \
+                   notice nothing",
+            needs: Needs::Command,
+            why: "A bug that hits one guest in a thousand costs a seat each time, and the counter dies of it at night",
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
+            points: 1,
+            starter_falls: true,
+            examine: panic_gives_seat_back,
+        },
+        as_the_task_says("03_thread_per_conn.html#the-server-of-this-step", conversations::<Counter>),
     ],
 };
 
@@ -141,16 +127,8 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
     trial.recorder.note("guests", format!("{came} come in one moment"));
     let mut seated = 1;
     for guest in &mut guests {
-        match guest.line(trial.terms.limit) {
-            Reply::Line(line) if line == b"seated\n" => seated += 1,
-            Reply::Line(line) if line == b"busy\n" => {}
-            other => {
-                let other = Trial::describe(&other);
-                let instead =
-                    Otherwise::falls(format!("{came} guests came in one moment, and one of them got {other}"));
-                return Err(instead).with_obituary(&mut counter);
-            }
-        }
+        let told = is_seated(trial, guest).with_obituary(&mut counter);
+        seated += usize::from(told.about(&format!("{came} guests came in one moment, and one of them"))?);
     }
     trial.recorder.note("guests", format!("{seated} are seated now, and {} were told busy", 1 + came - seated));
     if seated != SEATS.min(1 + came) {
@@ -232,14 +210,11 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
         while lingering.len() < LINGERING && began.elapsed() < trial.terms.limit {
             let name = format!("guest {} at the door", lingering.len() + 1);
             let mut guest = counter.connect_with(&name, &quiet, None).map_err(unreachable)?;
-            match guest.line(trial.terms.limit) {
-                Reply::Line(line) if line == b"busy\n" => lingering.push(guest),
-                other => {
-                    let (there, got) = (lingering.len(), Trial::describe(&other));
-                    let instead = format!("{there} guests stay at the door, and one more came and got {got}");
-                    return Err(Otherwise::falls(instead)).with_obituary(&mut counter);
-                }
+            let came = format!("{} guests stay at the door, and one more came", lingering.len());
+            if is_seated(trial, &mut guest).with_obituary(&mut counter).about(&came)? {
+                falls!("{came} and was seated");
             }
+            lingering.push(guest);
         }
         trial.recorder.note("guests", format!("come, {} of them, and stay at the door", lingering.len()));
         let what = "to tell guests who stay at the door that all is taken";
@@ -270,12 +245,7 @@ fn reset_gives_seat_back(trial: &Trial<'_>) -> Judged {
 fn panic_gives_seat_back(trial: &Trial<'_>) -> Judged {
     give_back(trial, "had ordered fire", |_number, mut guest| {
         guest.send(b"fire\n");
-        match guest.line(trial.terms.limit) {
-            Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
-            other => {
-                falls!("a guest ordered fire, expected the end of the connection, and got {}", Trial::describe(&other))
-            }
-        }
+        expect_gone(trial, &mut guest).about("a guest ordered fire")
     })
 }
 
@@ -301,10 +271,10 @@ fn give_back(trial: &Trial<'_>, what_happened: &str, end_visit: impl Fn(usize, C
     while others.len() + 1 < seats {
         others.push(sit_down(trial, &mut counter, &format!("new guest {}", others.len() + 1), &after(VISITS))?);
     }
-    let one_more = counter.connect("one more guest").map_err(unreachable)?.line(trial.terms.limit);
-    if !matches!(&one_more, Reply::Line(line) if line == b"busy\n") {
-        let got = Trial::describe(&one_more);
-        falls!("{}, all {seats} seats were taken again, and one more guest got {got}", after(VISITS));
+    let mut one_more = arrive(&mut counter, "one more guest")?;
+    let when = format!("{}, all {seats} seats were taken again, and one more guest came", after(VISITS));
+    if is_seated(trial, &mut one_more).about(&when)? {
+        falls!("{when} and was seated");
     }
     let when = format!("each of {VISITS} guests {what_happened}, and a guest beside them ordered");
     served(trial, &mut regular, "tea").with_obituary(&mut counter).about(&when)?;
@@ -316,50 +286,42 @@ fn fill(trial: &Trial<'_>, counter: &mut Running) -> Judged<Vec<Client>> {
     const MOST: usize = 2 * SEATS;
     let mut seated = Vec::new();
     while seated.len() < MOST {
-        let number = seated.len() + 1;
-        let mut guest = counter.connect(&format!("guest {number}")).map_err(unreachable)?;
-        match guest.line(trial.terms.limit) {
-            Reply::Line(line) if line == b"seated\n" => seated.push(guest),
-            Reply::Line(line) if line == b"busy\n" => {
-                guest.leave();
-                return Ok(seated);
-            }
-            other => {
-                let expected = format!("guest {number} came, expected \"seated\\n\" or \"busy\\n\", and got");
-                let instead = Otherwise::falls(format!("{expected} {}", Trial::describe(&other)));
-                return Err(instead).with_obituary(counter);
-            }
+        let name = format!("guest {}", seated.len() + 1);
+        let mut guest = arrive(counter, &name)?;
+        if !is_seated(trial, &mut guest).with_obituary(counter).about(&format!("{name} came"))? {
+            return Ok(seated);
         }
+        seated.push(guest);
     }
     falls!("there are {SEATS} seats, and {MOST} guests were seated, with no end")
+}
+
+/// Whether a guest who has come is seated. Else it is told that all seats are taken.
+fn is_seated(trial: &Trial<'_>, guest: &mut Client) -> Judged<bool> {
+    match guest.line(trial.terms.limit) {
+        Reply::Line(line) if line == b"seated\n" => Ok(true),
+        Reply::Line(line) if line == b"busy\n" => Ok(false),
+        other => falls!("expected \"seated\\n\" or \"busy\\n\", got {}", Trial::describe(&other)),
+    }
 }
 
 /// Lets a guest come again and again until a seat is free: the counter may take a moment to see that somebody has left.
 fn sit_down(trial: &Trial<'_>, counter: &mut Running, name: &str, when: &str) -> Judged<Client> {
     let mut told_busy = 0;
+    let quiet = trial.recorder.aside();
     let seated = wait_until(trial.terms.limit, || {
         // All but the first visit look the same.
-        let quiet = trial.recorder.aside();
         let recorder = if told_busy == 0 { trial.recorder } else { &quiet };
-        let mut guest = match counter.connect_with(name, recorder, None) {
-            Ok(guest) => guest,
-            Err(why) => return Some(Err(Otherwise::falls(format!("{when}: {why}")))),
-        };
-        match guest.line(trial.terms.limit) {
-            Reply::Line(line) if line == b"seated\n" => Some(Ok(guest)),
-            Reply::Line(line) if line == b"busy\n" => {
-                told_busy += 1;
-                guest.leave();
-                None
-            }
-            other => Some(Err(Otherwise::falls(format!("{when}, a guest came, and got {}", Trial::describe(&other))))),
-        }
+        let came = counter.connect_with(name, recorder, None).map_err(unreachable);
+        let seated = came.and_then(|mut guest| Ok(is_seated(trial, &mut guest)?.then_some(guest)));
+        told_busy += usize::from(matches!(seated, Ok(None)));
+        seated.transpose()
     });
     if told_busy > 1 {
         trial.recorder.note(name, format!("came again, and was told busy {told_busy} times in all"));
     }
     match seated {
-        Some(judged) => judged.with_obituary(counter),
+        Some(judged) => judged.with_obituary(counter).about(&format!("{when}, a guest came")),
         None => falls!(
             "{when}, there must be a free seat, and the next guest was told busy for {} s",
             trial.terms.limit.as_secs()

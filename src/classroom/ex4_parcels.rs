@@ -4,9 +4,11 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::kit::{judge_line, probe};
-use super::model::{Act, Parcels, beginning, come, hasty, parcel, pieces, plays, say, step, talk};
-use super::{Check, Exercise, model};
+use super::kit::judge_line;
+use super::model::{
+    Act, Parcels, as_the_task_says, beginning, come, hasty, offices, parcel, pieces, plays, say, step, talk,
+};
+use super::{Check, Exercise};
 use crate::lab::lack;
 use crate::lab::recording::with_thousands;
 use crate::lab::wait::wait_until;
@@ -18,103 +20,82 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/04_partial_read_write/exercise",
     checks: &[
         Check {
-            probe: probe(
-                4,
-                Needs::Address,
-                "plain-parcels",
-                "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come \
-                 back reversed, while the client keeps its side open",
-                plain_parcels,
-            ),
+            name: "plain-parcels",
+            does: "Sends parcels one after the other: text, an empty one, and bytes that are no text; each must come \
+                   back reversed, while the client keeps its side open",
+            needs: Needs::Address,
             why: "Contents are bytes, any of them, and none at all is a parcel too",
-            points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
+            points: 1,
             starter_falls: false,
+            examine: plain_parcels,
         },
         Check {
-            probe: probe(
-                4,
-                Needs::Address,
-                "header-in-pieces",
-                "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
-                header_in_pieces,
-            ),
+            name: "header-in-pieces",
+            does: "Sends a parcel in pieces, the first of them a byte of its header; it must be answered as a whole",
+            needs: Needs::Address,
             why: "A read returns what has come, and that may be half a header",
-            points: 1,
             page: "04_partial_read_write.html#half-a-header",
+            points: 1,
             starter_falls: true,
+            examine: header_in_pieces,
         },
         Check {
-            probe: probe(
-                4,
-                Needs::Address,
-                "joined-parcels",
-                "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
-                 its other half has followed",
-                joined_parcels,
-            ),
+            name: "joined-parcels",
+            does: "Sends three parcels and half of a fourth in one write; three answers must come, and the fourth when \
+                   its other half has followed",
+            needs: Needs::Address,
             why: "What arrives together need not belong together: a read ends anywhere, also in the next parcel",
-            points: 1,
             page: "04_partial_read_write.html#two-messages-in-one-read",
+            points: 1,
             starter_falls: true,
+            examine: joined_parcels,
         },
         Check {
-            probe: probe(
-                4,
-                Needs::Address,
-                "largest-parcel",
-                "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come \
-                 back",
-                largest_parcel,
-            ),
+            name: "largest-parcel",
+            does: "Sends eight parcels of exactly 1 MiB and reads late, through a small window; every byte must come \
+                   back",
+            needs: Needs::Address,
             why: "A large parcel fits neither one read nor, when its client is slow, one write",
-            points: 1,
             page: "04_partial_read_write.html#a-write-that-takes-half",
+            points: 1,
             starter_falls: true,
+            examine: largest_parcel,
         },
         Check {
-            probe: probe(
-                4,
-                Needs::Address,
-                "oversize-refused",
-                "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each \
-                 must be refused at once",
-                oversize_refused,
-            ),
+            name: "oversize-refused",
+            does: "Sends the header of a parcel of 1 MiB and a byte, and that of one of 4 GiB, and nothing more; each \
+                   must be refused at once",
+            needs: Needs::Address,
             why: "The four bytes of a header come from a stranger, and can ask for 4 GiB of your memory",
-            points: 1,
             page: "04_partial_read_write.html#a-frame-with-a-header",
+            points: 1,
             starter_falls: true,
+            examine: oversize_refused,
         },
         Check {
-            probe: probe(
-                4,
-                Needs::Address,
-                "refusal-arrives",
-                "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and \
-                 then the end, not a reset",
-                refusal_arrives,
-            ),
+            name: "refusal-arrives",
+            does: "Sends the header of a parcel of 2 MiB and its first bytes in one write; the refusal must come, and \
+                   then the end, not a reset",
+            needs: Needs::Address,
             why: "A connection closed with bytes unread is reset, and a reset can overtake the last answer",
-            points: 1,
             page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
+            points: 1,
             starter_falls: true,
+            examine: refusal_arrives,
         },
         Check {
-            probe: probe(
-                4,
-                Needs::Address,
-                "cut-off-parcel",
-                "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much had \
-                 come, and the half parcel not be answered",
-                cut_off_parcel,
-            ),
+            name: "cut-off-parcel",
+            does: "Ends its side in the middle of a parcel, and in the middle of a header; it must be told how much \
+                   had come, and the half parcel not be answered",
+            needs: Needs::Address,
             why: "An end in the middle of a message is not the end of a conversation, and half a message is no message",
-            points: 1,
             page: "04_partial_read_write.html#the-server-of-this-step",
+            points: 1,
             starter_falls: true,
+            examine: cut_off_parcel,
         },
-        model::as_the_task_says(4),
+        as_the_task_says("04_partial_read_write.html#the-server-of-this-step", offices),
     ],
 };
 

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::kit::{AT_ONCE, Took, ask, expect_line, in_time, judge_line, probe};
-use super::model::{Act, Switchboard, come, hasty, plays, say, step, talk};
-use super::{Check, Exercise, model};
+use super::kit::{AT_ONCE, Took, arrive, ask, expect_line, in_time, judge_line};
+use super::model::{Act, Switchboard, as_the_task_says, come, conversations, hasty, plays, say, step, talk};
+use super::{Check, Exercise};
 use crate::lab::client::Reply;
 use crate::lab::segments;
 use crate::probes::{Explained, Judged, Needs, Trial, falls, skipped, unreachable};
@@ -16,101 +16,82 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/05_bufread_lines/exercise",
     checks: &[
         Check {
-            probe: probe(
-                5,
-                Needs::Address,
-                "four-commands",
-                "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
-                four_commands,
-            ),
+            name: "four-commands",
+            does: "Gives one command after the other, some of them wrong; each must be answered, and the talk go on",
+            needs: Needs::Address,
             why: "A command that isn't known is the client's mistake, and no reason to leave it without an answer",
-            points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
+            points: 1,
             starter_falls: false,
+            examine: four_commands,
         },
         Check {
-            probe: probe(
-                5,
-                Needs::Address,
-                "carriage-return",
-                "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other must",
-                carriage_return,
-            ),
+            name: "carriage-return",
+            does: "Ends its lines with \\r\\n, as telnet does; the \\r before the \\n must not count, and any other \
+                   must",
+            needs: Needs::Address,
             why: "Half of the world's programs end a line with two bytes, and neither belongs to the text",
-            points: 1,
             page: "05_bufread_lines.html#linux-macos-windows",
+            points: 1,
             starter_falls: true,
+            examine: carriage_return,
         },
         Check {
-            probe: probe(
-                5,
-                Needs::Address,
-                "any-bytes",
-                "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
-                 change nothing but a to z",
-                any_bytes,
-            ),
+            name: "any-bytes",
+            does: "Sends commands whose text isn't ASCII, and some that aren't UTF-8; LEN must count bytes, and UPPER \
+                   change nothing but a to z",
+            needs: Needs::Address,
             why: "What comes from a stranger is bytes, and whoever takes it for text changes it or chokes on it",
-            points: 1,
             page: "05_bufread_lines.html#not-utf8",
+            points: 1,
             starter_falls: true,
+            examine: any_bytes,
         },
         Check {
-            probe: probe(
-                5,
-                Needs::Address,
-                "longest-line",
-                "Sends a line of 1,024 bytes, one of 1,025 (with its newline 1,026), and one without an end; what is too long must be refused \
-                 before it ends, and the line after it be a command again",
-                longest_line,
-            ),
+            name: "longest-line",
+            does: "Sends a line of 1,024 bytes, one of 1,025 (with its newline 1,026), and one without an end; what is \
+                   too long must be refused before it ends, and the line after it be a command again",
+            needs: Needs::Address,
             why: "A newline may never come, and until then the line grows in your memory",
-            points: 1,
             page: "05_bufread_lines.html#the-pitfall",
+            points: 1,
             starter_falls: true,
+            examine: longest_line,
         },
         Check {
-            probe: probe(
-                5,
-                Needs::Address,
-                "joined-commands",
-                "Sends two commands and half of a third in one write; two answers must come before the other half does",
-                joined_commands,
-            ),
+            name: "joined-commands",
+            does: "Sends two commands and half of a third in one write; two answers must come before the other half \
+                   does",
+            needs: Needs::Address,
             why: "A client may wait for its answers before it says the rest, and then both wait for ever",
-            points: 1,
             page: "05_bufread_lines.html#why",
+            points: 1,
             starter_falls: false,
+            examine: joined_commands,
         },
         Check {
-            probe: probe(
-                5,
-                Needs::Linux,
-                "one-write",
-                "Sends many commands in one packet, some of them wrong or the last one QUIT, again and again; their answers must come \
-                 in one piece",
-                one_write,
-            ),
+            name: "one-write",
+            does: "Sends many commands in one packet, some of them wrong or the last one QUIT, again and again; their \
+                   answers must come in one piece",
+            needs: Needs::Linux,
             why: "Each write is a system call and a packet, and costs more than the answer in it",
-            points: 1,
             page: "05_bufread_lines.html#why",
+            points: 1,
             starter_falls: true,
+            examine: one_write,
         },
         Check {
-            probe: probe(
-                5,
-                Needs::Address,
-                "leaving",
-                "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye \
-                 and then the end, not a reset, and the half command no answer",
-                leaving,
-            ),
+            name: "leaving",
+            does: "Says QUIT with much more behind it, and ends its side in the middle of a command; it must get bye \
+                   and then the end, not a reset, and the half command no answer",
+            needs: Needs::Address,
             why: "The last answer is the easiest to lose, and half of a command may mean the opposite of the whole",
-            points: 1,
             page: "04_partial_read_write.html#closing-so-that-the-answer-arrives",
+            points: 1,
             starter_falls: true,
+            examine: leaving,
         },
-        model::as_the_task_says(5),
+        as_the_task_says("05_bufread_lines.html#the-server-of-this-step", conversations::<Switchboard>),
     ],
 };
 
@@ -158,7 +139,7 @@ fn joined_commands(trial: &Trial<'_>) -> Judged {
     // A server that first waits for a moment whether more comes is in no hurry either.
     in_time(trial, || {
         let mut server = trial.start()?;
-        let mut client = server.connect("client 1").map_err(unreachable)?;
+        let mut client = arrive(&mut server, "client 1")?;
         let began = Instant::now();
         for _ in 0..TIMES {
             client.send(b"LEN one\nUPPER two\nLEN thr");
@@ -177,7 +158,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
     const ROUNDS: usize = 24;
     const ENOUGH: usize = 3;
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let mut client = arrive(&mut server, "client 1")?;
     client.note(format!("sends packets of commands, up to {ROUNDS}"));
     let mut in_pieces = 0;
     for round in 1..=ROUNDS {

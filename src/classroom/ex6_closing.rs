@@ -4,14 +4,16 @@ use std::io::Write;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::kit::{AT_ONCE, TOLERANCE, Took, ask, differing, expect_line, expect_tally, in_time, judge_line, probe};
-use super::model::{Till, come, plays, say};
-use super::{Check, Exercise, model};
+use super::kit::{
+    AT_ONCE, TOLERANCE, Took, arrive, ask, differing, expect_gone, expect_line, expect_tally, in_time, judge_line,
+};
+use super::model::{Till, as_the_task_says, come, conversations, plays, say};
+use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within, unreachable};
+use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -25,116 +27,91 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/06_graceful_shutdown/exercise",
     checks: &[
         Check {
-            probe: probe(
-                6,
-                Needs::Address,
-                "till-sells",
-                "Two clients sell something, and one says what is no command; each must get its answers",
-                till_sells,
-            ),
+            name: "till-sells",
+            does: "Two clients sell something, and one says what is no command; each must get its answers",
+            needs: Needs::Address,
             why: "Closing well is worth nothing if the till doesn't sell",
-            points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
+            points: 1,
             starter_falls: false,
+            examine: till_sells,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Signals,
-                "door-closes",
-                "Sends SIGTERM with a command half sent, and at first nobody connects; then new clients must be \
-                 refused, and that one kept",
-                door_closes,
-            ),
+            name: "door-closes",
+            does: "Sends SIGTERM with a command half sent, and at first nobody connects; then new clients must be \
+                   refused, and that one kept",
+            needs: Needs::Signals,
             why: "Whoever is refused goes to another server at once; whoever gets in after the end is lost",
-            points: 1,
             page: "06_graceful_shutdown.html#refuses-after-stop",
+            points: 1,
             starter_falls: true,
+            examine: door_closes,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Signals,
-                "command-finishes",
-                "Sends SIGTERM with a command half sent, then its rest; the answer must come, bye, and the end",
-                command_finishes,
-            ),
+            name: "command-finishes",
+            does: "Sends SIGTERM with a command half sent, then its rest; the answer must come, bye, and the end",
+            needs: Needs::Signals,
             why: "Without the answer the client can't know whether its command was carried out",
-            points: 1,
             page: "06_graceful_shutdown.html#the-pitfall",
+            points: 1,
             starter_falls: true,
+            examine: command_finishes,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Signals,
-                "idle-hears-bye",
-                "Sends SIGTERM while a client is idle; it must hear bye within a second",
-                idle_hears_bye,
-            ),
+            name: "idle-hears-bye",
+            does: "Sends SIGTERM while a client is idle; it must hear bye within a second",
+            needs: Needs::Signals,
             why: "An idle client has no reason to leave, and a server that waits for it never stops",
-            points: 1,
             page: "06_graceful_shutdown.html#the-stop-is-the-end-of-the-stream",
+            points: 1,
             starter_falls: true,
+            examine: idle_hears_bye,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Signals,
-                "talker-hears-bye",
-                "Sends SIGTERM while a client asks without a pause; it must hear bye after one of the answers",
-                talker_hears_bye,
-            ),
+            name: "talker-hears-bye",
+            does: "Sends SIGTERM while a client asks without a pause; it must hear bye after one of the answers",
+            needs: Needs::Signals,
             why: "A client that never pauses would keep a server that waits for a pause",
-            points: 1,
             page: "06_graceful_shutdown.html#why",
+            points: 1,
             starter_falls: true,
+            examine: talker_hears_bye,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Signals,
-                "grace-ends",
-                "Sends SIGTERM while a command is never finished; three seconds, and the end with status 0, and no more of them \
-                 for a second signal",
-                grace_ends,
-            ),
+            name: "grace-ends",
+            does: "Sends SIGTERM while a command is never finished; three seconds, and the end with status 0, and no \
+                   more of them for a second signal",
+            needs: Needs::Signals,
             why: "One client that is stuck is enough to keep a server from stopping, until somebody kills it",
-            points: 1,
             page: "06_graceful_shutdown.html#stuck-client",
+            points: 1,
             starter_falls: true,
+            examine: grace_ends,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Signals,
-                "tally-adds-up",
-                "Four clients sell at the same time, others before the signal, and one finishes a sale after it; the tally must have \
-                 them all",
-                tally_adds_up,
-            ),
+            name: "tally-adds-up",
+            does: "Four clients sell at the same time, others before the signal, and one finishes a sale after it; the \
+                   tally must have them all",
+            needs: Needs::Signals,
             why: "What is counted before the last client has gone is not the whole",
-            points: 1,
             page: "06_graceful_shutdown.html#lost-count",
+            points: 1,
             starter_falls: true,
+            examine: tally_adds_up,
         },
-        model::as_the_task_says(6),
+        as_the_task_says("06_graceful_shutdown.html#the-server-of-this-step", conversations::<Till>),
     ],
 };
 
-/// Expects `bye`, and then the end. A reset in its place counts as well: on a client that was about to send something,
-/// the end may come as one.
+/// Expects `bye`, and then the end. A reset in its place counts as well.
 pub(super) fn expect_bye(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     expect_line(trial, client, "bye")?;
-    match client.line(trial.terms.limit) {
-        Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
-        other => falls!("after \"bye\\n\" expected the end of the connection, got {}", Trial::describe(&other)),
-    }
+    expect_gone(trial, client).about("after \"bye\\n\"")
 }
 
 /// A client that has sold something, and has sent the beginning of its next command.
 fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
-    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let mut client = arrive(server, "client 1")?;
     // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
     client.send(b"sell 7\nsell 1");
     expect_line(trial, &mut client, "sold 7")?;
@@ -143,7 +120,7 @@ fn in_progress(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
 
 /// A client that has sold something and has no more to say.
 fn idle(trial: &Trial<'_>, server: &mut Running) -> Judged<Client> {
-    let mut client = server.connect("client 2").map_err(unreachable)?;
+    let mut client = arrive(server, "client 2")?;
     ask(trial, &mut client, "sell 20", "sold 20")?;
     Ok(client)
 }
@@ -247,7 +224,7 @@ fn talker_hears_bye(trial: &Trial<'_>) -> Judged {
 fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     const BEFORE: usize = 50;
     let mut server = trial.start()?;
-    let mut client = server.connect("client 1").map_err(unreachable)?;
+    let mut client = arrive(&mut server, "client 1")?;
     for _ in 0..BEFORE {
         ask(trial, &mut client, "sell 1", "sold 1")?;
     }
@@ -348,7 +325,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
     const EXPECTED: &str = "tally: sales 205, sum 267";
     const AT_ONE_TIME: usize = 50;
     let mut server = trial.start()?;
-    let sellers = (3..7).map(|number| server.connect(&format!("client {number}")).map_err(unreachable));
+    let sellers = (3..7).map(|number| arrive(&mut server, &format!("client {number}")));
     let mut sellers = sellers.collect::<Judged<Vec<Client>>>()?;
     for seller in &mut sellers {
         seller.send("sell 1\n".repeat(AT_ONE_TIME).as_bytes());
@@ -360,7 +337,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
         }
     }
     drop(sellers);
-    let mut gone = server.connect("client 0").map_err(unreachable)?;
+    let mut gone = arrive(&mut server, "client 0")?;
     ask(trial, &mut gone, "sell 1", "sold 1")?;
     ask(trial, &mut gone, "sell 20", "sold 20")?;
     gone.leave();

@@ -2,24 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::ex6_closing::{SOON_OVER, ends_after_grace, expect_bye, shut_after};
-use super::kit::{AT_ONCE, Took, ask, differing, expect_end, expect_line, in_time, probe};
-use super::model::{Act, Room, come, plays, say, step, talk};
-use super::{Check, Exercise, model};
+use super::kit::{
+    AT_ONCE, TOO_LONG, Took, arrive, ask, differing, expect_end, expect_gone, expect_line, in_time, judge_line,
+};
+use super::model::{Act, Room, as_the_task_says, come, conversations, plays, say, step, talk};
+use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{escape, with_thousands};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::lab::{kernel, lack};
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, require_no_wrapper, skipped, unreachable};
-
-/// The longest that a check goes on with a server that is slow, and not yet wrong.
-const TOO_LONG: Duration = Duration::from_secs(60);
 
 /// The longest line, in bytes, its end not counted.
 const LONGEST_LINE: usize = 1024;
@@ -31,143 +30,120 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/capstone/exercise",
     checks: &[
         Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "room-talks",
-                "Two members join, say something to each other, ask who is there, and one leaves",
-                room_talks,
-            ),
+            name: "room-talks",
+            does: "Two members join, say something to each other, ask who is there, and one leaves",
+            needs: Needs::Command,
             why: "This is what the room is for; the other checks ask whether it stays so among bad clients",
-            points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
+            points: 1,
             starter_falls: false,
+            examine: room_talks,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "room-rules",
-                "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
-                room_rules,
-            ),
+            name: "room-rules",
+            does: "Talks before joining, joins under bad and taken names, joins twice, sends what is no command",
+            needs: Needs::Command,
             why: "A client that was told what is wrong can do better; one that hears nothing waits",
-            points: 1,
             page: "04_partial_read_write.html#why",
+            points: 1,
             starter_falls: false,
+            examine: room_rules,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "chopped-commands",
-                "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
-                chopped_commands,
-            ),
+            name: "chopped-commands",
+            does: "Sends a command byte by byte, several in one packet, \\r\\n, and bytes that aren't UTF-8",
+            needs: Needs::Command,
             why: "TCP carries bytes and knows no commands; where a read ends, a command need not",
-            points: 2,
             page: "04_partial_read_write.html#the-pitfall",
-            starter_falls: true,
-        },
-        Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "long-line-told",
-                "Sends a line of 1024 bytes (1025 with its newline), then one without end; it must be told so, and the others go on",
-                long_line,
-            ),
-            why: "A line without a limit takes all memory, and a reset can destroy the answer to it",
-            points: 1,
-            page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
-            starter_falls: true,
-        },
-        Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "vanished-members",
-                "One member resets its connection, one ends it inside a command; the others must hear of it",
-                vanished_members,
-            ),
-            why: "Few clients say goodbye; a name that is never given back is taken for ever",
-            points: 1,
-            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
-            starter_falls: true,
-        },
-        Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "crowded-room",
-                "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
-                crowded_room,
-            ),
-            why: "A room in which one silent client holds up the others is none",
-            points: 1,
-            page: "03_thread_per_conn.html#predict-then-run",
-            starter_falls: false,
-        },
-        Check {
-            probe: probe(
-                6,
-                Needs::CommandOnLinux,
-                "more-than-chairs",
-                "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
-                more_than_chairs,
-            ),
-            why: "Accepting one client can fail, and that says nothing about the next",
-            points: 1,
-            page: "03_thread_per_conn.html#one-failed-accept-ends-the-server",
-            starter_falls: true,
-        },
-        Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "slow-reader",
-                "One member never reads while another says up to 8 MiB; all others must hear all, in order",
-                slow_reader,
-            ),
-            why: "One client that is asleep must not silence all those who are awake",
-            points: 3,
-            page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
-            starter_falls: true,
-        },
-        Check {
-            probe: probe(
-                6,
-                Needs::Command,
-                "slow-reader-out",
-                "One member never reads; when more than 1000 lines would wait for it, it must be put out",
-                slow_reader_out,
-            ),
-            why: "What waits for a client that never reads has to be kept somewhere, and memory ends",
             points: 2,
-            page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
             starter_falls: true,
+            examine: chopped_commands,
         },
         Check {
-            probe: probe(
-                6,
-                Needs::Signals,
-                "room-closes",
-                "Sends SIGTERM with a command half sent; it must be finished, all hear bye, idle ones at once, new clients \
-                 be refused, the port be free",
-                room_closes,
-            ),
-            why: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
+            name: "long-line-told",
+            does: "Sends a line of 1024 bytes (1025 with its newline), then one without end; it must be told so, and \
+                   the others go on",
+            needs: Needs::Command,
+            why: "A line without a limit takes all memory, and a reset can destroy the answer to it",
+            page: "04_partial_read_write.html#the-reset-that-destroys-the-answer",
             points: 1,
-            page: "06_graceful_shutdown.html#why",
             starter_falls: true,
+            examine: long_line,
         },
-        model::as_the_task_says(model::CAPSTONE),
+        Check {
+            name: "vanished-members",
+            does: "One member resets its connection, one ends it inside a command; the others must hear of it",
+            needs: Needs::Command,
+            why: "Few clients say goodbye; a name that is never given back is taken for ever",
+            page: "03_thread_per_conn.html#a-limit-that-cant-leak",
+            points: 1,
+            starter_falls: true,
+            examine: vanished_members,
+        },
+        Check {
+            name: "crowded-room",
+            does: "Beside 20 silent guests 40 members join, and each says something; all must hear all of it",
+            needs: Needs::Command,
+            why: "A room in which one silent client holds up the others is none",
+            page: "03_thread_per_conn.html#predict-then-run",
+            points: 1,
+            starter_falls: false,
+            examine: crowded_room,
+        },
+        Check {
+            name: "more-than-chairs",
+            does: "Sends 100 clients to a server with 64 descriptors; when they leave, the next one must get in",
+            needs: Needs::CommandOnLinux,
+            why: "Accepting one client can fail, and that says nothing about the next",
+            page: "03_thread_per_conn.html#one-failed-accept-ends-the-server",
+            points: 1,
+            starter_falls: true,
+            examine: more_than_chairs,
+        },
+        Check {
+            name: "slow-reader",
+            does: "One member never reads while another says up to 8 MiB; all others must hear all, in order",
+            needs: Needs::Command,
+            why: "One client that is asleep must not silence all those who are awake",
+            page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
+            points: 3,
+            starter_falls: true,
+            examine: slow_reader,
+        },
+        Check {
+            name: "slow-reader-out",
+            does: "One member never reads; when more than 1000 lines would wait for it, it must be put out",
+            needs: Needs::Command,
+            why: "What waits for a client that never reads has to be kept somewhere, and memory ends",
+            page: "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
+            points: 2,
+            starter_falls: true,
+            examine: slow_reader_out,
+        },
+        Check {
+            name: "room-closes",
+            does: "Sends SIGTERM with a command half sent; it must be finished, all hear bye, idle ones at once, new \
+                   clients be refused, the port be free",
+            needs: Needs::Signals,
+            why: "Whoever replaces a server wants to lose nobody's words, and the next one needs the port",
+            page: "06_graceful_shutdown.html#why",
+            points: 1,
+            starter_falls: true,
+            examine: room_closes,
+        },
+        Check {
+            points: 6,
+            ..as_the_task_says(
+                "what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read",
+                conversations::<Room>,
+            )
+        },
     ],
 };
 
 /// A client that has joined under this name.
 fn member(trial: &Trial<'_>, server: &mut Running, name: &str) -> Judged<Client> {
-    let mut client = server.connect(name).map_err(unreachable)?;
+    let mut client = arrive(server, name)?;
     join(trial, &mut client, name)?;
     Ok(client)
 }
@@ -257,26 +233,12 @@ fn long_line(trial: &Trial<'_>) -> Judged {
         }
     };
     enough.store(true, SeqCst);
-    let ended = match &told {
-        Reply::Line(line) if line == b"error: line too long\n" => Some(bob.line(trial.terms.limit)),
-        _ => None,
-    };
+    let judged = judge_line(b"error: line too long\n", &told)
+        .and_then(|()| expect_gone(trial, &mut bob).about("after \"error: line too long\\n\""));
     drop(bob.stream().shutdown(Shutdown::Both));
     let _ = sending.join();
     let sent = with_thousands(sent.load(SeqCst));
-    match (told, ended) {
-        // A reset that came behind the answer did no harm here. Which of the two a client sees is chance.
-        (_, Some(Reply::End(rest) | Reply::Reset(rest))) if rest.is_empty() => {}
-        (_, Some(other)) => {
-            let other = Trial::describe(&other);
-            falls!("after \"error: line too long\\n\" expected the end, got {other}");
-        }
-        (Reply::Line(line), None) => return Err(differing(b"error: line too long\n", &line)),
-        (other, None) => {
-            let other = Trial::describe(&other);
-            falls!("{sent} bytes without a newline were sent, and instead of \"error: line too long\\n\" came {other}");
-        }
-    }
+    judged.about(&format!("{sent} bytes without a newline were sent"))?;
     expect_line(trial, &mut alice, "* bob left").about("bob was disconnected, and alice")?;
     speaks(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
     Ok(format!("after {sent} bytes without a newline the client was told, and the others that it left").into())
@@ -313,13 +275,12 @@ fn crowded_room(trial: &Trial<'_>) -> Judged {
         member.send(b"say hello\n");
     }
     let all: BTreeSet<String> = names.iter().map(|name| format!("{name}: hello\n")).collect();
+    let quietly = |member: &mut Client| member.quiet_line(trial.terms.limit);
     for (name, member) in names.iter().zip(&mut members) {
         let mut missing: BTreeSet<&[u8]> = all.iter().map(String::as_bytes).collect();
-        let mut news = 0;
         while let Some(next) = missing.first().copied() {
-            match member.quiet_line(trial.terms.limit) {
+            match next_but(member, quietly, |line| line.starts_with(b"* ")) {
                 Reply::Line(line) if missing.remove(line.as_slice()) => {}
-                Reply::Line(line) if line.starts_with(b"* ") && news < FLOOD => news += 1,
                 Reply::Line(line) => {
                     let line = escape(&line);
                     falls!("each said hello once, and {name} heard \"{line}\"");
@@ -364,7 +325,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     // It has a hundred ends to see first, which takes long on a busy machine.
     let (began, patience) = (Instant::now(), LIMIT.max(trial.terms.limit));
     loop {
-        let mut bob = server.connect("bob").map_err(unreachable)?;
+        let mut bob = arrive(&mut server, "bob")?;
         bob.send(b"join bob\n");
         match bob.line(patience) {
             Reply::Line(line) if line == b"welcome bob\n" => break,
@@ -446,19 +407,15 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
 /// Expects a line, and before it at most the news that sam has left. Returns whether they came.
 fn hear(trial: &Trial<'_>, name: &str, member: &mut Client, expected: &str) -> Judged<bool> {
     let mut sam_left = false;
-    loop {
-        match member.quiet_line(trial.terms.limit) {
-            Reply::Line(line) if line == expected.as_bytes() => return Ok(sam_left),
-            Reply::Line(line) if line == b"* sam left\n" && !sam_left => sam_left = true,
-            Reply::Line(line) => {
-                return Err(differing(expected.as_bytes(), &line)).about(&format!("{name} missed something"));
-            }
-            other => {
-                // The line's number says how far it came; the rest of it is the same all over.
-                let (expected, other) = (&expected[..expected.len().min(16)], Trial::describe(&other));
-                member.note(format!("waits for \"{expected}…\" and gets {other}"));
-                falls!("{name} waited for \"{expected}…\" and got {other}");
-            }
+    let is_news = |line: &[u8]| line == b"* sam left\n" && !std::mem::replace(&mut sam_left, true);
+    match next_but(member, |member| member.quiet_line(trial.terms.limit), is_news) {
+        Reply::Line(line) if line == expected.as_bytes() => Ok(sam_left),
+        Reply::Line(line) => Err(differing(expected.as_bytes(), &line)).about(&format!("{name} missed something")),
+        other => {
+            // The line's number says how far it came; the rest of it is the same all over.
+            let (expected, other) = (&expected[..expected.len().min(16)], Trial::describe(&other));
+            member.note(format!("waits for \"{expected}…\" and gets {other}"));
+            falls!("{name} waited for \"{expected}…\" and got {other}");
         }
     }
 }
@@ -475,99 +432,78 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
     let kept = || kernel::under_way(addr, own) / speech(0).len();
     let mut tom = member(trial, &mut server, "tom")?;
     tom.note(format!("says line after line, {BATCH} at once, and asks who is there"));
-    let (mut heard, mut said) = (false, 0);
-    while said < LINES && (said < WAITING || kept() == 0 || said < WAITING + kept()) {
+    let (mut heard, mut said, mut is_out) = (false, 0, false);
+    while !is_out && said < LINES && (kept() == 0 || said < WAITING + kept()) {
         said += BATCH;
         say_batch(&tom, said);
-        let here = sam_is_here(trial, &mut tom, &mut heard);
-        if !here.about(&format!("after {} lines", with_thousands(said)))? {
-            tom.note(format!("finds sam gone after {} lines", with_thousands(said)));
-            expect_news_of_sam(trial, &mut tom, heard)?;
-            expect_disconnected(trial, addr, own)?;
-            return Ok(format!("after {} lines the member who did not read was out", with_thousands(said)).into());
+        let is_here = sam_is_here(trial, &mut tom, &mut heard);
+        is_out = !is_here.about(&format!("after {} lines", with_thousands(said)))?;
+    }
+    let said = with_thousands(said);
+    if !is_out {
+        // Its threads may need a while to leave, on a machine that is busy with others.
+        let gone = wait_until(trial.terms.limit, || match sam_is_here(trial, &mut tom, &mut heard) {
+            Ok(true) => None,
+            gone => Some(gone),
+        });
+        if gone.transpose()?.is_none() {
+            tom.note(format!("still finds sam there after {said} lines"));
+            falls!(
+                "{} s after {said} lines of a thousand bytes the member who never read any was still in the room: all \
+                 that waits for it is kept somewhere, and the kernels keep {}",
+                trial.terms.limit.as_secs(),
+                with_thousands(kept())
+            );
         }
     }
-    // Its threads may need a while to leave, on a machine that is busy with others.
-    let gone = wait_until(trial.terms.limit, || match sam_is_here(trial, &mut tom, &mut heard) {
-        Ok(true) => None,
-        gone => Some(gone),
-    });
-    let said = with_thousands(said);
-    if let Some(gone) = gone {
-        gone.and_then(|_| expect_news_of_sam(trial, &mut tom, heard))?;
-        expect_disconnected(trial, addr, own)?;
-        return Ok(format!("soon after {said} lines the member who did not read was out").into());
+    tom.note(format!("finds sam gone after {said} lines"));
+    if !heard {
+        expect_line(trial, &mut tom, "* sam left").about("sam, who did not read, was put out, and tom")?;
     }
-    tom.note(format!("still finds sam there after {said} lines"));
-    falls!(
-        "{} s after {said} lines of a thousand bytes the member who never read any was still in the room: all that \
-         waits for it is kept somewhere, and the kernels keep {}",
-        trial.terms.limit.as_secs(),
-        with_thousands(kept())
-    )
-}
-
-/// Whoever is put out has lost its connection as well. Its own end may come behind much that it hasn't read.
-fn expect_disconnected(trial: &Trial<'_>, server: SocketAddr, client: SocketAddr) -> Judged<()> {
-    let is_gone = || kernel::has_ended(server, client) || kernel::unread(server, client).is_none();
+    // Whoever is put out has lost its connection as well. Its own end may come behind much that it hasn't read.
+    let is_gone = || kernel::has_ended(addr, own) || kernel::unread(addr, own).is_none();
     if wait_until(trial.terms.limit, || is_gone().then_some(())).is_none() {
         let limit = trial.terms.limit.as_secs();
         falls!("sam, who did not read, had left, as the others were told, and {limit} s later was still connected");
     }
-    Ok(())
-}
-
-/// Whoever is put out has left, and the others hear of it.
-fn expect_news_of_sam(trial: &Trial<'_>, tom: &mut Client, heard: bool) -> Judged<()> {
-    if heard {
-        Ok(())
-    } else {
-        expect_line(trial, tom, "* sam left").about("sam, who did not read, was put out, and tom")
-    }
+    Ok(format!("after {said} lines the member who did not read was out").into())
 }
 
 /// What tom is told when it asks who is there. All that was said before is read first, and whether it said that sam left.
 fn sam_is_here(trial: &Trial<'_>, tom: &mut Client, heard: &mut bool) -> Judged<bool> {
     let _ = tom.stream().write_all(b"who\n");
-    for _ in 0..FLOOD {
-        match tom.quiet_line(trial.terms.limit) {
-            Reply::Line(line) if line == b"here: tom\n" => return Ok(false),
-            Reply::Line(line) if line == b"here: sam, tom\n" => return Ok(true),
-            Reply::Line(line) if line.starts_with(b"here: ") => {
-                return Err(differing(b"here: sam, tom\n", &line));
-            }
-            Reply::Line(line) => *heard |= line == b"* sam left\n",
-            other => {
-                let other = Trial::describe(&other);
-                tom.note(format!("asks who is there and gets {other}"));
-                falls!("one member did not read, and the other one asked who is there and got {other}");
-            }
+    let is_past = |line: &[u8]| {
+        *heard |= line == b"* sam left\n";
+        !line.starts_with(b"here: ")
+    };
+    match next_but(tom, |tom| tom.quiet_line(trial.terms.limit), is_past) {
+        Reply::Line(line) if line == b"here: tom\n" => Ok(false),
+        Reply::Line(line) if line == b"here: sam, tom\n" => Ok(true),
+        Reply::Line(line) => Err(differing(b"here: sam, tom\n", &line)),
+        other => {
+            let other = Trial::describe(&other);
+            tom.note(format!("asks who is there and gets {other}"));
+            falls!("one member did not read, and the other one asked who is there and got {other}");
         }
     }
-    Err(flooded("tom"))
-}
-
-/// More lines than any member is owed at once. Who gets so many is flooded, and must not be read for ever.
-const FLOOD: usize = 10_000;
-
-fn flooded(name: &str) -> Otherwise {
-    Otherwise::falls(format!("{name} was flooded: {} lines that nobody said", with_thousands(FLOOD)))
 }
 
 /// Expects this line. Before it others may leave, as they do when a room closes.
 fn expect_among_farewells(trial: &Trial<'_>, client: &mut Client, expected: &str) -> Judged<()> {
+    let got = next_but(client, |client| client.line(trial.terms.limit), |line| line.starts_with(b"* "));
+    judge_line(format!("{expected}\n").as_bytes(), &got)
+}
+
+/// What comes next, but for these lines. More of them than any member is owed at once are a flood.
+fn next_but(client: &mut Client, next: impl Fn(&mut Client) -> Reply, mut these: impl FnMut(&[u8]) -> bool) -> Reply {
+    const FLOOD: usize = 10_000;
     for _ in 0..FLOOD {
-        match client.line(trial.terms.limit) {
-            Reply::Line(line) if line == format!("{expected}\n").as_bytes() => return Ok(()),
-            Reply::Line(line) if line.starts_with(b"* ") => {}
-            Reply::Line(line) => return Err(differing(format!("{expected}\n").as_bytes(), &line)),
-            other => {
-                let other = Trial::describe(&other);
-                falls!("expected \"{expected}\\n\", got {other}");
-            }
+        match next(client) {
+            Reply::Line(line) if these(&line) => {}
+            next => return next,
         }
     }
-    Err(flooded("a member"))
+    Reply::Flood
 }
 
 fn room_closes(trial: &Trial<'_>) -> Judged {
@@ -579,7 +515,7 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
         // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
         bob.send(b"who\nsay hal");
         expect_line(trial, &mut bob, "here: alice, bob")?;
-        let mut carol = server.connect("carol").map_err(unreachable)?;
+        let mut carol = arrive(&mut server, "carol")?;
         carol.send(b"who\nwh");
         expect_line(trial, &mut carol, "error: join first")?;
         let asked = Instant::now();

@@ -1,14 +1,16 @@
 //! The counter that waits for nobody.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::full_hands::{FULL, FullHands};
 use super::kit::{
-    AT_ONCE, Took, ask, expect_end, expect_line, expect_not_early, expect_tally, in_time, judge_line, not_judged, probe,
+    AT_ONCE, TOO_LONG, Took, arrive, ask, expect_end, expect_line, expect_not_early, expect_tally, in_time, judge_line,
+    not_judged,
 };
-use super::model::{Clerk, come, plays, say};
-use super::{Check, Exercise, model};
+use super::model::{Clerk, as_the_task_says, come, conversations, plays, say};
+use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
@@ -41,110 +43,87 @@ pub(super) const EXERCISE: Exercise = Exercise {
     folder: "chapters/08_deadlines/exercise",
     checks: &[
         Check {
-            probe: probe(
-                8,
-                Needs::Command,
-                "numbered-lines",
-                "Two customers say lines, whole, in pieces and joined; each must get its answers, with numbers of its own",
-                numbered_lines,
-            ),
+            name: "numbered-lines",
+            does: "Two customers say lines, whole, in pieces and joined; each must get its answers, with numbers of \
+                   its own",
+            needs: Needs::Command,
             why: "A clock at the counter is worth nothing if nobody is served in time either",
-            points: 1,
             page: "05_bufread_lines.html#the-server-of-this-step",
+            points: 1,
             starter_falls: false,
+            examine: numbered_lines,
         },
         Check {
-            probe: probe(
-                8,
-                Needs::Command,
-                "half-a-line",
-                "A customer says a line and half of the next in one write, and nothing more; it must be told that it is too \
-                 slow, in time, and others be served",
-                half_a_line,
-            ),
+            name: "half-a-line",
+            does: "A customer says a line and half of the next in one write, and nothing more; it must be told that it \
+                   is too slow, in time, and others be served",
+            needs: Needs::Command,
             why: "It waits for an answer, and has to know that none will come",
-            points: 1,
             page: "08_deadlines.html#why",
+            points: 1,
             starter_falls: true,
+            examine: half_a_line,
         },
         Check {
-            probe: probe(
-                8,
-                Needs::Command,
-                "dripping-customer",
-                "A customer says letters without end; it must be told that it is too slow, in time and so that it can \
-                 read it, and at last be cut off",
-                dripping_customer,
-            ),
-            why: "How many reads a line takes is decided by the customer, so a time for each of them is a time without end",
-            points: 1,
+            name: "dripping-customer",
+            does: "A customer says letters without end; it must be told that it is too slow, in time and so that it \
+                   can read it, and at last be cut off",
+            needs: Needs::Command,
+            why: "How many reads a line takes is decided by the customer, so a time for each of them is a time without \
+                  end",
             page: "08_deadlines.html#the-pitfall",
+            points: 1,
             starter_falls: true,
+            examine: dripping_customer,
         },
         Check {
-            probe: probe(
-                8,
-                Needs::Command,
-                "silent-customers",
-                "A customer never says a line, and one says no second line; each must lose its place in time, without a \
-                 word",
-                silent_customers,
-            ),
+            name: "silent-customers",
+            does: "A customer never says a line, and one says no second line; each must lose its place in time, \
+                   without a word",
+            needs: Needs::Command,
             why: "Nothing is owed between two lines: a word would be taken for the answer to the next one, and a place \
-                 that nobody uses is somebody else's",
-            points: 1,
+                  that nobody uses is somebody else's",
             page: "08_deadlines.html#idle-limit",
+            points: 1,
             starter_falls: true,
+            examine: silent_customers,
         },
         Check {
-            probe: probe(
-                8,
-                Needs::Command,
-                "good-customer",
-                "A customer thinks for a moment, and then says one line after the other, each in time, for longer than any \
-                 limit; it must be served to the end",
-                good_customer,
-            ),
+            name: "good-customer",
+            does: "A customer thinks for a moment, and then says one line after the other, each in time, for longer \
+                   than any limit; it must be served to the end",
+            needs: Needs::Command,
             why: "What is limited is the wait for one thing, and a connection is many",
-            points: 1,
             page: "08_deadlines.html#whole-connection",
+            points: 1,
             starter_falls: true,
+            examine: good_customer,
         },
         Check {
-            probe: probe(
-                8,
-                Needs::Command,
-                "full-hands",
-                "A customer says lines and takes no answer; it must lose its place in time, and others be served; one that \
-                 takes them late, but in time, must not",
-                full_hands,
-            ),
+            name: "full-hands",
+            does: "A customer says lines and takes no answer; it must lose its place in time, and others be served; \
+                   one that takes them late, but in time, must not",
+            needs: Needs::Command,
             why: "A write waits for the customer as a read does, and without a limit as long as the customer likes",
-            points: 1,
             page: "08_deadlines.html#slow-reader",
+            points: 1,
             starter_falls: true,
+            examine: full_hands,
         },
         Check {
-            probe: probe(
-                8,
-                Needs::Signals,
-                "tally-adds-up",
-                "Three customers lose their places, each in another way, and three go by themselves; then sends SIGTERM, \
-                 and the tally must say 3",
-                tally_adds_up,
-            ),
+            name: "tally-adds-up",
+            does: "Three customers lose their places, each in another way, and three go by themselves; then sends \
+                   SIGTERM, and the tally must say 3",
+            needs: Needs::Signals,
             why: "Only these numbers tell you whether a limit is too short, or somebody too slow on purpose",
-            points: 1,
             page: "08_deadlines.html#the-server-of-this-step",
+            points: 1,
             starter_falls: true,
+            examine: tally_adds_up,
         },
-        model::as_the_task_says(8),
+        as_the_task_says("08_deadlines.html#the-server-of-this-step", conversations::<Clerk>),
     ],
 };
-
-fn arrive(counter: &mut Running, name: &str) -> Judged<Client> {
-    counter.connect(name).map_err(unreachable)
-}
 
 /// Somebody else comes, is served, and leaves.
 fn serves_another(trial: &Trial<'_>, counter: &mut Running) -> Judged<()> {
@@ -325,64 +304,11 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     Ok(Some(format!("a customer that was never too slow was served for {seconds} s").into()))
 }
 
-/// A customer that says one line after the other and takes no answer.
-struct FullHands {
-    customer: Client,
-    came: Instant,
-    sent: usize,
-    /// When its connection last took something of what it said without a pause.
-    last: Instant,
+/// A customer that says lines of a thousand bytes and takes no answer.
+fn full_customer(trial: &Trial<'_>, counter: &mut Running) -> Judged<FullHands> {
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    FullHands::come(counter, "customer 1", trial.recorder, line).map_err(unreachable)
 }
-
-impl FullHands {
-    const LINE: usize = 1000;
-
-    fn line() -> Vec<u8> {
-        [&[b'x'; Self::LINE - 1][..], b"\n"].concat()
-    }
-
-    fn arrive(trial: &Trial<'_>, counter: &mut Running) -> Judged<Self> {
-        const WINDOW: usize = 4096;
-        let customer = counter.connect_with("customer 1", trial.recorder, Some(WINDOW)).map_err(unreachable)?;
-        customer.note("says one line after the other, and takes no answer");
-        Ok(FullHands { customer, came: Instant::now(), sent: 0, last: Instant::now() })
-    }
-
-    /// Whether it is cut off before its connection has taken nothing for `patience`.
-    fn is_cut_off(&mut self, patience: Duration) -> bool {
-        /// More than the kernels keep. A counter that goes on reading hears a line now and then from there on.
-        const WITHOUT_PAUSE: usize = 16 * 1024 * 1024;
-        let line = Self::line();
-        let lines = line.repeat(64);
-        // That a write waits must show.
-        let _ = self.customer.stream().set_write_timeout(Some(Duration::from_millis(100)));
-        while self.last.elapsed() < patience {
-            let pauses = self.sent > WITHOUT_PAUSE;
-            let end = if pauses { line.len() } else { lines.len() };
-            match self.customer.stream().write(&lines[self.sent % line.len()..end]) {
-                Ok(count) => {
-                    self.sent += count;
-                    if pauses {
-                        wait_until(Duration::from_millis(100), || None::<()>);
-                    } else {
-                        self.last = Instant::now();
-                    }
-                }
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
-                }
-                Err(_) => {
-                    self.customer.note("is cut off");
-                    return true;
-                }
-            }
-        }
-        false
-    }
-}
-
-/// For how long a connection takes nothing before it is full.
-const FULL: Duration = Duration::from_millis(500);
 
 /// A customer that takes its answers late, twice, and each in time, has lost no place. Nor has half a line which waited behind
 /// them.
@@ -393,34 +319,15 @@ fn takes_late(trial: &Trial<'_>) -> Judged<()> {
     const LATER: Duration = Duration::from_millis(300);
     for _ in 0..ATTEMPTS {
         let mut counter = trial.start()?;
-        let mut full = FullHands::arrive(trial, &mut counter)?;
-        let mut was_quick = true;
-        let mut taken = 0;
+        let mut full = full_customer(trial, &mut counter)?;
+        let (mut taken, mut was_quick) = (0, true);
         let judged = IN_TIME.into_iter().try_for_each(|in_time| {
             full.last = Instant::now();
             let began = full.last;
-            full.is_cut_off(FULL);
+            full.is_cut_off(FULL, TOO_LONG);
             wait_until(in_time.saturating_sub(began.elapsed()), || None::<()>);
             was_quick &= began.elapsed() < in_time + LATER;
-            full.customer.note("begins to take its answers");
-            let whole = full.sent / FullHands::LINE;
-            let rest = FullHands::line().split_off(full.sent % FullHands::LINE);
-            let _ = full.customer.stream().set_write_timeout(Some(trial.terms.limit));
-            let answers = taken + 1..=whole + 1;
-            (taken, full.sent) = (whole + 1, full.sent + rest.len());
-            answers.into_iter().try_for_each(|number| {
-                if number > whole {
-                    full.customer.send(&rest);
-                }
-                let began = Instant::now();
-                let got = full.customer.quiet_line(trial.terms.limit);
-                was_quick &= began.elapsed() < LINE / 2;
-                let expected = [format!("{number}: ").as_bytes(), &FullHands::line()].concat();
-                judge_line(&expected, &got).about(&format!(
-                    "a customer took its answers late, and in less than {} s, answer {number}",
-                    TAKING.as_secs()
-                ))
-            })
+            take_all(trial, &mut full, &mut taken, &mut was_quick)
         });
         if judged.is_ok() || was_quick {
             return judged.with_obituary(&mut counter);
@@ -429,16 +336,37 @@ fn takes_late(trial: &Trial<'_>) -> Judged<()> {
     Err(not_judged("a customer that took its answers late itself lost its place"))
 }
 
+/// A customer ends the line that it has begun, as soon as it can, and takes the answers to all that it has said.
+fn take_all(trial: &Trial<'_>, full: &mut FullHands, taken: &mut usize, was_quick: &mut bool) -> Judged<()> {
+    full.client.note("begins to take its answers");
+    let _ = full.client.stream().set_write_timeout(Some(trial.terms.limit));
+    let (whole, part) = (full.sent / full.word.len(), full.sent % full.word.len());
+    while *taken <= whole {
+        if *taken == whole {
+            full.client.send(&full.word[part..]);
+            full.sent += full.word.len() - part;
+        }
+        *taken += 1;
+        let began = Instant::now();
+        let got = full.client.quiet_line(trial.terms.limit);
+        *was_quick &= began.elapsed() < LINE / 2;
+        let limit = TAKING.as_secs();
+        judge_line(&[format!("{taken}: ").as_bytes(), &full.word].concat(), &got)
+            .about(&format!("a customer took its answers late, and in less than {limit} s, answer {taken}"))?;
+    }
+    Ok(())
+}
+
 fn full_hands(trial: &Trial<'_>) -> Judged {
     const WHAT: &str = "a customer that took no answer";
     let evidence = in_time(trial, || {
         let mut counter = trial.start()?;
-        let mut full = FullHands::arrive(trial, &mut counter)?;
+        let mut full = full_customer(trial, &mut counter)?;
         let patience = TAKING + trial.terms.limit;
-        let at_once = full.is_cut_off(FULL);
+        let at_once = full.is_cut_off(FULL, TOO_LONG);
         if !at_once {
             serves_another(trial, &mut counter).about(WHAT)?;
-            if !full.is_cut_off(patience) {
+            if !full.is_cut_off(patience, TOO_LONG) {
                 falls!("{WHAT} still had its place {} s after its connection had taken the last", patience.as_secs());
             }
         }
@@ -458,7 +386,7 @@ fn tally_adds_up(trial: &Trial<'_>) -> Judged {
 fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
     let mut counter = trial.start()?;
     let mut served = |name: &str| {
-        let mut customer = counter.connect(name).map_err(unreachable)?;
+        let mut customer = arrive(&mut counter, name)?;
         ask(trial, &mut customer, "a stamp", "1: a stamp").map(|()| customer)
     };
     let mut ends = served("customer 4")?;
@@ -469,8 +397,8 @@ fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
     resets.send(b"and a for");
     resets.reset();
     let (mut slow, idle) = (served("customer 2")?, served("customer 3")?);
-    let mut full = FullHands::arrive(trial, &mut counter)?;
-    let full_is_out = full.is_cut_off(FULL);
+    let mut full = full_customer(trial, &mut counter)?;
+    let full_is_out = full.is_cut_off(FULL, TOO_LONG);
     // So that it is the last, and a tally which says so only when the customer has gone says too little.
     wait_until(IDLE.saturating_sub(LATE).saturating_sub(full.came.elapsed()), || None::<()>);
     slow.send(b"and a for");
@@ -483,7 +411,7 @@ fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
         Ok(customer)
     };
     let _idle = ends(idle, "silent", IDLE)?;
-    if !full_is_out && !full.is_cut_off(TAKING + trial.terms.limit) {
+    if !full_is_out && !full.is_cut_off(TAKING + trial.terms.limit, TOO_LONG) {
         falls!("a customer that took no answer never lost its place");
     }
     let _slow = ends(slow, "in the middle of a line", LINE)?;

@@ -1,4 +1,4 @@
-//! What the checks share: their form, saying a line, and showing where an answer differs.
+//! What the checks share: saying a line, and showing where an answer differs.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,17 +12,11 @@ use crate::lab::recording::escape;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, load, lock};
-use crate::probes::{Difference, Judged, Needs, Otherwise, Probe, Trial, falls, skipped};
+use crate::probes::{Difference, Judged, Otherwise, Trial, falls, unreachable};
 
-/// The probe of a check: its name, what it does, and how it is done.
-pub(super) const fn probe(
-    chapter: u8,
-    needs: Needs,
-    name: &'static str,
-    does: &'static str,
-    examine: fn(&Trial<'_>) -> Judged,
-) -> Probe {
-    Probe { name, chapter, does, remedy: None, needs, runs_alone: false, examine }
+/// A client comes. If it can't, the server has fallen.
+pub(super) fn arrive(server: &mut Running, name: &str) -> Judged<Client> {
+    server.connect(name).map_err(unreachable)
 }
 
 /// Sends a line and expects this one as its answer.
@@ -70,6 +64,14 @@ pub(super) fn expect_end(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
     }
 }
 
+/// Expects the end of the stream or a reset, and nothing before it: what a client sees that may have sent more is chance.
+pub(super) fn expect_gone(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
+    match client.line(trial.terms.limit) {
+        Reply::End(rest) | Reply::Reset(rest) if rest.is_empty() => Ok(()),
+        other => falls!("expected the end of the connection, got {}", Trial::describe(&other)),
+    }
+}
+
 /// Expects that the process ends within `limit`, and says this line of a tally on standard output.
 pub(super) fn expect_tally(trial: &Trial<'_>, server: &mut Running, limit: Duration, expected: &str) -> Judged<()> {
     let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
@@ -96,6 +98,9 @@ pub(super) fn differing(expected: &[u8], got: &[u8]) -> Otherwise {
     Otherwise::falls(sentence).showing(difference)
 }
 
+/// The longest that a check goes on with a server that is slow, and not yet wrong.
+pub(super) const TOO_LONG: Duration = Duration::from_secs(60);
+
 /// How long "at once" may take: the half second that the tasks give a server to notice something, and as much again.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
 
@@ -111,13 +116,9 @@ impl Took {
         Took { what, time, most }
     }
 
-    fn late_by(&self) -> Duration {
-        self.time.saturating_sub(self.most)
-    }
-
     /// Of two things the one that was later.
     pub(super) fn or(self, other: Took) -> Took {
-        if other.late_by() > self.late_by() { other } else { self }
+        if other.time.saturating_sub(other.most) > self.time.saturating_sub(self.most) { other } else { self }
     }
 }
 
@@ -130,25 +131,24 @@ pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, 
     const ATTEMPTS: usize = 4;
     const AT_MOST: Duration = Duration::from_secs(20);
     let began = Instant::now();
-    let mut late = 0;
-    for attempts in 1.. {
+    let (mut attempts, mut late) = (0, 0);
+    loop {
+        attempts += 1;
         let (control, judged) = beside_control_server(trial, &attempt)?;
-        let (took, value) = judged?;
-        let late_by = took.late_by();
-        let Took { what, time: took, most } = took;
-        if took <= most {
+        let (Took { what, time, most }, value) = judged?;
+        if time <= most {
             return Ok(value);
         }
-        late += u32::from(!control.explains(late_by));
+        let seconds = time.as_secs_f32();
+        late += u32::from(!control.explains(time.saturating_sub(most)));
         if late == 2 {
-            falls!("{what} took {:.1} s, and must not take more than {} s", took.as_secs_f32(), most.as_secs_f32());
+            falls!("{what} took {seconds:.1} s, and must not take more than {} s", most.as_secs_f32());
         }
         if attempts == ATTEMPTS || began.elapsed() > AT_MOST {
-            return Err(not_judged(&format!("all came as it should; {what} took {:.1} s", took.as_secs_f32())));
+            return Err(not_judged(&format!("all came as it should; {what} took {seconds:.1} s")));
         }
-        trial.recorder.note("check", format!("once more: it took {:.1} s", took.as_secs_f32()));
+        trial.recorder.note("check", format!("once more: it took {seconds:.1} s"));
     }
-    skipped!("it was not examined")
 }
 
 /// All that was seen is right, and not all could be judged: what was late may be this machine's fault. Neither `holds`, nor

@@ -11,12 +11,13 @@ mod ex5_switchboard;
 mod ex6_closing;
 mod ex7_chat;
 mod ex8_clerk;
+mod full_hands;
 mod kit;
 mod model;
 
 use std::time::Duration;
 
-use crate::probes::{Probe, Terms};
+use crate::probes::{Judged, Needs, Probe, Terms, Trial};
 
 /// One broken server that is to be mended.
 pub struct Exercise {
@@ -32,16 +33,30 @@ pub struct Exercise {
 
 /// One thing that the server of an exercise has to do.
 pub struct Check {
-    /// How it is examined. It has no remedy: how to mend the server is for the student to find out.
-    pub probe: Probe,
+    /// Its kebab-case name.
+    pub name: &'static str,
+    /// What it does and what it expects, in a sentence.
+    pub does: &'static str,
+    /// What it needs.
+    pub needs: Needs,
     /// Why it matters, in a sentence.
     pub why: &'static str,
-    /// What it counts.
-    pub points: u32,
     /// Where in the book it is explained: a page and its anchor, such as `04_partial_read_write.html#why`.
     pub page: &'static str,
+    /// What it counts.
+    pub points: u32,
     /// Whether the starter falls into it, so that there is something to mend.
     pub starter_falls: bool,
+    examine: fn(&Trial<'_>) -> Judged,
+}
+
+impl Check {
+    /// How it is examined. It has no remedy: how to mend the server is for the student to find out.
+    pub fn probe(&self) -> Probe {
+        let &Check { name, does, needs, examine, .. } = self;
+        // Of all chapters' probes, this is none.
+        Probe { name, chapter: 0, does, remedy: None, needs, runs_alone: false, examine }
+    }
 }
 
 /// What is agreed with the server of a student. An answer may take 5 s, half of what other probes give: of a server that

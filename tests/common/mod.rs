@@ -225,7 +225,7 @@ pub fn faults(exercise: &Exercise) -> Vec<(String, String)> {
     let headings = text.lines().filter_map(|line| line.strip_prefix("# "));
     let found = headings.map(|heading| match heading.split_once(": ") {
         Some(found) => found,
-        None if exercise.checks.iter().any(|check| check.probe.name == heading) => (heading, heading),
+        None if exercise.checks.iter().any(|check| check.name == heading) => (heading, heading),
         None => (heading, "as-the-task-says"),
     });
     found.map(|(fault, finder)| (fault.to_owned(), finder.to_owned())).collect()

@@ -1,7 +1,7 @@
 //! The counter with six seats.
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, hasty, pieces, say, step, talk, visits,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, Step, come, hasty, pause, pieces, say, step, talk, visits,
 };
 
 const SEATS: usize = 6;
@@ -10,7 +10,7 @@ const SEATS: usize = 6;
 const LONGEST: usize = 2000;
 
 #[derive(Clone, Default)]
-pub(super) struct Counter {
+pub(in crate::classroom) struct Counter {
     seated: Vec<usize>,
     orders: Lines,
 }
@@ -62,9 +62,7 @@ impl Model for Counter {
                 self.seated.push(who);
                 vec![]
             }
-            Act::Say(_) | Act::SayOn(_) | Act::Insist | Act::Dash(_) | Act::Flood(_) | Act::End | Act::Signal => {
-                return None;
-            }
+            _ => return None,
         })
     }
 
@@ -124,7 +122,7 @@ impl Model for Counter {
     }
 
     fn slow() -> Vec<Vec<Step>> {
-        let begin = [come(1), say(1, "te"), come(2), come(3), say(3, "tea\n"), step(NOBODY, Act::Pause(3200))];
+        let begin = [come(1), say(1, "te"), come(2), come(3), say(3, "tea\n"), pause(3200)];
         let end = [say(2, "tea\n"), say(1, "a\n"), say(3, "tea\n"), come(4), say(4, "tea\n")];
         let flood = Act::Flood([&b"cake ".repeat(200)[..], b"\n"].concat());
         let flooded = vec![come(1), say(1, "tea\n"), step(2, flood), say(1, "tea\n"), come(3), say(3, "tea\n")];

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Dice;
-use super::play::DESCRIPTORS;
+use super::play::{DESCRIPTORS, LAST_PATIENCE, PATIENCE};
 use crate::classroom::kit::{expect_end, expect_line, not_judged};
 use crate::lab::client::Client;
 use crate::lab::port;
@@ -16,7 +16,7 @@ use crate::lab::recording::{Payload, escape};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::lab::{lack, lock};
-use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port};
+use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port, falls};
 
 /// How long doors are started, at most if the machine is too busy for those in the tables, and how many with random
 /// addresses.
@@ -24,10 +24,6 @@ const PLAYING: Duration = Duration::from_secs(3);
 const AT_MOST: Duration = Duration::from_secs(20);
 const RANDOM: usize = 60;
 const SIDE_BY_SIDE: usize = 4;
-
-/// How long anything that is owed may take, and how long when it is tried again.
-const PATIENCE: Duration = Duration::from_millis(1500);
-const LAST_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Where a door stands, or what must be said if it can't.
 enum Door {
@@ -62,7 +58,7 @@ fn door(spelling: &str) -> Door {
 }
 
 /// Starts doors with every kind of address in the task's tables, and then with random ones while there is time.
-pub(super) fn doors(trial: &Trial<'_>) -> Judged {
+pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
     takes_any_address(trial)?;
     let terms = |limit| Terms { limit, ..trial.terms.clone() };
     let (hasty, patient) = (terms(PATIENCE), terms(LAST_PATIENCE.max(trial.terms.limit)));
@@ -206,7 +202,7 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
     let mut door = trial.start_at(&spelling, known)?;
     let port = announced(&mut door, for_a_program(trial)).about(&when)?;
     if !spelling.ends_with(":0") && port != reserved.number {
-        return Err(Otherwise::falls(format!("{when}, it says that it is listening on port {port}")));
+        falls!("{when}, it says that it is listening on port {port}");
     }
     let mut here = elsewhere.to_vec();
     here.retain(|other| ip.is_none_or(|ip| ip == *other));
@@ -223,7 +219,7 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
         greeted(trial, call_at(trial, (addr, port).into())?).with_obituary(&mut door).about(&when)?;
     }
     match elsewhere.into_iter().find(|addr| ip.is_some_and(|ip| ip != *addr) && !is_closed((*addr, port).into())) {
-        Some(addr) => Err(Otherwise::falls(format!("{when}, the door stands at {addr}, too"))),
+        Some(addr) => falls!("{when}, the door stands at {addr}, too"),
         None => Ok(()),
     }
 }
@@ -269,7 +265,8 @@ fn call_at(trial: &Trial<'_>, addr: SocketAddr) -> Judged<Client> {
         .map_err(|error| Otherwise::falls(format!("a caller at {addr} could not connect: {error}")))
 }
 
-fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
+/// Expects that a caller is greeted by the address of its end of the connection, and sees the end then.
+pub(in crate::classroom) fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
     let own = caller.stream().local_addr().map_err(|error| Otherwise::skipped(error.to_string()))?;
     expect_line(trial, &mut caller, &format!("welcome, {}", own.ip()))?;
     expect_end(trial, &mut caller)
@@ -286,7 +283,7 @@ fn announced(door: &mut Running, limit: Duration) -> Judged<u16> {
     });
     let Some(Some(line)) = line else {
         let ended = door.obituary().unwrap_or_else(|| format!("it still runs after {} s", limit.as_secs()));
-        return Err(Otherwise::falls(format!("it did not print \"listening on ADDR\" on standard output: {ended}")));
+        falls!("it did not print \"listening on ADDR\" on standard output: {ended}");
     };
     let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).filter(|&port| port != 0);
     port.ok_or_else(|| Otherwise::falls(format!("it says \"{}\", which nobody can dial", escape(line.as_bytes()))))
@@ -298,11 +295,11 @@ pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quote
     let limit = for_a_program(trial);
     let Some(status) = process.waits_until(limit, Process::exited) else {
         let printed = Payload::new(process.printed().as_bytes());
-        return Err(Otherwise::falls(format!(
+        falls!(
             "expected it to end and to say \"{}\"; it still runs after {} s, and has printed {printed}",
             words.join("\" or \""),
             limit.as_secs()
-        )));
+        );
     };
     let said = process.last_output();
     trial.recorder.note("server", format!("ends with {status}: {}", said.trim()));
@@ -316,7 +313,7 @@ pub(in crate::classroom) fn refused(trial: &Trial<'_>, door: &mut Running, quote
     } else {
         return Ok(());
     };
-    Err(Otherwise::falls(format!("{fault}: \"{}\"", escape(said.trim().as_bytes()))))
+    falls!("{fault}: \"{}\"", escape(said.trim().as_bytes()))
 }
 
 /// Starts a door at the highest port there is, unless somebody is there.

@@ -20,54 +20,34 @@ use std::fmt;
 use std::time::Duration;
 
 pub(super) use self::clerk::Clerk;
-use self::counter::Counter;
+pub(super) use self::counter::Counter;
 use self::dice::Dice;
-use self::door::doors;
-pub(super) use self::door::{doors_at, has_ipv6, refused};
-use self::parcels::offices;
-pub(super) use self::parcels::{Parcels, parcel};
-use self::play::{DESCRIPTORS, conversations};
-pub(super) use self::play::{beginning, plays};
+pub(super) use self::door::{doors, doors_at, greeted, has_ipv6, refused};
+pub(super) use self::parcels::{Parcels, offices, parcel};
+use self::play::DESCRIPTORS;
+pub(super) use self::play::{beginning, conversations, plays};
 pub(super) use self::room::Room;
 pub(super) use self::switchboard::Switchboard;
 pub(super) use self::till::Till;
 pub(super) use self::window::Window;
 use super::Check;
 use crate::lab::recording::{Payload, escape};
-use crate::probes::{Judged, Needs, Probe, Trial};
+use crate::probes::{Judged, Needs, Trial};
 
 /// The check that is worth the most, in every exercise: of the kinds of mistakes that nobody has listed, it finds many.
-pub(super) const fn as_the_task_says(chapter: u8) -> Check {
-    let (page, examine): (_, fn(&Trial<'_>) -> Judged) = match chapter {
-        1 => ("01_listen.html#the-server-of-this-step", doors),
-        2 => ("02_accept_blocking.html#the-server-of-this-step", conversations::<Window>),
-        3 => ("03_thread_per_conn.html#the-server-of-this-step", conversations::<Counter>),
-        4 => ("04_partial_read_write.html#the-server-of-this-step", offices),
-        5 => ("05_bufread_lines.html#the-server-of-this-step", conversations::<Switchboard>),
-        6 => ("06_graceful_shutdown.html#the-server-of-this-step", conversations::<Till>),
-        8 => ("08_deadlines.html#the-server-of-this-step", conversations::<Clerk>),
-        _ => ("what_the_six_steps_leave_out.html#5-back-pressure-clients-that-dont-read", conversations::<Room>),
-    };
+pub(super) const fn as_the_task_says(page: &'static str, examine: fn(&Trial<'_>) -> Judged) -> Check {
     Check {
-        probe: Probe {
-            name: "as-the-task-says",
-            chapter,
-            does: "Compares your server with a model of the task: in each row of its tables, at the exact limits, and then at \
-                   random for three seconds; the first difference is shown, in as few steps as still show it",
-            remedy: None,
-            needs: Needs::Command,
-            runs_alone: false,
-            examine,
-        },
+        name: "as-the-task-says",
+        does: "Compares your server with a model of the task: in each row of its tables, at the exact limits, and then at \
+               random for three seconds; the first difference is shown, in as few steps as still show it",
+        needs: Needs::Command,
         why: "Clients do what nobody thought of, and all they can rely on is what the task says",
-        points: if chapter == CAPSTONE { 6 } else { 3 },
         page,
+        points: 3,
         starter_falls: true,
+        examine,
     }
 }
-
-/// Stands for its chapter.
-pub(super) const CAPSTONE: u8 = 7;
 
 /// What a right server does, as a table of what clients do and what they are owed.
 pub(super) trait Model: Clone + Default {

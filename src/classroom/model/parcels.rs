@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::play::beginning;
-use super::{Act, Dice, Due, Dues, Model, NOBODY, Step, come, conversations, crowd, hasty, pieces, say, step, visits};
+use super::{Act, Dice, Due, Dues, Model, Step, come, conversations, crowd, hasty, pause, pieces, say, step, visits};
 use crate::classroom::kit::judge_line;
 use crate::probes::{Explained, Judged, Trial, unreachable};
 
@@ -17,7 +17,7 @@ pub(in crate::classroom) struct Parcels {
 }
 
 /// Plays the conversations, after clients who were gone before they could be accepted: that must end nothing.
-pub(super) fn offices(trial: &Trial<'_>) -> Judged {
+pub(in crate::classroom) fn offices(trial: &Trial<'_>) -> Judged {
     let recorder = trial.recorder.aside();
     let aside = Trial::new(trial.target, trial.terms, &recorder);
     outlives_the_hasty(&aside).inspect_err(|_| trial.recorder.adopt(&recorder))?;
@@ -122,8 +122,7 @@ impl Model for Parcels {
     fn slow() -> Vec<Vec<Step>> {
         let whole = parcel(b"slow");
         let begin = [come(1), say(1, &whole[..2]), come(2), say(2, &whole[..6]), come(3), say(3, &whole), come(4)];
-        let end =
-            [step(NOBODY, Act::Pause(3200)), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
+        let end = [pause(3200), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
         let insists = vec![come(1), hasty(say(1, [0xff; 4])), step(1, Act::Insist)];
         let flooded = [come(1), say(1, &whole), step(2, Act::Flood(parcel(&[b'x'; 1000]))), say(1, &whole), come(3)];
         vec![begin.into_iter().chain(end).collect(), insists, [&flooded[..], &[say(3, &whole)]].concat()]

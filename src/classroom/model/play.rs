@@ -1,7 +1,6 @@
 //! The player: it takes the steps of a conversation with a real server, and awaits what the model says is owed.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::{Act, Due, Dues, Model, NOBODY, STAYS, Step, shrink};
+use crate::classroom::full_hands::{FULL, FullHands};
 use crate::classroom::kit::{Lateness, beside_control_server, not_judged};
 use crate::lab::client::{Client, Match, Reply, State};
 use crate::lab::kernel;
@@ -16,7 +16,7 @@ use crate::lab::load;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
-use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, require_no_wrapper};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, falls, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, also if each has one to read and others to write,
 /// and too few for one that keeps those of the gone.
@@ -33,10 +33,10 @@ const LEAST: usize = 12;
 const AT_MOST: Duration = Duration::from_secs(25);
 
 /// How long what is owed may take: the tasks say "at once", which is a second, and here half of one more.
-const PATIENCE: Duration = Duration::from_millis(1500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long it may take when that is played again, and the student is shown what stays away.
-const LAST_PATIENCE: Duration = Duration::from_secs(6);
+pub(super) const LAST_PATIENCE: Duration = Duration::from_secs(6);
 
 /// The same after a pause, with which the time is over that the task gives.
 const AFTER_A_PAUSE: Duration = Duration::from_millis(1200);
@@ -69,7 +69,7 @@ const HASTE: Duration = Duration::from_millis(400);
 const SHRINKING: Duration = Duration::from_millis(2500);
 
 /// Plays the conversations of a model with servers, and shows the first difference.
-pub(super) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
+pub(in crate::classroom) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged {
     let found = AtomicBool::new(false);
     let found = &found;
     let (announces, quick, slow) = thread::scope(|scope| {
@@ -112,11 +112,11 @@ fn announces(trial: &Trial<'_>) -> Judged<()> {
     }
     let printed = Payload::new(process.printed().as_bytes());
     trial.recorder.adopt(&recorder);
-    Err(Otherwise::falls(format!(
+    falls!(
         "client 1 was let in, and {} s later the line \"listening on ADDR\" was not on standard output, which had \
          {printed}. Is it held back in a buffer?",
         patience.as_secs()
-    )))
+    )
 }
 
 /// How many conversations went as the task says, those by dice apart, and how many others could not be judged.
@@ -165,7 +165,7 @@ fn once<M: Model>(trial: &Trial<'_>, steps: &[Step], found: &AtomicBool) -> Judg
     match outcome {
         // One difference is enough to be shown, and those of the others are quicker to show.
         Err(Stop::Differs(first)) if !found.swap(true, SeqCst) => {
-            if first.is_silence {
+            if first.late_by.is_some() {
                 return show::<M>(trial, WHICH, &[steps], &first);
             }
             trial.recorder.adopt(&recorder);
@@ -205,19 +205,16 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
         };
         let outcome = playing.play(&steps);
         starting += std::mem::take(&mut playing.starting);
-        match (&outcome, random) {
-            (Ok(()), true) => all.random += 1,
-            (Ok(()), false) => all.right += 1,
-            _ => {}
-        }
         match outcome {
             Err(Stop::Void) if !random && attempt < ATTEMPTS => {
                 attempt += 1;
                 continue;
             }
-            // The server is kept, so that what a conversation leaves behind shows in the next.
-            Ok(()) if !playing.stopped => player = Some(playing),
-            Ok(()) => {}
+            Ok(()) => {
+                *(if random { &mut all.random } else { &mut all.right }) += 1;
+                // The server is kept, so that what a conversation leaves behind shows in the next.
+                player = (!playing.stopped).then_some(playing);
+            }
             Err(Stop::Void) => all.unjudged += usize::from(!random),
             Err(Stop::Differs(first)) => {
                 found.store(true, SeqCst);
@@ -243,7 +240,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
 fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
     let fails = |steps: &[Step]| {
         let replayed = replay::<M>(trial, &trial.recorder.aside(), steps, HASTE);
-        matches!(replayed, Err(Stop::Differs(difference)) if difference.is_silence == first.is_silence)
+        matches!(replayed, Err(Stop::Differs(difference)) if difference.late_by.is_some() == first.late_by.is_some())
     };
     let until = Instant::now() + SHRINKING;
     match [steps, played].into_iter().find(|steps| fails(steps)) {
@@ -271,7 +268,7 @@ fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], fir
             (_, Err(_)) => Played::UNJUDGED,
         };
     }
-    if !first.is_silence {
+    if first.late_by.is_none() {
         return Err(first.clone().finding(which, ", which did not happen again"));
     }
     trial.recorder.note("check", "has played it again, and this time all came as it should, or was not judged");
@@ -306,16 +303,17 @@ impl Stop {
     }
 }
 
+/// Later than any machine is.
+const NEVER: Duration = Duration::MAX;
+
 /// What was owed and what came.
 #[derive(Clone)]
 struct Mismatch {
     text: String,
     /// Where two lines differ.
     bytes: Option<Difference>,
-    /// Whether something did not come in time, which may be this machine's fault.
-    is_silence: bool,
-    /// By how much it came later than it must, if that is all.
-    late_by: Duration,
+    /// By how much something was late, which may be this machine's fault, if that is all. `NEVER` if it hadn't come at all.
+    late_by: Option<Duration>,
     /// How many steps had been taken.
     steps: usize,
     /// How the process has ended, if it has.
@@ -325,7 +323,7 @@ struct Mismatch {
 impl Mismatch {
     /// Whether it only came late, and this machine may be the cause.
     fn is_explained_by(&self, control: Lateness) -> bool {
-        !self.late_by.is_zero() && control.explains(self.late_by)
+        self.late_by.is_some_and(|late_by| control.explains(late_by))
     }
 
     fn finding(self, which: &str, cut: &str) -> Otherwise {
@@ -470,7 +468,7 @@ impl<M: Model> Player<M> {
     fn connect(&mut self, who: usize) -> Result<(), Stop> {
         let (is_first, began) = (!self.server.was_reached(), Instant::now());
         let connected =
-            self.server.connect(&format!("client {who}")).map_err(|why| self.differs(format!("{why:#}"), true))?;
+            self.server.connect(&format!("client {who}")).map_err(|why| self.missing(format!("{why:#}")))?;
         self.clients.insert(who, connected);
         if is_first {
             self.starting = began.elapsed();
@@ -494,7 +492,7 @@ impl<M: Model> Player<M> {
             let after = began.elapsed();
             if reset.is_some() && after < CUT_OFF && self.owed.contains(&(step.who, Due::End)) {
                 let text = format!("client {} went on sending, and was reset after {} ms", step.who, after.as_millis());
-                return Err(self.differs(text, false));
+                return Err(self.differs(text));
             }
         }
         Ok(())
@@ -507,7 +505,7 @@ impl<M: Model> Player<M> {
         let cut_off = wait_until(INSISTING, || client.stream().write_all(MORE).is_err().then_some(()));
         if cut_off.is_none() {
             let text = format!("client {who} went on sending for {} s, and was not cut off", INSISTING.as_secs_f32());
-            return Err(self.differs(text, true));
+            return Err(self.missing(text));
         }
         client.note("is cut off");
         self.owed.retain(|(whose, _)| *whose != who);
@@ -530,7 +528,7 @@ impl<M: Model> Player<M> {
         const CLIENTS: usize = 8;
         for _ in 0..CLIENTS {
             let connected = self.server.connect_with("one of eight", &Recorder::new(), None);
-            let mut client = connected.map_err(|why| self.differs(format!("{why:#}"), true))?;
+            let mut client = connected.map_err(|why| self.missing(format!("{why:#}")))?;
             if said.is_empty() {
                 client.reset();
             } else {
@@ -544,23 +542,11 @@ impl<M: Model> Player<M> {
 
     /// A client that takes no answer, so that the server can't write any more.
     fn flood(&mut self, who: usize, bytes: &[u8]) -> Result<(), Stop> {
-        /// For how long a full connection takes nothing, and for how long one is filled.
-        const FULL: Duration = Duration::from_millis(500);
         const AT_MOST: Duration = Duration::from_secs(2);
-        let recorder = Recorder::new();
-        let came = self.server.connect_with(&format!("client {who}"), &recorder, Some(4096));
-        let client = came.map_err(|why| self.differs(format!("{why:#}"), true))?;
-        let _ = client.stream().set_write_timeout(Some(Duration::from_millis(100)));
-        let many = bytes.repeat(1 + 64 * 1024 / bytes.len());
-        let (began, mut last, mut sent) = (Instant::now(), Instant::now(), 0);
-        while last.elapsed() < FULL && began.elapsed() < AT_MOST {
-            match client.stream().write(&many[sent % bytes.len()..]) {
-                Ok(count) => (sent, last) = (sent + count, Instant::now()),
-                Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => {}
-                Err(_) => break,
-            }
-        }
-        self.staying.push(client);
+        let came = FullHands::come(&mut self.server, &format!("client {who}"), &Recorder::new(), bytes.to_vec());
+        let mut full = came.map_err(|why| self.missing(format!("{why:#}")))?;
+        full.is_cut_off(FULL, AT_MOST);
+        self.staying.push(full.client);
         self.since = Instant::now();
         Ok(())
     }
@@ -588,10 +574,10 @@ impl<M: Model> Player<M> {
                     if matches!((&after.act, &got), (Act::SayOn(_), Reply::Reset(_))) && began.elapsed() > CUT_OFF {
                         return Err(Stop::Void);
                     }
-                    let is_silence = matches!(got, Reply::Nothing(..));
+                    let late_by = matches!(got, Reply::Nothing(..)).then_some(NEVER);
                     let (missed, bytes) = due.missed(&got);
                     let text = format!("after {after}:\nclient {who}: {missed}");
-                    return Err(self.differs(text, is_silence).showing(bytes));
+                    return Err(self.stop(text, late_by).showing(bytes));
                 }
                 (Due::OneOf(_), Reply::Line(line)) => self.model.heard(line),
                 (Due::End | Due::Gone, _) => {
@@ -600,10 +586,10 @@ impl<M: Model> Player<M> {
                 _ => {}
             }
             let took = waits_since.elapsed();
-            if let Some(late_by) = took.checked_sub(most) {
-                let took = took.as_secs_f32();
-                let text = format!("after {after}:\nclient {who}: {due} came only {took:.1} s after that");
-                return Err(self.is_late(text, late_by));
+            if took > most {
+                let seconds = took.as_secs_f32();
+                let text = format!("after {after}:\nclient {who}: {due} came only {seconds:.1} s after that");
+                return Err(self.stop(text, Some(took.saturating_sub(most))));
             }
         }
         self.expect_nothing_else(after)
@@ -638,58 +624,54 @@ impl<M: Model> Player<M> {
                 }
             }
         }
-        stray.map_or(Ok(()), |text| Err(self.differs(text, false)))
+        stray.map_or(Ok(()), |text| Err(self.differs(text)))
     }
 
     fn expect_exit(&mut self, last: Option<&str>) -> Result<(), Stop> {
         let (patience, began) = (self.patience, Instant::now());
         let Some(process) = self.server.process() else { return Ok(()) };
         let Some(status) = process.exits_within(patience) else {
-            return Err(self.differs("all clients had gone after the signal: the process still runs".into(), true));
+            return Err(self.missing("all clients had gone after the signal: the process still runs".into()));
         };
         let took = began.elapsed();
         process.last_output();
         let printed = process.printed();
-        let text = if !status.success() {
-            format!("the process ended with {status}, and not with status 0")
-        } else if !printed.lines().any(|line| line.starts_with("listening on ")) {
-            format!(
-                "standard output should have had a line \"listening on ADDR\", and has {}",
-                Payload::new(printed.as_bytes())
-            )
-        } else {
-            match (last, printed.lines().last().unwrap_or_default()) {
-                (Some(_), _) if printed.lines().filter(|line| line.starts_with("tally:")).count() > 1 => {
-                    let text = "standard output has more than one tally".into();
-                    return Err(self.differs(text, false));
-                }
-                (Some(last), got) if last != got => {
-                    let bytes = Difference::between(last.as_bytes(), got.as_bytes());
-                    let stop =
-                        self.differs("the last line on standard output is another than was expected".into(), false);
-                    return Err(stop.showing(Some(bytes)));
-                }
-                _ if took > PATIENCE => {
-                    let text =
-                        format!("all clients had gone after the signal: it ran on for {:.1} s", took.as_secs_f32());
-                    return Err(self.is_late(text, took.saturating_sub(PATIENCE)));
-                }
-                _ => return Ok(()),
+        let end = printed.lines().last().unwrap_or_default();
+        if !status.success() {
+            return Err(self.differs(format!("the process ended with {status}, and not with status 0")));
+        }
+        if !printed.lines().any(|line| line.starts_with("listening on ")) {
+            let printed = Payload::new(printed.as_bytes());
+            let text = format!("standard output should have had a line \"listening on ADDR\", and has {printed}");
+            return Err(self.differs(text));
+        }
+        if let Some(last) = last {
+            if printed.lines().filter(|line| line.starts_with("tally:")).count() > 1 {
+                return Err(self.differs("standard output has more than one tally".into()));
             }
-        };
-        Err(self.differs(text, false))
+            if last != end {
+                let stop = self.differs("the last line on standard output is another than was expected".into());
+                return Err(stop.showing(Some(Difference::between(last.as_bytes(), end.as_bytes()))));
+            }
+        }
+        if took > PATIENCE {
+            let seconds = took.as_secs_f32();
+            let text = format!("all clients had gone after the signal: it ran on for {seconds:.1} s");
+            return Err(self.stop(text, Some(took.saturating_sub(PATIENCE))));
+        }
+        Ok(())
     }
 
-    fn is_late(&self, text: String, late_by: Duration) -> Stop {
-        Stop::Differs(Mismatch { late_by, ..self.mismatch(text, true) }.into())
+    fn differs(&self, text: String) -> Stop {
+        self.stop(text, None)
     }
 
-    fn differs(&self, text: String, is_silence: bool) -> Stop {
-        Stop::Differs(self.mismatch(text, is_silence).into())
+    fn missing(&self, text: String) -> Stop {
+        self.stop(text, Some(NEVER))
     }
 
-    fn mismatch(&self, text: String, is_silence: bool) -> Mismatch {
-        Mismatch { text, bytes: None, is_silence, late_by: Duration::ZERO, steps: self.steps, obituary: None }
+    fn stop(&self, text: String, late_by: Option<Duration>) -> Stop {
+        Stop::Differs(Mismatch { text, bytes: None, late_by, steps: self.steps, obituary: None }.into())
     }
 }
 

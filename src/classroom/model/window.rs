@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Model, NOBODY, STAYS, Step, come, hasty, pieces, say, step, talk, visits,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Model, STAYS, Step, come, hasty, pause, pieces, say, step, talk, visits,
     without_return,
 };
 
@@ -66,21 +66,7 @@ impl Model for Window {
                 self.queue.iter().all(|next| next.name().is_some() || next.gone || next.ended).then_some(())?;
                 dues.extend([(slow.who, Due::line("too slow")), (slow.who, Due::Gone)]);
             }
-            (
-                Act::Say(_)
-                | Act::SayOn(_)
-                | Act::Insist
-                | Act::Dash(_)
-                | Act::Flood(_)
-                | Act::End
-                | Act::Leave
-                | Act::Reset
-                | Act::Pause(_)
-                | Act::Signal,
-                _,
-            ) => {
-                return None;
-            }
+            _ => return None,
         }
         self.call(&mut dues);
         Some(dues)
@@ -148,14 +134,13 @@ impl Model for Window {
             steps.extend([step(2, going.clone()), step(3, going.clone()), say(1, "one\n"), come(1), say(1, "five\n")]);
         }
         // There is time for a name of more than a second.
-        let unhurried =
-            vec![come(1), say(1, "A"), step(NOBODY, Act::Pause(1100)), say(1, "da\n"), come(1), say(1, "Lin\n")];
+        let unhurried = vec![come(1), say(1, "A"), pause(1100), say(1, "da\n"), come(1), say(1, "Lin\n")];
         vec![steps, unhurried, visits("Ada\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {
         let slow = |first: Vec<Step>| {
-            let then = [come(2), say(2, "Grace\n"), step(NOBODY, Act::Pause(3200)), come(1), say(1, "Ada\n")];
+            let then = [come(2), say(2, "Grace\n"), pause(3200), come(1), say(1, "Ada\n")];
             [come(3), say(3, "Lin\n"), come(STAYS)].into_iter().chain(first).chain(then).collect()
         };
         vec![slow(vec![]), slow(vec![say(STAYS, "Ad")])]

@@ -12,7 +12,7 @@ use tcp_pitfalls::examination::{self, Hurry, Job};
 use tcp_pitfalls::lab::kernel;
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::{LIMIT, Target};
-use tcp_pitfalls::probes::{Finding, Needs, Terms, Verdict};
+use tcp_pitfalls::probes::{Finding, Needs, Probe, Terms, Verdict};
 use tcp_pitfalls::show::screen;
 
 /// How many checks run side by side. Most of them wait most of the time.
@@ -148,8 +148,8 @@ pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>, in_a_hurry: bool) -
         let terms = Terms { limit: terms.limit.max(3 * took).min(LIMIT), ..terms.clone() };
         // The last check takes the longest, so it comes first.
         let checks = exercise.checks.iter().rev();
-        let jobs = checks.clone().map(|check| Job { probe: &check.probe, target: &target, terms: &terms });
-        let jobs: Vec<Job<'_>> = jobs.collect();
+        let probes: Vec<Probe> = checks.clone().map(Check::probe).collect();
+        let jobs: Vec<Job<'_>> = probes.iter().map(|probe| Job { probe, target: &target, terms: &terms }).collect();
         let hurry = in_a_hurry.then(|| Hurry { enough: began + TOGETHER, last: began + AT_MOST });
         let found = examination::run_recorded(&jobs, AT_ONCE, hurry, || bar.inc(1));
         let checked = checks.zip(found).map(|(check, (finding, recording))| Checked { check, finding, recording });
@@ -168,7 +168,7 @@ fn reach(exercise: &Exercise, target: &Target) -> Result<Duration> {
     let mut server = target.start(&Recorder::new(), None)?;
     let client = server.connect("a client")?;
     let took = began.elapsed();
-    let gets_signals = exercise.checks.iter().any(|check| check.probe.needs == Needs::Signals);
+    let gets_signals = exercise.checks.iter().any(|check| check.needs == Needs::Signals);
     // The student can change that, so it is none of the things that can't be judged.
     if gets_signals && server.id().and_then(|id| kernel::listens(id, server.addr())) == Some(false) {
         bail!(

@@ -57,7 +57,7 @@ pub(super) fn json(graded: &[Graded]) -> Result<String> {
 
 fn exercise(graded: &Graded) -> ExerciseReport<'_> {
     let checks = graded.checks.iter().map(|checked| CheckReport {
-        name: checked.check.probe.name,
+        name: checked.check.name,
         points: checked.points(),
         of: checked.check.points,
         finding: &checked.finding,
@@ -87,7 +87,7 @@ fn suite(graded: &Graded) -> Suite<'_> {
     let Graded { exercise, problem, checks, .. } = graded;
     let cases = checks.iter().map(|Checked { check, finding, .. }| Case {
         class: format!("exercise_{}", exercise.id),
-        name: check.probe.name,
+        name: check.name,
         outcome: match finding.verdict {
             Verdict::Falls if problem.is_some() => Outcome::Error,
             verdict => verdict.into(),

@@ -161,14 +161,14 @@ fn done(workshop: &Workshop, graded: &Graded, progress: &Progress) -> String {
 
 /// One check: a line, and what there is to say of it beside that.
 fn one(checked: &Checked) -> String {
-    let Checked { check: Check { probe, points, .. }, finding: Finding { verdict, evidence }, .. } = checked;
+    let Checked { check: Check { name, points, .. }, finding: Finding { verdict, evidence }, .. } = checked;
     let unit = plural(*points as usize);
     let score = match verdict {
         Verdict::Falls => format!("0 of {points} point{unit}"),
         Verdict::Skipped => format!("{points} point{unit} not judged"),
         _ => format!("{points} point{unit}"),
     };
-    let mut text = headline(checked, &format!("{:36}  {DIM}{score}{DIM:#}", probe.name));
+    let mut text = headline(checked, &format!("{name:36}  {DIM}{score}{DIM:#}"));
     if matches!(verdict, Verdict::Differs | Verdict::Note | Verdict::Skipped) {
         text.push_str(&screen::paragraph(&evidence.sentence, 13));
     }
@@ -185,9 +185,9 @@ fn headline(checked: &Checked, text: &str) -> String {
 /// The story of a check that fell.
 fn story(workshop: &Workshop, checked: &Checked, whole: bool) -> String {
     let (head, tail) = if whole { (CAPACITY, 0) } else { (HEAD, TAIL) };
-    let Checked { check: Check { probe, why, page, .. }, finding: Finding { evidence, .. }, recording } = checked;
-    let mut text = format!("\n{}", headline(checked, probe.name));
-    text.push_str(&screen::paragraph(&sentence(probe.does), 4));
+    let Checked { check: Check { name, does, why, page, .. }, finding: Finding { evidence, .. }, recording } = checked;
+    let mut text = format!("\n{}", headline(checked, name));
+    text.push_str(&screen::paragraph(&sentence(does), 4));
     text.push('\n');
     text.push_str(&timeline::draw_ends(recording, screen::width(), head, tail, "check"));
     text.push('\n');
@@ -219,7 +219,7 @@ pub(super) fn table(graded: &[Graded]) -> String {
         let _ = writeln!(text, "{id:8}  {title:33}  {style}{score}{style:#}{language}");
         let named = |verdict: Verdict| {
             let of_it = one.checks.iter().filter(move |checked| checked.finding.verdict == verdict);
-            let names: Vec<&str> = of_it.map(|checked| checked.check.probe.name).collect();
+            let names: Vec<&str> = of_it.map(|checked| checked.check.name).collect();
             (!names.is_empty()).then(|| screen::paragraph(&format!("{}: {}", verdict.word(), names.join(", ")), 10))
         };
         match &one.problem {

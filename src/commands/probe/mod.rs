@@ -66,9 +66,9 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
     // All but those of chapter 1 ask something.
     let is_hopeless =
         |probe: &Probe| hopeless.is_some() && probe.chapter > 1 && !(is_silent && OF_SILENCE.contains(&probe.name));
-    let apply = probes.iter().filter(|probe| !is_hopeless(probe));
-    let jobs: Vec<Job<'_>> = apply.map(|&probe| Job { probe, target: &target, terms: &terms }).collect();
-    teller.begin(jobs.iter().map(|job| job.probe));
+    let apply = probes.iter().copied().filter(|probe| !is_hopeless(probe));
+    let jobs: Vec<Job<'_>> = apply.clone().map(|probe| Job { probe, target: &target, terms: &terms }).collect();
+    teller.begin(apply);
     let done = examination::run_watched(&jobs, AT_ONCE, |index, progress| teller.see(index, &progress));
     let mut done = done.into_iter();
     let judged: Vec<Judged> = probes
