@@ -1,7 +1,5 @@
 //! Programs that are started for examination, and always ended, with all that they have started.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,6 +9,7 @@ pub(super) use self::platform::kill_group;
 use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
+use super::random;
 use super::recording::Recorder;
 use super::signal::{self, Signal};
 use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
@@ -102,7 +101,7 @@ impl Process {
         command.args(rest);
         // Errors in English, and panics in two lines: both are quoted as evidence.
         command.env("LC_ALL", "C").env("RUST_BACKTRACE", "0").env("GOTRACEBACK", "none");
-        let mark = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let mark = format!("{:016x}", random::seed());
         // A prober may itself run under a prober, whose mark its servers keep.
         let outer = std::env::var(MARK).map_or_else(|_| String::new(), |outer| outer + "/");
         command.env(MARK, outer + &mark);

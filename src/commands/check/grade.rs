@@ -1,7 +1,5 @@
 //! Examining the servers of exercises.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -10,6 +8,7 @@ use super::launch::Launch;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Hurry, Job};
 use tcp_pitfalls::lab::kernel;
+use tcp_pitfalls::lab::random;
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::{LIMIT, Target};
 use tcp_pitfalls::probes::{Finding, Needs, Probe, Terms, Verdict};
@@ -130,7 +129,7 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
 /// Without a seed, the random conversations are others each time. A student who waits is in a hurry; grading never is.
 pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>, in_a_hurry: bool) -> Vec<Graded> {
     // Few digits, to be typed.
-    let random = || RandomState::new().build_hasher().finish() % 10_000;
+    let random = || random::seed() % 10_000;
     let terms = classroom::terms(seed.unwrap_or_else(random));
     let bar = screen::progress(servers.iter().map(|server| server.exercise.checks.len()).sum(), "checking");
     let graded = |Server { exercise, launch, target }: Server| {
