@@ -7,10 +7,9 @@ use anyhow::{Result, bail};
 use super::launch::Launch;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Hurry, Job};
-use tcp_pitfalls::lab::kernel;
-use tcp_pitfalls::lab::random;
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::{LIMIT, Target};
+use tcp_pitfalls::lab::{kernel, random};
 use tcp_pitfalls::probes::{Finding, Needs, Probe, Terms, Verdict};
 use tcp_pitfalls::show::screen;
 
@@ -66,25 +65,14 @@ impl Graded {
         Graded { exercise, launch, problem: Some(problem), checks }
     }
 
-    fn count(&self, verdict: Verdict) -> usize {
+    /// How many of its checks came to this verdict.
+    pub(super) fn count(&self, verdict: Verdict) -> usize {
         self.checks.iter().filter(|checked| checked.finding.verdict == verdict).count()
-    }
-
-    pub(super) fn holds(&self) -> usize {
-        self.count(Verdict::Holds)
-    }
-
-    pub(super) fn falls(&self) -> usize {
-        self.count(Verdict::Falls)
-    }
-
-    pub(super) fn skipped(&self) -> usize {
-        self.count(Verdict::Skipped)
     }
 
     /// Whether there is nothing left to mend. What this system can't examine is not held against the student.
     pub(super) fn is_done(&self) -> bool {
-        self.problem.is_none() && self.falls() == 0 && self.holds() > 0 && !self.is_unfinished()
+        self.count(Verdict::Falls) == 0 && self.count(Verdict::Holds) > 0 && !self.is_unfinished()
     }
 
     /// Whether something was not examined that can be the next time, such as for want of time.

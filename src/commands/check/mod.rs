@@ -26,6 +26,7 @@ use self::workshop::Workshop;
 use tcp_pitfalls::classroom::{self, Exercise};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::probes::Verdict;
 use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM, eprint, eprintln, print, println};
 
 /// Show the exercises, or examine what you made of one
@@ -189,9 +190,9 @@ fn finish(arguments: &CheckArguments, graded: &[Graded]) -> Result<ExitCode> {
             None => {}
         }
     }
-    Ok(if graded.iter().any(|graded| graded.problem.is_some() || graded.falls() > 0 || graded.is_unfinished()) {
+    Ok(if graded.iter().any(|graded| graded.count(Verdict::Falls) > 0 || graded.is_unfinished()) {
         ExitCode::FAILURE
-    } else if graded.iter().all(|graded| graded.holds() == 0) {
+    } else if graded.iter().all(|graded| graded.count(Verdict::Holds) == 0) {
         // Nothing was found out, which must not pass for a success.
         ExitCode::from(2)
     } else {
