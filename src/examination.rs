@@ -37,6 +37,13 @@ pub struct Done {
     pub took: Duration,
 }
 
+impl Done {
+    /// Of a probe that was not run.
+    fn without_a_run(finding: Finding) -> Self {
+        Done { finding, recording: Recording::default(), took: Duration::ZERO }
+    }
+}
+
 /// What is told of a job while many are run.
 pub enum Progress<'a> {
     /// It begins.
@@ -112,7 +119,7 @@ pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Find
         done();
         finding
     };
-    in_order(jobs, at_once, each, Finding::skipped)
+    in_order(jobs, at_once, each)
 }
 
 /// When somebody who waits for many probes has waited for long enough.
@@ -139,9 +146,7 @@ pub fn run_recorded(
     let each = |index: usize| {
         let Done { finding, recording, .. } = if in_vain() {
             let why = if is_busy { format!(": {}", load::too_busy()) } else { String::new() };
-            let why = format!("there was no time left for it{why}");
-            let finding = Finding::own_lack(why);
-            Done { finding, recording: Recording::default(), took: Duration::ZERO }
+            Done::without_a_run(Finding::own_lack(format!("there was no time left for it{why}")))
         } else {
             jobs[index].run(&in_vain)
         };
@@ -153,7 +158,7 @@ pub fn run_recorded(
         done();
         (finding, recording)
     };
-    in_order(jobs, at_once, each, |why| (Finding::skipped(why), Recording::default()))
+    in_order(jobs, at_once, each)
 }
 
 /// Runs probes on one server, tells of each as it begins and ends, and skips the rest where it is hopeless: nobody
@@ -174,7 +179,7 @@ pub fn run_watched(
         watch(index, Progress::Begins);
         let lost = lock(&hope).lost.clone().filter(|_| job.probe.impossible(job.target).is_none());
         let done = match lost {
-            Some(why) => Done { finding: Finding::skipped(why), recording: Recording::default(), took: Duration::ZERO },
+            Some(why) => Done::without_a_run(Finding::skipped(why)),
             None => {
                 let done = job.run(&|| false);
                 lock(&hope).consider(job, threads, &done);
@@ -184,7 +189,7 @@ pub fn run_watched(
         watch(index, Progress::Ends(&done));
         (done.finding, done.took)
     };
-    in_order(jobs, at_once, each, |why| (Finding::skipped(why), Duration::ZERO))
+    in_order(jobs, at_once, each)
 }
 
 /// Whether it makes sense to go on.
@@ -239,12 +244,7 @@ fn listens(addr: SocketAddr) -> bool {
 }
 
 /// Does this for the index of each job, `at_once` side by side, and alone at the end what must be.
-fn in_order<K: Send>(
-    jobs: &[Job<'_>],
-    at_once: usize,
-    each: impl Fn(usize) -> K + Sync,
-    skipped: impl Fn(&'static str) -> K,
-) -> Vec<K> {
+fn in_order<K: Send>(jobs: &[Job<'_>], at_once: usize, each: impl Fn(usize) -> K + Sync) -> Vec<K> {
     process::raise_descriptor_limit();
     let kept: Vec<Mutex<Option<K>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let run = |index: usize| {
@@ -266,6 +266,6 @@ fn in_order<K: Send>(
         work();
     });
     alone.into_iter().for_each(run);
-    let taken = |cell: Mutex<Option<K>>| cell.into_inner().ok().flatten();
-    kept.into_iter().map(|cell| taken(cell).unwrap_or_else(|| skipped("it was not run"))).collect()
+    // By now there is something in each.
+    kept.into_iter().filter_map(|cell| cell.into_inner().ok().flatten()).collect()
 }

@@ -55,7 +55,7 @@ impl Check {
     pub fn probe(&self) -> Probe {
         let &Check { name, does, needs, examine, .. } = self;
         // Of all chapters' probes, this is none.
-        Probe { name, chapter: 0, does, remedy: None, needs, needs_echo: false, runs_alone: false, examine }
+        Probe { name, chapter: 0, does, remedy: None, needs, runs_alone: false, examine }
     }
 }
 

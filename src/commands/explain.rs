@@ -15,10 +15,7 @@ pub(crate) struct Arguments {
 
 /// Prints what the probe does, and how to mend a server that falls.
 pub(crate) fn run(arguments: &Arguments) {
-    probes::find(&arguments.name).into_iter().for_each(explain);
-}
-
-fn explain(probe: &Probe) {
+    let Some(probe) = probes::find(&arguments.name) else { return };
     let Probe { name, chapter, does, remedy, .. } = probe;
     let step = STEPS[usize::from(*chapter) - 1];
     println!("{BOLD}{name}{BOLD:#} (chapter {chapter})\n");

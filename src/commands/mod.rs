@@ -30,6 +30,11 @@ fn probe_name(typed: &str) -> Result<String, String> {
     Err(format!("no probe has that name.{tip} All names: tcp-pitfalls list"))
 }
 
+/// What makes a word with this number a plural.
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 fn print_json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => println!("{text}"),

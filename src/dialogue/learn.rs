@@ -51,19 +51,16 @@ impl Learned {
 /// what was claimed, or that there is none where it was to be learned: all that follows would be held against nothing.
 pub fn learn(target: &Target, dialogue: Dialogue, answer_is_known: bool) -> Result<Learned> {
     match &dialogue.lines {
-        Some(_) if !dialogue.claimed => learn_lines(target, dialogue),
-        // The presets that say all there is to know.
-        _ if answer_is_known && dialogue.joined => reach(target, dialogue),
-        _ => learn_exchange(target, dialogue, answer_is_known),
+        Some(_) if !dialogue.claimed => learn_lines(Learning::begin(target, dialogue)),
+        // The presets that say all there is to know. That a command starts a server is made sure of.
+        _ if answer_is_known && dialogue.joined => {
+            if let Target::Command(_) = target {
+                Conversation::begin(target)?;
+            }
+            Ok(Learned::nothing(dialogue))
+        }
+        _ => learn_exchange(Learning::begin(target, dialogue), answer_is_known),
     }
-}
-
-/// Only makes sure that a command starts a server.
-fn reach(target: &Target, dialogue: Dialogue) -> Result<Learned> {
-    if let Target::Command(_) = target {
-        Conversation::begin(target)?;
-    }
-    Ok(Learned::nothing(dialogue))
 }
 
 /// A server, and a client of it.
@@ -125,13 +122,9 @@ impl Conversation {
 
     /// Sends a line, and hears the answer to the end of its line, since it may be a slow one.
     fn ask_line(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
-        let asked = Instant::now();
-        let (mut answer, mut ended) = self.ask(bytes);
-        while !answer.is_empty() && !answer.ends_with(b"\n") && !ended && asked.elapsed() < 5 * PATIENCE {
-            let (rest, then_ended) = self.hear(PATIENCE);
-            ended = then_ended || rest.is_empty();
-            answer.extend(rest);
-        }
+        let is_whole = |got: &[u8]| if got.ends_with(b"\n") { Match::Whole(got.len()) } else { Match::Partial };
+        let heard = self.ask(bytes);
+        let (answer, ended, _) = self.hear_all(heard, is_whole);
         (answer, ended)
     }
 
@@ -160,20 +153,6 @@ impl Conversation {
         (heard, ended, is_right)
     }
 
-    /// Hears the greeting to its end.
-    ///
-    /// # Errors
-    /// A sentence, if it is another one than was claimed. That none comes is for the probes to judge.
-    fn is_greeted(&mut self, heard: (Vec<u8>, bool), claim: &Template) -> Result<()> {
-        let (greeting, _, is_right) = self.hear_all(heard, |got| claim.check(b"", got));
-        ensure!(
-            is_right || greeting.is_empty(),
-            "you say that it greets with \"{claim}\", and it greeted with {}. Correct that, or the server",
-            Payload::new(&greeting)
-        );
-        Ok(())
-    }
-
     /// Why nothing came.
     fn silence(&mut self, sent: &[u8], ended: bool) -> String {
         let sent = escape(sent);
@@ -185,80 +164,121 @@ impl Conversation {
     }
 }
 
-/// What the server says unasked, heard twice, since it may differ.
-///
-/// # Errors
-/// A sentence, if the two have nothing in common.
-fn learn_greeting(target: &Target, says: &mut Vec<String>) -> Result<Option<Template>> {
-    let (first, _) = Conversation::begin(target)?.hear(PATIENCE);
-    if first.is_empty() {
-        return Ok(None);
-    }
-    let (second, _) = Conversation::begin(target)?.hear(PATIENCE);
-    let greeting = if second == first { Template::exact(&first) } else { common(&first, &second)? };
-    says.push(format!("it greets with \"{greeting}\""));
-    Ok(Some(greeting))
+/// What has been learned so far.
+struct Learning<'a> {
+    target: &'a Target,
+    dialogue: Dialogue,
+    says: Vec<String>,
+    claimed_greeting: Option<Template>,
+    /// Whether the greeting is claimed, or was asked for. It is asked for once.
+    knows_greeting: bool,
 }
 
-fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
-    let mut says = Vec::new();
-    let claimed_greeting = dialogue.greeting.clone();
-    let mut asked_for_greeting = dialogue.greeting.is_some();
-    let mut every_end = [&b"\n"[..], b"\r\n"].into_iter();
-    let mut next = every_end.next();
-    while let Some(ends) = next {
-        let mut talk = Conversation::begin(target)?;
+impl<'a> Learning<'a> {
+    fn begin(target: &'a Target, dialogue: Dialogue) -> Self {
+        let claimed_greeting = dialogue.greeting.clone();
+        Learning { target, dialogue, says: Vec::new(), knows_greeting: claimed_greeting.is_some(), claimed_greeting }
+    }
+
+    /// Begins a conversation, and hears the greeting if there is one.
+    ///
+    /// # Errors
+    /// A sentence, if it is another one than was claimed, or can't be learned. That none comes is for the probes to judge.
+    fn talk(&mut self) -> Result<(Conversation, Vec<u8>)> {
+        let mut talk = Conversation::begin(self.target)?;
         // A server that greets does so before it is asked, as a rule at once.
-        let (greeting, _) = talk.hear(if dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
-        if greeting.len() > LONGEST_ANSWER {
-            let flood = format!("it sends without end, and unasked: {}", Payload::new(&greeting));
-            return Ok(Learned { says, silence: Some(flood), ..Learned::nothing(dialogue) });
+        let (greeting, _) = talk.hear(if self.dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
+        if flood(&greeting).is_some() {
+            return Ok((talk, greeting));
         }
-        if !greeting.is_empty() && !asked_for_greeting {
+        if !greeting.is_empty() && !self.knows_greeting {
             drop(talk);
-            asked_for_greeting = true;
-            dialogue.greeting = learn_greeting(target, &mut says)?;
-            continue;
+            self.learn_greeting()?;
+            return self.talk();
         }
-        if let Some(claim) = &claimed_greeting {
-            talk.is_greeted((greeting.clone(), false), claim)?;
+        if let Some(claim) = &self.claimed_greeting {
+            let (greeting, _, is_right) = talk.hear_all((greeting.clone(), false), |got| claim.check(b"", got));
+            ensure!(
+                is_right || greeting.is_empty(),
+                "you say that it greets with \"{claim}\", and it greeted with {}. Correct that, or the server",
+                Payload::new(&greeting)
+            );
+        }
+        Ok((talk, greeting))
+    }
+
+    /// Learns what the server says unasked, and whether it does. It is heard twice, since it may differ.
+    ///
+    /// # Errors
+    /// A sentence, if the two have nothing in common.
+    fn learn_greeting(&mut self) -> Result<bool> {
+        self.knows_greeting = true;
+        let (first, _) = Conversation::begin(self.target)?.hear(PATIENCE);
+        if first.is_empty() {
+            return Ok(false);
+        }
+        let (second, _) = Conversation::begin(self.target)?.hear(PATIENCE);
+        let greeting = if second == first { Template::exact(&first) } else { common(&first, &second)? };
+        self.says.push(format!("it greets with \"{greeting}\""));
+        self.dialogue.greeting = Some(greeting);
+        Ok(true)
+    }
+
+    /// What is told where nothing was learned for this reason.
+    fn silent(self, silence: String) -> Learned {
+        Learned { says: self.says, silence: Some(silence), ..Learned::nothing(self.dialogue) }
+    }
+}
+
+/// What is to be said of a greeting that doesn't end.
+fn flood(greeting: &[u8]) -> Option<String> {
+    let is_flood = greeting.len() > LONGEST_ANSWER;
+    is_flood.then(|| format!("it sends without end, and unasked: {}", Payload::new(greeting)))
+}
+
+fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
+    let mut ends: &'static [u8] = b"\n";
+    loop {
+        let (mut talk, greeting) = learning.talk()?;
+        if let Some(flood) = flood(&greeting) {
+            return Ok(learning.silent(flood));
         }
         let sent = [LINE, ends].concat();
         let (answer, ended) = talk.ask_line(&sent);
         if answer.is_empty() {
-            // A server that has ended wants no other end of line.
-            if ends == b"\n" && !ended {
-                next = every_end.next();
-                continue;
-            }
-            let silence = if ended && !greeting.is_empty() {
+            if ended && !greeting.is_empty() {
                 // It wants something else, or nothing at all.
                 let otherwise = format!("it says {}, and {}", Payload::new(&greeting), talk.silence(&sent, ended));
-                return Ok(Learned { otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
-            } else if ended {
-                talk.silence(&sent, ended)
-            } else {
-                format!(
-                    "neither \"{0}\\n\" nor \"{0}\\r\\n\" was answered within {1} s",
-                    escape(LINE),
-                    PATIENCE.as_secs()
-                )
-            };
-            return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
+                return Ok(Learned { otherwise: Some(otherwise), ..Learned::nothing(learning.dialogue) });
+            }
+            // A server that has ended wants no other end of line.
+            if ended {
+                return Ok(learning.silent(talk.silence(&sent, ended)));
+            }
+            if ends == b"\n" {
+                ends = b"\r\n";
+                continue;
+            }
+            return Ok(learning.silent(format!(
+                "neither \"{0}\\n\" nor \"{0}\\r\\n\" was answered within {1} s",
+                escape(LINE),
+                PATIENCE.as_secs()
+            )));
         }
         let Some(mut lines) = spelling(&answer, LINE, ends) else {
             drop(talk);
             // What stands before the echo may be a greeting that came late.
-            if !asked_for_greeting && answer.windows(LINE.len()).any(|part| part == LINE) {
-                asked_for_greeting = true;
-                dialogue.greeting = learn_greeting(target, &mut says)?;
-                if dialogue.greeting.is_some() {
-                    continue;
-                }
+            let has_echo = answer.windows(LINE.len()).any(|part| part == LINE);
+            if !learning.knows_greeting && has_echo && learning.learn_greeting()? {
+                continue;
             }
             let otherwise = format!("\"{}\" was answered by {}", escape(&sent), Payload::new(&answer));
+            let Learning { says, dialogue, .. } = learning;
             return Ok(Learned { says, otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
         };
+        let second = if ended { Vec::new() } else { talk.ask_line(&[OTHER_LINE, ends].concat()).0 };
+        drop(talk);
+        let Learning { target, dialogue, mut says, .. } = learning;
         if ends == b"\r\n" {
             says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
         }
@@ -269,13 +289,11 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
                 Payload::new(&answer)
             ));
         }
-        let second = if ended { Vec::new() } else { talk.ask_line(&[OTHER_LINE, ends].concat()).0 };
-        let one_request = ended || second.is_empty();
-        drop(talk);
         if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
             says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
             lines.bytewise = true;
         }
+        let one_request = second.is_empty();
         if one_request {
             says.push("it ends the connection after one answer".into());
         }
@@ -288,7 +306,6 @@ fn learn_lines(target: &Target, mut dialogue: Dialogue) -> Result<Learned> {
         let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
         return Ok(Learned { says, ..Learned::nothing(dialogue) });
     }
-    Ok(Learned { says, ..Learned::nothing(dialogue) })
 }
 
 /// How the line was echoed, if it was.
@@ -336,31 +353,18 @@ fn echoes_bytes(target: &Target, dialogue: &Dialogue) -> Result<bool> {
     Ok(echo == LINE)
 }
 
-fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool) -> Result<Learned> {
-    let mut says = Vec::new();
+fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<Learned> {
     let mut status = None;
-    let claimed_greeting = dialogue.greeting.clone();
-    let mut asked_for_greeting = dialogue.greeting.is_some();
     let mut answers: Vec<Vec<u8>> = Vec::new();
     let rounds = if answer_is_known { 1 } else { 3 };
     while answers.len() < rounds {
         let round = answers.len();
-        let mut talk = Conversation::begin(target)?;
-        let (greeting, _) = talk.hear(if dialogue.greeting.is_some() { PATIENCE } else { PAUSE });
-        if greeting.len() > LONGEST_ANSWER {
-            let flood = format!("it sends without end, and unasked: {}", Payload::new(&greeting));
+        let (mut talk, greeting) = learning.talk()?;
+        if let Some(flood) = flood(&greeting) {
             ensure!(answer_is_known, "{flood}, so there is nothing to judge it by");
-            return Ok(Learned { says, silence: Some(flood), ..Learned::nothing(dialogue) });
+            return Ok(learning.silent(flood));
         }
-        if !greeting.is_empty() && !asked_for_greeting {
-            drop(talk);
-            asked_for_greeting = true;
-            dialogue.greeting = learn_greeting(target, &mut says)?;
-            continue;
-        }
-        if let Some(claim) = &claimed_greeting {
-            talk.is_greeted((greeting, false), claim)?;
-        }
+        let dialogue = &mut learning.dialogue;
         for step in &dialogue.setup {
             let request = step.fill(format!("{round}").as_bytes());
             let heard = talk.ask(&request.bytes);
@@ -376,7 +380,7 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         if answer.is_empty() {
             let silence = talk.silence(&request.bytes, ended);
             ensure!(answer_is_known, "{silence}, so there is nothing to judge it by. {}", missing_end(&request.bytes));
-            return Ok(Learned { says, silence: Some(silence), ..Learned::nothing(dialogue) });
+            return Ok(learning.silent(silence));
         }
         let is_last = dialogue.one_request || ended || (is_right && request.is_last(&answer));
         let (second, as_claimed) = if is_last {
@@ -388,13 +392,10 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         };
         // What the first answer has more than the second may be a greeting that came late.
         let more = answer.strip_suffix(&second[..]).filter(|more| !more.is_empty() && !second.is_empty());
-        if !asked_for_greeting && (more.is_some() || !is_right) {
-            asked_for_greeting = true;
-            dialogue.greeting = learn_greeting(target, &mut says)?;
-            if dialogue.greeting.is_some() {
-                continue;
-            }
+        if !learning.knows_greeting && (more.is_some() || !is_right) && learning.learn_greeting()? {
+            continue;
         }
+        let dialogue = &mut learning.dialogue;
         if let Some(more) = more.filter(|_| dialogue.greeting.is_none()) {
             bail!(
                 "{} came together with the first answer on a connection, and not with the second. If it is a greeting, the \
@@ -418,6 +419,7 @@ fn learn_exchange(target: &Target, mut dialogue: Dialogue, answer_is_known: bool
         }
         answers.push(answer);
     }
+    let Learning { mut dialogue, mut says, .. } = learning;
     if !answer_is_known {
         let learned = expectation(&dialogue, &answers)?;
         says.push(format!("it answers \"{}\" by \"{learned}\", three times of three", dialogue.exchange.request));
@@ -460,17 +462,11 @@ fn missing_end(request: &[u8]) -> String {
 /// Whether each of two requests is answered that are sent together.
 fn is_joined(talk: &mut Conversation, request: &Request, answer: &[u8], answer_is_known: bool) -> bool {
     let (both, _) = talk.ask(&request.bytes.repeat(2));
-    let first = if answer_is_known { whole(request, &both) } else { Some(answer.len()) };
-    let second = first.and_then(|first| both.get(first..)).unwrap_or_default();
-    if answer_is_known { whole(request, second).is_some() } else { both == answer.repeat(2) }
-}
-
-/// How long the answer at the beginning of these bytes is.
-fn whole(request: &Request, got: &[u8]) -> Option<usize> {
-    match request.check(got) {
-        Match::Whole(length) => Some(length),
-        Match::Partial | Match::UntilEnd | Match::Wrong(_) => None,
+    if !answer_is_known {
+        return both == answer.repeat(2);
     }
+    let Match::Whole(first) = request.check(&both) else { return false };
+    matches!(request.check(&both[first..]), Match::Whole(_))
 }
 
 /// What is the same in two greetings: a beginning, and the end of the line.

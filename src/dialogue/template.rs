@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Result, bail, ensure};
 
 use crate::lab::client::Match;
-use crate::lab::recording::escape;
+use crate::lab::recording::{escape, unescape};
 
 /// The longest answer that is waited for, in bytes. Beyond it, a `*` has not been followed by what ends it.
 pub(super) const LONGEST: usize = 1024 * 1024;
@@ -102,25 +102,14 @@ impl Template {
                 bytes.extend_from_slice(first.encode_utf8(&mut [0; 4]).as_bytes());
                 continue;
             }
-            let escaped = rest.chars().next();
-            rest = &rest[escaped.map_or(0, char::len_utf8)..];
-            bytes.push(match escaped {
-                Some('r') => b'\r',
-                Some('n') => b'\n',
-                Some('t') => b'\t',
-                Some('0') => 0,
-                Some('\\') => b'\\',
-                Some('*') => b'*',
-                Some('x') => {
-                    let byte = rest.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                    let Some(byte) = byte else {
-                        bail!("in \"{text}\", \\x is not followed by two hexadecimal digits, as in \\x0d");
-                    };
-                    rest = &rest[2..];
-                    byte
-                }
-                _ => bail!("in \"{text}\", a \\ is not followed by r, n, t, 0, x, * or \\"),
-            });
+            let star = rest.strip_prefix('*').map(|after| (b'*', after));
+            let Some((byte, after)) = star.or_else(|| unescape(rest)) else {
+                bail!(
+                    "in \"{text}\", a \\ is not followed by r, n, t, 0, *, \\, or by x and two hexadecimal digits, as in \\x0d"
+                );
+            };
+            bytes.push(byte);
+            rest = after;
         }
         if !bytes.is_empty() {
             parts.push(Part::Bytes(bytes));

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use memchr::memchr;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::lack::Lack;
@@ -152,7 +153,7 @@ impl Client {
     /// Waits for one line, at most for `patience`.
     pub fn line(&mut self, patience: Duration) -> Reply {
         self.look();
-        let got = self.next_line(patience);
+        let got = self.quiet_line(patience);
         self.record_reply(&got);
         got
     }
@@ -197,7 +198,7 @@ impl Client {
                 }
                 Match::Wrong(_) => {
                     let soon = Duration::from_millis(200).min(deadline.saturating_duration_since(Instant::now()));
-                    return match self.next_line(soon) {
+                    return match self.quiet_line(soon) {
                         Reply::Nothing(_, _) => Reply::Line(std::mem::take(&mut self.pending)),
                         other => other,
                     };
@@ -221,7 +222,11 @@ impl Client {
 
     /// Waits for one line as `line` does, and writes nothing down. For answers by the thousand.
     pub fn quiet_line(&mut self, patience: Duration) -> Reply {
-        self.next_line(patience)
+        let to_its_end = |pending: &[u8]| match memchr(b'\n', pending) {
+            Some(end) => Match::Whole(end + 1),
+            None => Match::Partial,
+        };
+        self.quiet_answer(patience, to_its_end)
     }
 
     /// Takes all that comes until nothing came for `pause`; the first of it may take `patience`. Says whether the
@@ -258,36 +263,6 @@ impl Client {
             self.recorder.record(&self.name, Action::Receives(Payload::new(bytes)));
         }
         self.recorder.record(&self.name, then);
-    }
-
-    fn next_line(&mut self, patience: Duration) -> Reply {
-        self.next(patience, |pending, searched| {
-            let end = pending[searched..].iter().position(|&byte| byte == b'\n')?;
-            Some(searched + end + 1)
-        })
-    }
-
-    /// Waits until `end` finds one in what has come, of which it has searched so many bytes before.
-    fn next(&mut self, patience: Duration, end: impl Fn(&[u8], usize) -> Option<usize>) -> Reply {
-        let deadline = Instant::now() + patience;
-        let mut searched = 0;
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            if let Some(end) = end(&self.pending, searched) {
-                let rest = self.pending.split_off(end);
-                return Reply::Line(std::mem::replace(&mut self.pending, rest));
-            }
-            searched = self.pending.len();
-            if searched > LONGEST_ANSWER {
-                return Reply::Flood;
-            }
-            match self.read_before(deadline, &mut buffer) {
-                Ok(Some(0)) => return Reply::End(std::mem::take(&mut self.pending)),
-                Ok(Some(count)) => self.pending.extend_from_slice(&buffer[..count]),
-                Ok(None) => return Reply::Nothing(self.pending.clone(), patience),
-                Err(_) => return Reply::Reset(std::mem::take(&mut self.pending)),
-            }
-        }
     }
 
     /// One read, `None` when the time is up.

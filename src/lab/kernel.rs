@@ -9,54 +9,46 @@ use std::path::{Path, PathBuf};
 ///
 /// For a listening socket, `rx_queue` in `/proc/net/tcp` is that number (Linux, net/ipv4/tcp_ipv4.c, `get_tcp4_sock`).
 pub fn accept_queue(listener: SocketAddr) -> Option<usize> {
-    sockets(&hex_port(listener.port()))
-        .find(|socket| socket.is_on(listener) && socket.state == LISTEN)
-        .map(|socket| socket.received)
+    let port = hex_port(listener.port());
+    sockets(&port).find(|socket| socket.is_on(listener) && socket.listens()).map(|socket| socket.received)
 }
 
 /// How many bytes have arrived at the server's end of this connection that it hasn't read yet.
 pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<usize> {
-    let remote = hex_port(client.port());
-    let end = |socket: &Socket| socket.is_on(server) && socket.remote.ends_with(&remote);
-    sockets(&remote).find(end).map(|socket| socket.received)
+    server_end(server, client).map(|end| end.received)
 }
 
 /// Whether the server has accepted this connection, and read all that has arrived on it. `None` where that can't be seen.
 pub fn is_taken(server: SocketAddr, client: SocketAddr) -> Option<bool> {
-    let remote = hex_port(client.port());
-    let end = sockets(&remote).find(|socket| socket.is_on(server) && socket.leads_to(client))?;
-    Some(!end.is_orphan() && end.received == 0)
+    server_end(server, client).map(|end| !end.is_orphan() && end.received == 0)
 }
 
-/// Whether bytes of this connection are still on their way: not acknowledged by the other end, or not read there. Then
-/// nothing can be said of what the server does with them: TCP tries again later and later if the way was blocked.
-pub fn is_under_way(server: SocketAddr, client: SocketAddr) -> bool {
-    under_way(server, client) > 0
-}
-
-/// How many bytes of this connection are still on their way, in both directions together. 0 where that can't be seen.
+/// How many bytes of this connection are still on their way, in both directions together: not acknowledged by the other
+/// end, or not read there. As long as there are any, nothing can be said of what the server does with them: TCP tries again
+/// later and later if the way was blocked. 0 where that can't be seen.
 pub fn under_way(server: SocketAddr, client: SocketAddr) -> usize {
-    let [server, client] = [server, client].map(|addr| hex_port(addr.port()));
-    let ends = |socket: &Socket| {
-        let is = |local: &str, remote: &str| socket.local.ends_with(local) && socket.remote.ends_with(remote);
-        is(&server, &client) || is(&client, &server)
-    };
-    sockets(&client).filter(ends).map(|socket| socket.unsent + socket.received).sum()
+    let is_end = |socket: &Socket, own, other| socket.is_on(own) && socket.leads_to(other);
+    let is_either = |socket: &Socket| is_end(socket, server, client) || is_end(socket, client, server);
+    sockets(&hex_port(client.port())).filter(is_either).map(|socket| socket.unsent + socket.received).sum()
 }
 
 /// Whether the server has ended its side of this connection, though its client may not have come to that yet: the end
 /// stands behind all that is unread. False where that can't be seen.
 pub fn has_ended(server: SocketAddr, client: SocketAddr) -> bool {
-    let remote = hex_port(client.port());
     // FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING.
-    let has_ended = |socket: &Socket| matches!(socket.state.as_str(), "04" | "05" | "06" | "09" | "0B");
-    sockets(&remote).any(|socket| socket.is_on(server) && socket.leads_to(client) && has_ended(&socket))
+    server_end(server, client).is_some_and(|end| matches!(end.state.as_str(), "04" | "05" | "06" | "09" | "0B"))
+}
+
+/// The server's end of a connection.
+fn server_end(server: SocketAddr, client: SocketAddr) -> Option<Socket> {
+    sockets(&hex_port(client.port())).find(|socket| socket.is_on(server) && socket.leads_to(client))
 }
 
 /// Whether a connection on this local port is in TIME_WAIT.
 pub fn has_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
-    sockets(&hex_port(port)).any(|socket| socket.local.ends_with(&hex_port(port)) && socket.state == TIME_WAIT)
+    let port = hex_port(port);
+    sockets(&port).any(|socket| socket.local.ends_with(&port) && socket.state == TIME_WAIT)
 }
 
 /// Whether a process holds the listener on this address. `None` where that can't be seen, or nobody listens.
@@ -67,10 +59,10 @@ pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
         return None;
     }
     // After the descriptors: the listener of a server that ends in between is gone from the table.
-    let listeners: Vec<Socket> =
-        sockets(&hex_port(listener.port())).filter(|socket| socket.is_on(listener) && socket.state == LISTEN).collect();
-    let holds = |socket: &Socket| held.contains(&socket.link());
-    (!listeners.is_empty()).then(|| listeners.iter().any(holds))
+    let port = hex_port(listener.port());
+    let listeners = sockets(&port).filter(|socket| socket.is_on(listener) && socket.listens());
+    let holds: Vec<bool> = listeners.map(|socket| held.contains(&socket.link())).collect();
+    (!holds.is_empty()).then(|| holds.contains(&true))
 }
 
 /// Whether every thread of a process is halted, as SIGSTOP does it.
@@ -87,7 +79,7 @@ pub fn is_halted(pid: u32) -> Option<bool> {
 pub fn listening(pids: impl IntoIterator<Item = u32>) -> Option<Vec<SocketAddr>> {
     let held: Vec<Vec<PathBuf>> = pids.into_iter().map(descriptors_of).collect::<Option<_>>()?;
     let held = |socket: &Socket| held.iter().any(|of_one| of_one.contains(&socket.link()));
-    let listeners = sockets(":").filter(|socket| socket.state == LISTEN && held(socket));
+    let listeners = sockets(":").filter(|socket| socket.listens() && held(socket));
     Some(listeners.filter_map(|socket| addr(&socket.local)).collect())
 }
 
@@ -96,8 +88,6 @@ fn descriptors_of(pid: u32) -> Option<Vec<PathBuf>> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     Some(descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect())
 }
-
-const LISTEN: &str = "0A";
 
 /// A line of `/proc/net/tcp`, as it stands there (proc(5)).
 pub(super) struct Socket {
@@ -125,7 +115,7 @@ impl Socket {
     }
 
     pub(super) fn listens(&self) -> bool {
-        self.state == LISTEN
+        self.state == "0A"
     }
 
     /// Whether no descriptor stands for it: a program has not accepted it yet, or has closed it.
@@ -189,7 +179,7 @@ fn addr(text: &str) -> Option<SocketAddr> {
 
 /// The system call that the main thread of a process is blocked in, for the calls a server waits in.
 pub fn blocked_call(pid: u32) -> Option<&'static str> {
-    sleeps_in(&PathBuf::from(format!("/proc/{pid}"))).map(|(call, _)| call)
+    sleeps_in(Path::new(&format!("/proc/{pid}"))).map(|(call, _)| call)
 }
 
 /// The system call that a thread, given by its folder in `/proc`, sleeps in, and the descriptor that this is about.

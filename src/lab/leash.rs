@@ -75,7 +75,7 @@ impl Held {
     fn end_all(&mut self) {
         // Under the lock: a number can't be another program's while its owner holds the `Arc`.
         for program in self.programs.iter().filter_map(Weak::upgrade) {
-            process::end_group(*program);
+            process::kill_group(*program);
         }
         for connection in self.connections.iter().filter_map(Weak::upgrade) {
             let _ = connection.shutdown(Shutdown::Both);

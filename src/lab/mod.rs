@@ -9,6 +9,7 @@ pub mod leash;
 pub mod load;
 pub mod port;
 pub mod process;
+pub(crate) mod random;
 pub mod recording;
 pub mod segments;
 pub mod server;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub(super) use self::platform::kill_group;
 use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
@@ -63,11 +64,6 @@ pub fn end_all_and_exit(status: i32) -> ! {
         let _ = writeln!(io::stderr(), "{left} could not be ended");
     }
     std::process::exit(status)
-}
-
-/// Ends a program that was started here, with its group. Whoever waits for it goes on.
-pub(super) fn end_group(leader: u32) {
-    platform::kill_group(leader);
 }
 
 /// Lets this program have as many descriptors as it may: some probes are two hundred clients, and run side by side,
@@ -218,7 +214,7 @@ impl Process {
     /// The system's own: it has ended, belongs to another user, or there are no signals here.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         // Whom it leaves behind has to be known by then.
-        self.root.see_children();
+        self.root.members();
         platform::signal(&self.child, signal)
     }
 
@@ -323,12 +319,12 @@ fn kill_all(root: &Root) -> Vec<Member> {
     let _ = platform::halt_group(root.pid, true);
     // Those that can't be told from others any more when their parents have ended.
     let mut known = root.members();
-    platform::kill_group(root.pid);
+    kill_group(root.pid);
     let (mut looks, mut is_sure) = (0, false);
     let gone = wait_until(KILLED_WITHIN, || {
         for member in &known {
             // With its group, which gets no new members then, however fast they follow each other.
-            platform::kill_group(member.group);
+            kill_group(member.group);
             if member.lives() {
                 platform::kill(member.pid);
             }
@@ -462,7 +458,7 @@ mod platform {
     }
 
     /// Not this program's own, which a process may have joined.
-    pub(super) fn kill_group(leader: u32) {
+    pub(in super::super) fn kill_group(leader: u32) {
         let leader = leader.try_into().ok().and_then(Pid::from_raw);
         if let Some(leader) = leader.filter(|leader| *leader != getpgrp()) {
             let _ = kill_process_group(leader, rustix::process::Signal::KILL);
@@ -516,7 +512,7 @@ mod platform {
     /// Nobody is found here who isn't of the group.
     pub(super) fn kill(_pid: u32) {}
 
-    pub(super) fn kill_group(leader: u32) {
+    pub(in super::super) fn kill_group(leader: u32) {
         // Windows has no group that std could end; `taskkill /T` ends the process and its children.
         let id = leader.to_string();
         let ended = Command::new("taskkill")

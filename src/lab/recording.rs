@@ -196,6 +196,22 @@ pub fn escape(bytes: &[u8]) -> String {
     shown
 }
 
+/// The byte that an escape stands for, given what stands behind its backslash, and what follows it.
+pub(crate) fn unescape(text: &str) -> Option<(u8, &str)> {
+    let kind = text.chars().next()?;
+    let rest = &text[kind.len_utf8()..];
+    let byte = match kind {
+        'n' => b'\n',
+        'r' => b'\r',
+        't' => b'\t',
+        '0' => 0,
+        '\\' => b'\\',
+        'x' => return Some((u8::from_str_radix(rest.get(..2)?, 16).ok()?, &rest[2..])),
+        _ => return None,
+    };
+    Some((byte, rest))
+}
+
 /// A number with commas between its thousands.
 pub fn with_thousands(number: usize) -> String {
     let digits = number.to_string();

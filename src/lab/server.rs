@@ -425,7 +425,7 @@ pub struct Connection<'a> {
 impl<'a> Connection<'a> {
     /// The connection, each `read` and `write` recorded.
     pub fn recorded(&self) -> Recorded<&'a TcpStream> {
-        Recorded { inner: self.stream, recorder: self.recorder.clone() }
+        self.recording(self.stream)
     }
 
     /// Writes down something that the server does.
@@ -480,9 +480,14 @@ impl<S: Write> Write for Recorded<S> {
 /// A server in this process, with a thread for each connection.
 struct InProcess {
     addr: SocketAddr,
-    accepted: Arc<AtomicUsize>,
-    served: Arc<AtomicUsize>,
-    stopping: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    accepted: AtomicUsize,
+    served: AtomicUsize,
+    stopping: AtomicBool,
 }
 
 impl InProcess {
@@ -492,23 +497,17 @@ impl InProcess {
         if let Some(watch) = recorder.watch() {
             watch.server(addr, None);
         }
-        let (accepted, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let stopping = Arc::new(AtomicBool::new(false));
-        let this = InProcess {
-            addr,
-            accepted: Arc::clone(&accepted),
-            served: Arc::clone(&served),
-            stopping: Arc::clone(&stopping),
-        };
+        let state = Arc::<State>::default();
+        let this = InProcess { addr, state: Arc::clone(&state) };
         let recorder = recorder.clone();
         let accepting = lack::spawn(move || {
             recorder.watch().inspect(|watch| watch.this_thread());
             while let Ok((stream, _peer)) = listener.accept() {
-                if stopping.load(SeqCst) {
+                if state.stopping.load(SeqCst) {
                     return;
                 }
-                let number = accepted.fetch_add(1, SeqCst) + 1;
-                let (serve, served, told) = (Arc::clone(&serve), Arc::clone(&served), recorder.of_connection(number));
+                let number = state.accepted.fetch_add(1, SeqCst) + 1;
+                let (serve, state_too, told) = (Arc::clone(&serve), Arc::clone(&state), recorder.of_connection(number));
                 let handling = thread::Builder::new().name(CONNECTION_THREAD.into()).spawn(move || {
                     told.watch().inspect(|watch| watch.this_thread());
                     let connection = Connection { stream: &stream, recorder: &told };
@@ -518,11 +517,11 @@ impl InProcess {
                         Err(_) => told.note("server", "panics: the thread of this connection unwinds"),
                     }
                     drop(stream);
-                    served.fetch_add(1, SeqCst);
+                    state_too.served.fetch_add(1, SeqCst);
                 });
                 if let Err(error) = handling {
                     recorder.note("server", format!("has no thread for the connection: {error}"));
-                    accepted.fetch_sub(1, SeqCst);
+                    state.accepted.fetch_sub(1, SeqCst);
                 }
             }
         });
@@ -531,16 +530,16 @@ impl InProcess {
     }
 
     fn served(&self) -> usize {
-        self.served.load(SeqCst)
+        self.state.served.load(SeqCst)
     }
 }
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        self.stopping.store(true, SeqCst);
+        self.state.stopping.store(true, SeqCst);
         // Wakes the blocked accept; if it fails, nothing is blocked.
         let _ = TcpStream::connect_timeout(&self.addr, Duration::from_secs(1));
         // Its clients have gone, so its threads are about to end. What they still do belongs to the recording.
-        wait_until(Duration::from_secs(1), || (self.served() == self.accepted.load(SeqCst)).then_some(()));
+        wait_until(Duration::from_secs(1), || (self.served() == self.state.accepted.load(SeqCst)).then_some(()));
     }
 }

@@ -111,39 +111,17 @@ impl Root {
                     is_seen || process.group == self.pid || self.has_marked(process.pid)
                 },
             );
-        Self::add_children(&mut members, &mut others);
+        loop {
+            let is_child = |process: &Member| members.iter().any(|member| member.pid == process.parent);
+            let (children, rest): (Vec<Member>, Vec<Member>) = others.into_iter().partition(is_child);
+            if children.is_empty() {
+                break;
+            }
+            members.extend(children);
+            others = rest;
+        }
         seen.extend(members.iter().map(|member| (member.pid, member.began)));
         members
-    }
-
-    /// Takes notice of its children and theirs, so that they are found when it has ended. Quicker than `members`, which
-    /// reads of every process.
-    pub(super) fn see_children(&self) {
-        const GENERATIONS: usize = 8;
-        let mut parents = vec![self.pid];
-        for _ in 0..GENERATIONS {
-            let threads = parents.iter().flat_map(|parent| fs::read_dir(format!("/proc/{parent}/task")));
-            let texts =
-                threads.flatten().flatten().flat_map(|thread| fs::read_to_string(thread.path().join("children")));
-            let text: String = texts.collect();
-            let children = text.split_whitespace().filter_map(|pid| Member::read(pid.parse().ok()?));
-            let children: Vec<(u32, u64)> = children.map(|child| (child.pid, child.began)).collect();
-            if children.is_empty() {
-                return;
-            }
-            parents = children.iter().map(|(pid, _)| *pid).collect();
-            lock(&self.seen).extend(children);
-        }
-    }
-
-    fn add_children(members: &mut Vec<Member>, others: &mut Vec<Member>) {
-        loop {
-            let found = take(others, |process| members.iter().any(|member| member.pid == process.parent));
-            if found.is_empty() {
-                return;
-            }
-            members.extend(found);
-        }
     }
 
     fn has_marked(&self, pid: u32) -> bool {
@@ -162,13 +140,6 @@ pub(super) fn last_pid() -> Option<u32> {
 /// Whether a number was given out since that of the first, which is one of them.
 fn is_between(first: u32, pid: u32, last: u32) -> bool {
     if first <= last { (first..=last).contains(&pid) } else { pid >= first || pid <= last }
-}
-
-/// Takes out of `processes` those that match.
-fn take(processes: &mut Vec<Member>, matches: impl FnMut(&Member) -> bool) -> Vec<Member> {
-    let (taken, left) = std::mem::take(processes).into_iter().partition(matches);
-    *processes = left;
-    taken
 }
 
 /// The processes of a started program at one moment, and what they use together.

@@ -5,15 +5,13 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use super::ch4_messages::four_in_one_write;
-use super::trial::{LONGEST, Trial, too_slow};
-use super::{Difference, Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::trial::{LONGEST, Trial, shown, too_slow, until_read};
+use super::{Difference, Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Lines, Request};
 use crate::lab::client::{Client, Reply, State};
-use crate::lab::kernel;
-use crate::lab::recording::Recorder;
-use crate::lab::recording::{Payload, escape};
+use crate::lab::random::Random;
+use crate::lab::recording::Payload;
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[Probe {
     name: "any-bytes",
@@ -24,10 +22,8 @@ pub(super) const PROBES: &[Probe] = &[Probe {
         "Take off the end of the line and nothing else: no trimming, no special case for an empty line or a zero byte. Give \
          each connection a buffer of its own",
     ),
-    needs: Needs::Address,
-    needs_echo: true,
-    runs_alone: false,
     examine: any_bytes,
+    ..PLAIN
 }];
 
 /// How many lines each of the two conversations has.
@@ -37,6 +33,9 @@ const LENGTHS: [usize; 5] = [4096, 1000, 500, 250, 80];
 
 /// Letters of two, three and four bytes. A server that takes each read for text breaks those that end in the next one.
 const LETTERS: [&str; 3] = ["é", "€", "😀"];
+
+/// How long a server is given to read a write.
+const TO_READ: Duration = Duration::from_millis(200);
 
 /// For how long a write may wait until the one before it has been read. Then they may meet on their way.
 const WAITING: Duration = Duration::from_secs(5);
@@ -63,7 +62,7 @@ fn any_bytes(trial: &Trial<'_>) -> Judged {
     let lines = trial.lines()?;
     trial.stays_open()?;
     let seed = trial.terms.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    let judged = converse(trial, lines, seed).and_then(|evidence| kept_apart(trial).map(|()| evidence));
+    let judged = converse(trial, lines, seed).and_then(|evidence| trial.aside(kept_apart).map(|()| evidence));
     let simpler = "it goes wrong with plain lines already; see split-message and joined-messages";
     trial.unless_simpler(judged, simpler, plain_lines)
 }
@@ -75,9 +74,8 @@ fn kept_apart(trial: &Trial<'_>) -> Judged<()> {
     if trial.terms.dialogue.greeting.is_some() || !trial.terms.dialogue.setup.is_empty() {
         return Ok(());
     }
-    let quiet = trial.recorder.aside();
     let mut server = trial.start()?;
-    let mut connect = |name| trial.connect_with(&mut server, name, &quiet, None);
+    let mut connect = |name| trial.connect(&mut server, name);
     let (mut one, mut two) = (connect("client 1")?, connect("client 2")?);
     let (long, short) = (trial.line(b"first and last of client 1"), trial.line(b"all of client 2"));
     let (first, last) = long.bytes.split_at(b"first".len());
@@ -85,7 +83,7 @@ fn kept_apart(trial: &Trial<'_>) -> Judged<()> {
         falls!("client 2 sent a line while client 1 was in the middle of one, and {who} got {}", Payload::new(got))
     };
     one.send(first);
-    until_read(&server, &one);
+    until_read(&server, &one, TO_READ);
     two.send(&short.bytes);
     let answer = two.answer(PATIENCE, |got| short.check(got));
     if one.state() == State::HasBytes {
@@ -111,14 +109,15 @@ fn plain_lines(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
     let mut client = trial.connect(server, "client")?;
     let one = trial.line(b"one");
     client.send(&one.bytes[..2]);
-    until_read(server, &client);
+    until_read(server, &client, TO_READ);
     client.send(&one.bytes[2..]);
     trial.expect(&mut client, &one)
 }
 
 fn converse(trial: &Trial<'_>, lines: &Lines, seed: u64) -> Judged {
-    let quiet = trial.recorder.aside();
-    let model = find_out(trial, &mut trial.start()?, lines, &quiet)?;
+    let mut asked = trial.start()?;
+    let model = trial.aside(|trial| find_out(trial, &mut asked, lines))?;
+    drop(asked);
     // Bytes that aren't UTF-8 may have ended that one, which is for not-utf8 to tell.
     let mut server = trial.start()?;
     let mut random = Random(seed);
@@ -131,19 +130,18 @@ fn converse(trial: &Trial<'_>, lines: &Lines, seed: u64) -> Judged {
     );
     let began = Instant::now();
     let text: Vec<Line> = (0..LINES).map(|_| random.line(&model, Random::text)).collect();
-    exchange(trial, &mut server, &mut random, &text, &quiet, began)?
-        .map_or(Ok(()), |wrong| Err(wrong.judged(trial, seed, Otherwise::falls)))?;
+    let with_seed = |why: Otherwise| why.reword(|what| format!("{what} (seed {seed})"));
+    exchange(trial, &mut server, &mut random, &text, began, Otherwise::falls).map_err(with_seed)?;
     let any: Vec<Line> = (0..LINES).map(|_| random.line(&model, Random::bytes)).collect();
-    exchange(trial, &mut server, &mut random, &any, &quiet, began)?
-        .map_or(Ok(()), |wrong| Err(wrong.judged(trial, seed, |evidence| trial.differs(evidence))))?;
+    exchange(trial, &mut server, &mut random, &any, began, |evidence| trial.differs(evidence)).map_err(with_seed)?;
     trial.recorder.note("client 1", "has each of them back");
     Ok(format!("{} random lines came back as they were (seed {seed})", 2 * LINES).into())
 }
 
 /// What stays out of the conversations because another probe is about it.
-fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines, quiet: &Recorder) -> Judged<Model> {
+fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines) -> Judged<Model> {
     let mut answers = |bytes: &[u8], line: &[u8]| -> Judged<bool> {
-        let mut client = trial.connect_with(server, "client", quiet, None)?;
+        let mut client = trial.connect(server, "client")?;
         let request = trial.line(line);
         client.send(bytes);
         let reply = client.answer(trial.terms.limit.min(Duration::from_secs(3)), |got| request.check(got));
@@ -179,45 +177,17 @@ fn find_out(trial: &Trial<'_>, server: &mut Running, lines: &Lines, quiet: &Reco
     Ok(Model { longest, ends, letters, any_byte })
 }
 
-/// A line that came back otherwise than the model says.
-struct Wrong {
-    number: usize,
-    sent: Vec<u8>,
-    expected: Vec<u8>,
-    got: Reply,
-}
-
-impl Wrong {
-    fn judged(&self, trial: &Trial<'_>, seed: u64, verdict: impl Fn(String) -> Otherwise) -> Otherwise {
-        let sent = if self.sent.len() > 60 {
-            Payload::new(&self.sent).to_string()
-        } else {
-            format!("\"{}\"", escape(&self.sent))
-        };
-        let got = Trial::describe(&self.got);
-        trial.recorder.note("client 1", format!("sends {sent} as line {} and gets {got}", self.number));
-        let verdict = verdict(format!(
-            "line {} of {LINES}, {sent}: expected {}, got {got} (seed {seed})",
-            self.number,
-            Payload::new(&self.expected)
-        ));
-        match &self.got {
-            Reply::Line(answer) => verdict.showing(Difference::between(&self.expected, answer)),
-            _ => verdict,
-        }
-    }
-}
-
-/// Sends these lines in writes that end anywhere, and takes each answer as soon as it is due. Gives the first that is wrong.
+/// Sends these lines in writes that end anywhere, and takes each answer as soon as it is due. The first that is wrong is
+/// judged by `verdict`.
 fn exchange(
     trial: &Trial<'_>,
     server: &mut Running,
     random: &mut Random,
     lines: &[Line],
-    quiet: &Recorder,
     began: Instant,
-) -> Judged<Option<Wrong>> {
-    let mut client = trial.connect_with(server, "client 1", quiet, None)?;
+    verdict: impl Fn(String) -> Otherwise,
+) -> Judged<()> {
+    let mut client = trial.connect_with(server, "client 1", &trial.recorder.aside(), None)?;
     let stream: Vec<u8> = lines.iter().flat_map(|line| [&line.text[..], line.ends].concat()).collect();
     let mut ends = lines.iter().scan(0, |at, line| {
         *at += line.text.len() + line.ends.len();
@@ -253,8 +223,17 @@ fn exchange(
                              withheld-answer"
                         );
                     }
-                    let sent = [&text[..], end].concat();
-                    return Ok(Some(Wrong { number, sent, expected: request.expected(), got }));
+                    let (sent, expected) = (shown(&[&text[..], end].concat()), request.expected());
+                    let instead = Trial::describe(&got);
+                    trial.recorder.note("client 1", format!("sends {sent} as line {number} and gets {instead}"));
+                    let verdict = verdict(format!(
+                        "line {number} of {LINES}, {sent}: expected {}, got {instead}",
+                        Payload::new(&expected)
+                    ));
+                    return Err(match &got {
+                        Reply::Line(answer) => verdict.showing(Difference::between(&expected, answer)),
+                        _ => verdict,
+                    });
                 }
             }
             due = ends.next();
@@ -263,10 +242,10 @@ fn exchange(
         // their way. On a machine with very many connections the kernel takes long to tell.
         let within_letter = stream.get(at).is_some_and(|next| matches!(next, 0x80..=0xbf));
         if due.is_some() && (within_letter || random.one_in(3)) && began.elapsed() < WAITING {
-            until_read(server, &client);
+            until_read(server, &client, TO_READ);
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Whether the answer comes when more is sent: what is in the line is then not what it depends on.
@@ -276,38 +255,9 @@ fn is_waited_for(trial: &Trial<'_>, client: &mut Client, request: &Request, rest
     matches!(got, Reply::Line(answer) if request.is_answered_by(&answer))
 }
 
-/// Waits until the server has read all that was sent, so that it meets the next write by itself. Where that can't be seen,
-/// the writes may meet each other on their way.
-fn until_read(server: &Running, client: &Client) {
-    let own = client.stream().local_addr().ok();
-    let unread = || own.and_then(|own| kernel::unread(server.addr(), own)).unwrap_or(0);
-    wait_until(Duration::from_millis(200), || (unread() == 0).then_some(()));
-}
-
-/// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): the same for the same seed,
-/// everywhere and for ever.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 to one below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % (end.max(1) as u64)).unwrap_or(0)
-    }
-
     fn byte_below(&mut self, end: usize) -> u8 {
         self.below(end.min(256)).to_le_bytes()[0]
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
     }
 
     /// From 1 to `most`, and mostly little.

@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::ch2_accepting::A_MOMENT;
 use super::trial::{Trial, draw_port, require_no_wrapper, unreachable};
-use super::{Explained, Judged, Needs, Otherwise, Probe, Verdict, falls, skipped};
+use super::{Explained, Judged, Needs, Otherwise, PLAIN, Probe, Verdict, falls, skipped};
 use crate::lab::client::{Client, Reply};
 use crate::lab::kernel;
 use crate::lab::server::Running;
@@ -21,9 +21,8 @@ pub(super) const PROBES: &[Probe] = &[
         does: "Starts the server with a port and nothing else for its address; it must listen there or say what it was given",
         remedy: Some("Check the address before you use it, and quote it in the error"),
         needs: Needs::Command,
-        needs_echo: false,
-        runs_alone: false,
         examine: bare_port,
+        ..PLAIN
     },
     Probe {
         name: "every-interface",
@@ -33,9 +32,8 @@ pub(super) const PROBES: &[Probe] = &[
             "Take an address without a host for [::], with IPV6_V6ONLY off, and fall back to 0.0.0.0 without IPv6",
         ),
         needs: Needs::Command,
-        needs_echo: false,
-        runs_alone: false,
         examine: every_interface,
+        ..PLAIN
     },
     Probe {
         name: "port-taken",
@@ -43,9 +41,8 @@ pub(super) const PROBES: &[Probe] = &[
         does: "Starts the server on a port that another program holds; it must fail, and name the port and the reason",
         remedy: Some("Put the address into the error of a failed bind, and end with a status that isn't 0"),
         needs: Needs::Command,
-        needs_echo: false,
-        runs_alone: false,
         examine: port_taken,
+        ..PLAIN
     },
     Probe {
         name: "restart",
@@ -53,9 +50,8 @@ pub(super) const PROBES: &[Probe] = &[
         does: "Ends the server while a client is connected and starts it again on the same port at once",
         remedy: Some("Set SO_REUSEADDR before bind, except on Windows"),
         needs: Needs::Command,
-        needs_echo: false,
-        runs_alone: false,
         examine: restart,
+        ..PLAIN
     },
 ];
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::trial::{LONGEST, Trial, unreachable};
-use super::{Explained, Judged, Needs, Probe, falls};
+use super::trial::{LONGEST, Trial, unreachable, unread, until_accepted};
+use super::{Explained, Judged, PLAIN, Probe, falls};
 use crate::dialogue::Dialogue;
-use crate::lab::kernel;
 use crate::lab::process::Process;
 use crate::lab::recording::Recorder;
 use crate::lab::server::{Running, Target};
@@ -20,10 +19,8 @@ pub(super) const PROBES: &[Probe] = &[
             "Put accept into a loop. If not even the first client is answered right, correct the answer, or what you say of \
              it",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: next_client,
+        ..PLAIN
     },
     Probe {
         name: "reset-before-accept",
@@ -32,10 +29,8 @@ pub(super) const PROBES: &[Probe] = &[
         remedy: Some(
             "Neither `?` nor `unwrap` in the accept loop; take the peer's address from accept, not from the stream",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: reset_before_accept,
+        ..PLAIN
     },
     Probe {
         name: "leaves-unread",
@@ -45,10 +40,8 @@ pub(super) const PROBES: &[Probe] = &[
             "Let an error of writing or reading end that connection and nothing else; ignore SIGPIPE where it isn't \
              already",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: leaves_unread,
+        ..PLAIN
     },
 ];
 
@@ -121,13 +114,11 @@ fn left_unread(trial: &Trial<'_>) -> Judged {
             let mut leaving = trial.connect(&mut server, "leaving client").about(&after)?;
             let requests =
                 (0..count).flat_map(|_| trial.request(&"is anybody there? ".repeat(3)).bytes).collect::<Vec<u8>>();
-            let is_halted = server.process().is_some_and(|process| process.halt().is_ok());
+            // An error means that the process has ended, which the next client sees.
+            let _ = server.process().map(|process| process.halt());
             leaving.send(&requests);
             leaving.leave();
-            if let Some(process) = server.process().filter(|_| is_halted) {
-                // An error means that the process has ended, which the next client sees.
-                let _ = process.go_on();
-            }
+            let _ = server.process().map(|process| process.go_on());
         }
         is_served_after(trial, &mut server, &after)?;
     }
@@ -151,10 +142,8 @@ pub(super) fn reset_in_the_middle(
 ) -> Judged<()> {
     let mut hasty = server.connect_with("hasty client", recorder, None).map_err(unreachable)?;
     hasty.send(trial.terms.dialogue.half(&trial.request("is anybody there?")));
-    let own = hasty.stream().local_addr().ok();
-    let is_read = || (kernel::unread(server.addr(), own?)? == 0).then_some(());
     if once_read {
-        wait_until(Duration::from_millis(200), is_read);
+        wait_until(Duration::from_millis(200), || (unread(server, &hasty)? == 0).then_some(()));
     }
     hasty.reset();
     Ok(())
@@ -165,8 +154,7 @@ fn is_served_after(trial: &Trial<'_>, server: &mut Running, after: &str) -> Judg
     // A server that serves one client at a time may have work to do for those that have left.
     const PATIENCE: Duration = Duration::from_secs(LONGEST.as_secs() / 2);
     // Where it can be seen, wait until the server has taken them out of its queue, or has ended over the first.
-    let queue = server.addr();
-    wait_until(Duration::from_millis(500), || (kernel::accept_queue(queue).unwrap_or(0) == 0).then_some(()));
+    until_accepted(server, Duration::from_millis(500));
     let answered = trial.connect(server, "next client").and_then(|mut next| {
         let request = trial.request("still there?");
         next.send(&request.bytes);

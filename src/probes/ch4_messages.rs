@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::sending::Sending;
-use super::trial::{LONGEST, Trial, too_slow};
-use super::{Difference, Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::trial::{LONGEST, Trial, has_ended, too_slow, until_read};
+use super::{Difference, Explained, Judged, Needs, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Answer, Match, Request};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
@@ -18,40 +18,32 @@ pub(super) const PROBES: &[Probe] = &[
         chapter: 4,
         does: "Sends a request one byte at a time, which must give exactly one answer",
         remedy: Some("Collect what read returns until a whole message is there"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: split_message,
+        ..PLAIN
     },
     Probe {
         name: "joined-messages",
         chapter: 4,
         does: "Sends two requests in one write, and then four; each must be answered once",
         remedy: Some("Look for further messages in what read returned, and keep the rest for the next"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: joined_messages,
+        ..PLAIN
     },
     Probe {
         name: "every-byte",
         chapter: 4,
         does: "Sends 8 MiB of lines and reads late, through a small window; every byte must come back in order",
         remedy: Some("Use write_all, or go on from the count that write returned"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: every_byte,
+        ..PLAIN
     },
     Probe {
         name: "half-close",
         chapter: 4,
         does: "Sends a request and ends its side; the answer must come, and then the end",
         remedy: Some("Answer what was read before the end, then close; keep no second handle of the connection"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: half_close,
+        ..PLAIN
     },
     Probe {
         name: "prompt-answer",
@@ -59,7 +51,6 @@ pub(super) const PROBES: &[Probe] = &[
         does: "Times 60 round trips of one request and 60 of two, half of them with an immediate acknowledgement, which must make no difference",
         remedy: Some("Write each answer with one write, and set TCP_NODELAY"),
         needs: Needs::Linux,
-        needs_echo: true,
         runs_alone: true,
         examine: prompt_answer,
     },
@@ -72,31 +63,22 @@ pub(super) const MOST_REQUESTS: usize = 50;
 pub(super) const UNANSWERED: &str = "it doesn't answer a request that is sent as a whole; see withheld-answer";
 
 fn split_message(trial: &Trial<'_>) -> Judged {
-    whole_lines_or_another_protocol(trial)?;
+    trial.has_requests()?;
     trial.unless_simpler(byte_by_byte(trial), UNANSWERED, |trial, server| trial.in_turn(server, &["split"]))
-}
-
-/// A server that echoes bytes has no messages, so none can be split or joined.
-fn whole_lines_or_another_protocol(trial: &Trial<'_>) -> Judged<()> {
-    if trial.terms.dialogue.lines.is_some() {
-        trial.lines()?;
-    }
-    Ok(())
 }
 
 fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     // Of a long request the middle is sent at once: what is examined are its ends.
     const SINGLE: usize = 25;
     // A server may end a request that is too slow to come, and some have a limit of two seconds for that. So all of it
-    // comes within about one.
+    // comes within less.
     const FIRST: Duration = Duration::from_millis(500);
     const EACH: Duration = Duration::from_millis(10);
-    const WHOLE: Duration = Duration::from_secs(1);
+    const WHOLE: Duration = Duration::from_millis(1500);
     // Before this, nobody ends a request for being slow.
     const NOT_SLOW: Duration = Duration::from_millis(400);
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
-    let own = client.stream().local_addr().ok();
     let request = trial.request("split");
     let bytes = &request.bytes;
     let last = bytes.len().saturating_sub(1);
@@ -130,9 +112,8 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
                 answers_to(rest, &mut client)
             );
         }
-        // On a busy machine the server may not have got round to it. Where that can't be seen, it must do.
-        let unread = || own.and_then(|own| kernel::unread(server.addr(), own)).unwrap_or(0);
-        wait_until(Duration::from_secs(1), || (unread() == 0).then_some(()));
+        // On a busy machine the server may not have got round to it.
+        until_read(&server, &client, Duration::from_secs(1));
     }
     client.send(&bytes[last..]);
     trial.expect(&mut client, &request)?;
@@ -195,7 +176,7 @@ fn nothing_more(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
 }
 
 fn joined_messages(trial: &Trial<'_>) -> Judged {
-    whole_lines_or_another_protocol(trial)?;
+    trial.has_requests()?;
     trial.stays_open()?;
     if !trial.terms.dialogue.joined {
         trial.unless_simpler(is_left_waiting(trial), UNANSWERED, |trial, server| {
@@ -296,9 +277,7 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     chunks.reverse();
     let began = Instant::now();
     let sending = Sending::begin(&client, move || chunks.pop())?;
-    let own = client.stream().local_addr().ok();
-    let has_ended = || own.is_some_and(|own| kernel::has_ended(server.addr(), own));
-    sending.stands_still(&server, &client, STANDSTILL, LONGEST_PAUSE, |_| has_ended());
+    sending.stands_still(&server, &client, STANDSTILL, LONGEST_PAUSE, || has_ended(&server, &client));
     let kept = began.elapsed();
     client.note(format!("begins to read: the server's side has taken {} bytes", with_thousands(sending.sent())));
     let bytes = read_all(trial, &mut client, &all).map_err(|why| {
@@ -375,7 +354,7 @@ pub(super) fn read_all(trial: &Trial<'_>, client: &mut Client, requests: &[Reque
 /// Whether the kernel still has bytes of this connection to bring.
 fn is_under_way(client: &Client) -> bool {
     let (own, peer) = (client.stream().local_addr(), client.stream().peer_addr());
-    own.ok().zip(peer.ok()).is_some_and(|(own, peer)| kernel::is_under_way(peer, own))
+    own.ok().zip(peer.ok()).is_some_and(|(own, peer)| kernel::under_way(peer, own) > 0)
 }
 
 fn half_close(trial: &Trial<'_>) -> Judged {

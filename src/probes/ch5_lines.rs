@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use super::ch4_messages::{MOST_REQUESTS, UNANSWERED, joined, one_by_one, read_all};
-use super::sending::{Sending, memory};
+use super::sending::{Sending, grown, memory};
 use super::trial::{Silence, Trial};
-use super::{Explained, Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::{Explained, Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Lines, Request};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, with_thousands};
@@ -18,30 +18,24 @@ pub(super) const PROBES: &[Probe] = &[
         chapter: 5,
         does: "Sends up to 64 MiB without an end of the line; the server must refuse at some point, in a way the client can read",
         remedy: Some("Bound the line; answer a longer one with an error, then read on for a moment before closing"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: endless_line,
+        ..PLAIN
     },
     Probe {
         name: "crlf",
         chapter: 5,
         does: "Ends a line with \\r\\n, as telnet and many clients do; the \\r must not be echoed",
         remedy: Some("Drop one \\r before the \\n"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: crlf,
+        ..PLAIN
     },
     Probe {
         name: "not-utf8",
         chapter: 5,
         does: "Sends bytes that aren't UTF-8; a line of them must be echoed as it is or refused with a text, and the next client be served",
         remedy: Some("Read lines as bytes; where text is needed, treat the error as this line's, not as the end"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: not_utf8,
+        ..PLAIN
     },
     Probe {
         name: "withheld-answer",
@@ -51,10 +45,8 @@ pub(super) const PROBES: &[Probe] = &[
         remedy: Some(
             "Flush the buffered writer before waiting for more of the next request, whether its beginning is here or not",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: withheld_answer,
+        ..PLAIN
     },
     Probe {
         name: "pipelined-lines",
@@ -63,10 +55,8 @@ pub(super) const PROBES: &[Probe] = &[
         remedy: Some(
             "Keep one buffered reader for the whole life of a connection; if joined-messages falls, mend that first",
         ),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: pipelined_lines,
+        ..PLAIN
     },
 ];
 
@@ -75,11 +65,9 @@ const ENDLESS: usize = 64 * 1024 * 1024;
 
 fn endless_line(trial: &Trial<'_>) -> Judged {
     let dialogue = &trial.terms.dialogue;
-    let lines = match dialogue.lines {
-        Some(_) => Some(trial.lines()?),
-        None => None,
-    };
-    let (beginning, repeated) = match (&dialogue.lines, &dialogue.endless) {
+    trial.has_requests()?;
+    let lines = dialogue.lines.as_ref();
+    let (beginning, repeated) = match (lines, &dialogue.endless) {
         (Some(_), _) => (Vec::new(), b"x".to_vec()),
         (None, Some(endless)) => endless.clone(),
         (None, None) => {
@@ -122,29 +110,25 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
                  and pipelined-lines"
             )
         }
-        Reply::Nothing(..) if dialogue.lines.is_some() => {
+        Reply::Nothing(..) if lines.is_some() => {
             return Err(trial.differs(format!("took {sent} bytes without a newline and said nothing")));
         }
         _ => {}
     }
-    match flood.ending {
-        Reply::Flood => falls!("after {sent} bytes without an end it flooded the client: {said}"),
-        Reply::Nothing(..) if flood.answer.is_empty() => {
-            Ok(format!("took no more after {sent} bytes without an end").into())
-        }
+    let after = format!("after {sent} bytes without an end");
+    Ok(match flood.ending {
+        Reply::Flood => falls!("{after} it flooded the client: {said}"),
+        Reply::Nothing(..) if flood.answer.is_empty() => format!("took no more {after}"),
         // A missing end is for half-close to judge.
-        Reply::Nothing(..) => Ok(format!("after {sent} bytes without an end it answered {said}").into()),
+        Reply::Nothing(..) => format!("{after} it answered {said}"),
         // Which of the two a client sees is chance: a reset is told to one thread, the other may read an end.
-        _ if flood.answer.is_empty() => {
-            Ok(format!("closed the connection after {sent} bytes without an end, without saying why").into())
-        }
-        Reply::Reset(_) => Ok(format!(
-            "after {sent} bytes without an end it answered {said}; the connection was then reset, which the answer survived \
-             here but need not everywhere"
-        )
-        .into()),
-        _ => Ok(format!("after {sent} bytes without an end it answered {said} and closed").into()),
+        _ if flood.answer.is_empty() => format!("closed the connection {after}, without saying why"),
+        Reply::Reset(_) => format!(
+            "{after} it answered {said}; the connection was then reset, which the answer survived here but need not everywhere"
+        ),
+        _ => format!("{after} it answered {said} and closed"),
     }
+    .into())
 }
 
 /// Judges a server that has taken everything without a word: it may have kept it, or thrown it away.
@@ -223,10 +207,6 @@ impl Flood {
             left = left.checked_sub(1)?;
             Some([std::mem::take(&mut first), chunk.clone()].concat())
         })?;
-        let grown = |server: &mut Running| {
-            let grown = memory(server)?.saturating_sub(before?);
-            usize::try_from(grown).ok()
-        };
 
         let (mut answer, mut sent_before_answer) = (Vec::new(), None);
         let (mut still_takes, mut most) = (false, None);
@@ -242,7 +222,7 @@ impl Flood {
                 if flow.sent() != sent {
                     (sent, moved) = (flow.sent(), Instant::now());
                 }
-                most = most.max(grown(server));
+                most = most.max(grown(server, before));
                 if read.is_ok() {
                     // At the first byte it stops and ends its side: the answer may still be on its way.
                     sent_before_answer = Some(sent);

@@ -3,10 +3,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::trial::Trial;
-use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
+use super::trial::{Trial, has_ended};
+use super::{Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::lab::client::{Client, State};
-use crate::lab::kernel;
 use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
@@ -15,30 +14,24 @@ pub(super) const PROBES: &[Probe] = &[
         chapter: 5,
         does: "Asks for more than the connection holds and reads a byte a second; tells when the server has had enough",
         remedy: Some("Give each write a timeout, or the whole answer a deadline"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: slow_reader,
+        ..PLAIN
     },
     Probe {
         name: "slow-line",
         chapter: 5,
         does: "Sends a request a byte a second; tells when the server has had enough",
         remedy: Some("Give a whole request a deadline: a timeout of each read begins anew with every byte"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: slow_line,
+        ..PLAIN
     },
     Probe {
         name: "idle-limit",
         chapter: 5,
         does: "Connects and says nothing, and asks once and says nothing more; tells when the server has had enough",
         remedy: Some("Give the wait for the next request a timeout, and close when it is over"),
-        needs: Needs::Address,
-        needs_echo: true,
-        runs_alone: false,
         examine: idle_limit,
+        ..PLAIN
     },
 ];
 
@@ -56,28 +49,22 @@ impl Trial<'_> {
 
     /// What to say of a client that was `slow` and was let go after so long, or still wasn't.
     fn judge_deadline(&self, slow: &str, after: Option<Duration>) -> Judged {
-        if let Some(after) = after {
-            self.recorder.number_by_chance(format!("{:.1}", after.as_secs_f32()), "a measured time");
+        let after = after.map(|after| format!("{:.1}", after.as_secs_f32()));
+        if let Some(after) = &after {
+            self.recorder.number_by_chance(after, "a measured time");
         }
-        match (after, self.terms.deadline) {
-            (Some(after), Some(deadline)) => {
-                let (after, late) = (after.as_secs_f32(), LATE.as_secs());
-                Ok(format!(
-                    "{slow} was let go after {after:.1} s (deadline {} s, and up to {late} s more are allowed)",
-                    deadline.as_secs()
-                )
-                .into())
-            }
+        let (window, late) = (self.window().as_secs(), LATE.min(self.terms.limit).as_secs());
+        match (after, self.terms.deadline.map(|deadline| deadline.as_secs())) {
+            (Some(after), Some(deadline)) => Ok(format!(
+                "{slow} was let go after {after} s (deadline {deadline} s, and up to {late} s more are allowed)"
+            )
+            .into()),
             (None, Some(deadline)) => falls!(
-                "{slow} was still connected after {} s: the deadline is said to be {} s, and {} s more were allowed",
-                self.window().as_secs(),
-                deadline.as_secs(),
-                LATE.min(self.terms.limit).as_secs()
+                "{slow} was still connected after {window} s: the deadline is said to be {deadline} s, and {late} s more were \
+                 allowed"
             ),
-            (Some(after), None) => {
-                Err(Otherwise::note(format!("{slow} was let go after {:.1} s", after.as_secs_f32())))
-            }
-            (None, None) => Err(Otherwise::note(format!("{slow} was not let go within {} s", self.window().as_secs()))),
+            (Some(after), None) => Err(Otherwise::note(format!("{slow} was let go after {after} s"))),
+            (None, None) => Err(Otherwise::note(format!("{slow} was not let go within {window} s"))),
         }
     }
 }
@@ -103,9 +90,7 @@ fn is_let_go(client: &mut Client) -> bool {
 fn slow_line(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
-    if trial.terms.dialogue.lines.is_some() {
-        trial.lines()?;
-    }
+    trial.has_requests()?;
     // The last byte stays unsent, and a request of few bytes is sent more slowly.
     let mut bytes = trial.request(&"x".repeat(4096)).bytes;
     bytes.pop();
@@ -194,15 +179,13 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
     let asked: Vec<u8> = (0..32).flat_map(|_| trial.request(&"x".repeat(499)).bytes).collect();
     client.note("asks until the connection takes no more, and reads a byte a second");
     let _ = client.stream().set_write_timeout(Some(Duration::from_millis(500)));
-    let own = client.stream().local_addr().ok();
-    let has_ended = || own.is_some_and(|own| kernel::has_ended(server.addr(), own));
     let (began, mut sent) = (Instant::now(), 0);
     let mut looked = Instant::now();
     loop {
         // One that has ended its side may still take what comes, and throw it away, faster than one that answers.
         if looked.elapsed() > LOOK || sent > MOST {
             looked = Instant::now();
-            if began.elapsed() > AT_ONCE && has_ended() {
+            if began.elapsed() > AT_ONCE && has_ended(&server, &client) {
                 return trial.judge_deadline(ways[0], Some(began.elapsed()));
             }
         }
@@ -240,7 +223,7 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
             read = Instant::now();
             ended |= matches!(client.stream().read(&mut [0]), Ok(0));
         }
-        ended |= client.stream().take_error().is_ok_and(|error| error.is_some()) || has_ended();
+        ended |= client.stream().take_error().is_ok_and(|error| error.is_some()) || has_ended(&server, &client);
         ended.then(|| began.elapsed())
     });
     trial.judge_deadline(ways[1], after)

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::sending::{Sending, memory};
+use super::sending::{Sending, grown, memory};
 use super::trial::Trial;
-use super::{Judged, Needs, Otherwise, Probe, falls, skipped};
-use crate::dialogue::Request;
+use super::{Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::lab::client::{Client, Reply};
 use crate::lab::server::Running;
 
@@ -16,10 +15,8 @@ pub(super) const PROBES: &[Probe] = &[Probe {
     remedy: Some(
         "Read no further requests from a client while it doesn't take its answers: bound what waits to be written",
     ),
-    needs: Needs::Address,
-    needs_echo: true,
-    runs_alone: false,
     examine: deaf_client,
+    ..PLAIN
 }];
 
 const MIB: usize = 1024 * 1024;
@@ -34,15 +31,12 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     let deaf = trial.connect(&mut server, "client 1")?;
     // The control: while client 1 is connected and only silent.
     let alone = "it doesn't serve a client beside one that is merely silent";
-    let mut other = trial
-        .connect(&mut server, "client 2")
-        .map_err(|why| Otherwise::skipped(format!("{alone} ({why}); see idle-client")))?;
+    let not_beside = |why| Otherwise::skipped(format!("{alone} ({why}); see idle-client"));
+    let mut other = trial.connect(&mut server, "client 2").map_err(not_beside)?;
     let request = trial.request("hello");
     other.send(&request.bytes);
-    match other.answer(trial.terms.limit.min(Duration::from_secs(2)), |got| request.check(got)) {
-        Reply::Line(answer) if request.is_answered_by(&answer) => {}
-        got => skipped!("{alone} ({}); see idle-client", Trial::describe(&got)),
-    }
+    let got = other.answer(trial.terms.limit.min(Duration::from_secs(2)), |got| request.check(got));
+    Trial::judge(&request, &got).map_err(not_beside)?;
     deaf.note("asks again and again, and reads nothing");
     let flood = Flood::send(trial, &mut server, &deaf)?;
     let taken = flood.sending.sent();
@@ -106,7 +100,8 @@ impl Flood {
         const STANDSTILL: Duration = Duration::from_millis(800);
         const LONGEST: Duration = Duration::from_secs(20);
         let before = memory(server);
-        let asked: Vec<u8> = (0..128).flat_map(|_| long_request(trial).bytes).collect();
+        // Of lines one of 500 bytes, so that there are not too many answers.
+        let asked: Vec<u8> = (0..128).flat_map(|_| trial.request(&"x".repeat(499)).bytes).collect();
         let mut left = MOST / asked.len().max(1);
         let sending = Sending::begin(client, move || {
             left = left.checked_sub(1)?;
@@ -116,9 +111,8 @@ impl Flood {
         let (began, mut looked, mut last) = (Instant::now(), Instant::now(), 0);
         // The server is borrowed by the wait, so its memory is looked at in between.
         while began.elapsed() < LONGEST {
-            this.sending.stands_still(server, client, STANDSTILL, Duration::from_millis(250), |_| false);
-            let mut grown = || usize::try_from(memory(server)?.saturating_sub(before?)).ok();
-            this.grown = this.grown.max(grown());
+            this.sending.stands_still(server, client, STANDSTILL, Duration::from_millis(250), || false);
+            this.grown = this.grown.max(grown(server, before));
             let now = this.sending.sent();
             // What nobody will read need not be sent to the last byte.
             if this.is_kept() && now > 2 * MUCH {
@@ -137,9 +131,4 @@ impl Flood {
         let taken = self.sending.sent();
         taken > MUCH && self.grown.is_some_and(|grown| grown >= taken / 2)
     }
-}
-
-/// Of lines one of 500 bytes, so that there are not too many answers.
-fn long_request(trial: &Trial<'_>) -> Request {
-    trial.request(&"x".repeat(499))
 }

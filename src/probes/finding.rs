@@ -121,7 +121,7 @@ mod escaped {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use crate::lab::recording::escape;
+    use crate::lab::recording::{escape, unescape};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&escape(bytes))
@@ -129,29 +129,18 @@ mod escaped {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        unescape(&text).ok_or_else(|| D::Error::custom(format!("\"{text}\" has a backslash that escapes nothing")))
+        bytes(&text).ok_or_else(|| D::Error::custom(format!("\"{text}\" has a backslash that escapes nothing")))
     }
 
     /// The bytes of which `escape` made this text.
-    fn unescape(text: &str) -> Option<Vec<u8>> {
+    fn bytes(text: &str) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut rest = text;
         while let Some((plain, escape)) = rest.split_once('\\') {
+            let (byte, after) = unescape(escape)?;
             bytes.extend_from_slice(plain.as_bytes());
-            let kind = escape.chars().next()?;
-            rest = &escape[kind.len_utf8()..];
-            match kind {
-                'n' => bytes.push(b'\n'),
-                'r' => bytes.push(b'\r'),
-                't' => bytes.push(b'\t'),
-                '0' => bytes.push(0),
-                '\\' => bytes.push(b'\\'),
-                'x' => {
-                    bytes.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
-                    rest = &rest[2..];
-                }
-                _ => return None,
-            }
+            bytes.push(byte);
+            rest = after;
         }
         bytes.extend_from_slice(rest.as_bytes());
         Some(bytes)

@@ -64,12 +64,21 @@ pub struct Probe {
     pub remedy: Option<&'static str>,
     /// What it needs.
     pub needs: Needs,
-    /// Whether it can only judge a server that answers a line with an echo of it.
-    pub needs_echo: bool,
     /// Whether other work on the machine at the same time would disturb it.
     pub runs_alone: bool,
     pub(crate) examine: fn(&Trial<'_>) -> Judged,
 }
+
+/// What most probes have in common. The rest of it is no probe.
+const PLAIN: Probe = Probe {
+    name: "",
+    chapter: 0,
+    does: "",
+    remedy: None,
+    needs: Needs::Address,
+    runs_alone: false,
+    examine: |_| skipped!("it does nothing"),
+};
 
 impl Probe {
     /// Examines a server.
@@ -96,16 +105,13 @@ impl Probe {
     pub(crate) fn impossible(&self, target: &Target) -> Option<&'static str> {
         let linux = cfg!(target_os = "linux");
         match self.needs {
-            Needs::Address => None,
-            Needs::Linux => (!linux).then_some("it needs Linux, for a socket option"),
             _ if self.in_need_of_a_command() && !matches!(target, Target::Command(_)) => {
                 Some("no start command was given; it has to start the server itself")
             }
-            Needs::Command => None,
-            Needs::CommandOnLinux => (!linux).then_some("it needs Linux, whose /proc it reads"),
-            Needs::Signals => {
-                (!cfg!(unix)).then_some("it stops the server with SIGTERM, which this system does not have")
-            }
+            Needs::Linux if !linux => Some("it needs Linux, for a socket option"),
+            Needs::CommandOnLinux if !linux => Some("it needs Linux, whose /proc it reads"),
+            Needs::Signals if !cfg!(unix) => Some("it stops the server with SIGTERM, which this system does not have"),
+            _ => None,
         }
     }
 }

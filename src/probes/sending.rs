@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::trial::unread;
 use super::{Judged, Otherwise};
 use crate::lab::client::Client;
+use crate::lab::lack;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
-use crate::lab::{kernel, lack};
 
 /// How soon a thread that waits in `write` sees that it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -74,10 +75,9 @@ impl Sending {
         client: &Client,
         patience: Duration,
         longest: Duration,
-        mut meanwhile: impl FnMut(usize) -> bool,
+        mut meanwhile: impl FnMut() -> bool,
     ) {
-        let own = client.stream().local_addr().ok();
-        let progress = || (self.sent(), own.and_then(|own| kernel::unread(server.addr(), own)));
+        let progress = || (self.sent(), unread(server, client));
         let (mut last, mut since) = (progress(), Instant::now());
         wait_until(longest, || {
             let now = progress();
@@ -85,7 +85,7 @@ impl Sending {
                 (last, since) = (now, Instant::now());
             }
             let all = self.is_over() && now.1 == Some(0);
-            (all || since.elapsed() > patience || meanwhile(now.0)).then_some(())
+            (all || since.elapsed() > patience || meanwhile()).then_some(())
         });
     }
 }
@@ -97,6 +97,11 @@ impl Drop for Sending {
             let _ = thread.join();
         }
     }
+}
+
+/// By how many bytes the memory of a server has grown that was so large `before`. `None` where that can't be seen.
+pub(super) fn grown(server: &mut Running, before: Option<u64>) -> Option<usize> {
+    usize::try_from(memory(server)?.saturating_sub(before?)).ok()
 }
 
 /// The memory that a server has in use and that isn't a file's, in bytes, if it was started here and can be looked at.

@@ -92,12 +92,6 @@ impl<'a> Trial<'a> {
 
     /// Has a client that is connected be polite.
     pub(crate) fn introduce(&self, mut client: Client) -> Judged<Client> {
-        self.greet(&mut client)?;
-        Ok(client)
-    }
-
-    /// Hears the greeting, and says what has to be said first.
-    pub(crate) fn greet(&self, client: &mut Client) -> Judged<()> {
         let Dialogue { greeting, setup, .. } = &self.terms.dialogue;
         if let Some(greeting) = greeting {
             let said = client.answer(self.terms.limit, |got| greeting.check(b"", got));
@@ -109,9 +103,9 @@ impl<'a> Trial<'a> {
         for step in setup {
             let request = step.fill(self.number().to_string().as_bytes());
             client.send(&request.bytes);
-            self.expect(client, &request).about("at the beginning of the connection")?;
+            self.expect(&mut client, &request).about("at the beginning of the connection")?;
         }
-        Ok(())
+        Ok(client)
     }
 
     /// Connects a polite client and serves it, before a probe does what it is about. What fails here is `next-client`'s.
@@ -156,6 +150,11 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Expects that the server knows where a request ends, as an echo of bytes doesn't.
+    pub(crate) fn has_requests(&self) -> Judged<()> {
+        if self.terms.dialogue.lines.is_some() { self.lines().map(drop) } else { Ok(()) }
+    }
+
     /// Expects that a connection stays open for a second request.
     pub(crate) fn stays_open(&self) -> Judged<()> {
         if self.terms.dialogue.one_request {
@@ -170,11 +169,15 @@ impl<'a> Trial<'a> {
         if self.terms.dialogue.claimed { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
     }
 
+    /// Whether the user says that the server echoes lines.
+    pub(crate) fn claims_lines(&self) -> bool {
+        self.terms.dialogue.claimed && self.terms.dialogue.lines.is_some()
+    }
+
     /// What a server owes that echoes lines, as the user claims. Of other protocols, sane servers decide it differently,
     /// whatever a right answer is.
     pub(crate) fn owed_by_lines(&self, evidence: impl Into<Evidence>) -> Otherwise {
-        let Dialogue { claimed, lines, .. } = &self.terms.dialogue;
-        if *claimed && lines.is_some() { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
+        if self.claims_lines() { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
     }
 
     /// Gives a verdict unless it blames the server for what it does as well without that which the probe is about: the
@@ -241,12 +244,7 @@ impl<'a> Trial<'a> {
     /// Expects that what came is the answer to this request.
     pub(crate) fn judge(request: &Request, got: &Reply) -> Judged<()> {
         let expected = request.expected();
-        let shown = if expected.len() > 60 {
-            Payload::new(&expected).to_string()
-        } else {
-            format!("\"{}\"", escape(&expected))
-        };
-        let wrong = || Otherwise::falls(format!("expected {shown}, got {}", Self::describe(got)));
+        let wrong = || Otherwise::falls(format!("expected {}, got {}", shown(&expected), Self::describe(got)));
         match got {
             Reply::Line(answer) if request.is_answered_by(answer) => Ok(()),
             Reply::Line(answer) => Err(wrong().showing(Difference::between(&expected, answer))),
@@ -287,24 +285,19 @@ impl<'a> Trial<'a> {
     pub(crate) fn twice(&self, examine: impl Fn(Duration) -> Judged<Silence>) -> Judged {
         const FIRST: Duration = Duration::from_secs(1);
         const SECOND: Duration = Duration::from_millis(1900);
-        let mut broken = None;
         for patience in [FIRST, SECOND] {
             match examine(patience)? {
                 Silence::No(evidence) => return Ok(evidence),
-                Silence::UntilThen(falls) => broken = Some(falls),
-                Silence::Longer => {
-                    return match examine(self.terms.limit)? {
-                        Silence::No(evidence) => Ok(evidence),
-                        Silence::UntilThen(falls) => Err(falls),
-                        Silence::Longer => falls!("it did not answer at all"),
-                    };
-                }
-            }
-            if patience == FIRST {
-                self.recorder.note("probe", AGAIN);
+                Silence::UntilThen(_) if patience == FIRST => self.recorder.note("probe", AGAIN),
+                Silence::UntilThen(falls) => return Err(falls),
+                Silence::Longer => break,
             }
         }
-        Err(broken.unwrap_or_else(|| Otherwise::skipped("it was not examined")))
+        match examine(self.terms.limit)? {
+            Silence::No(evidence) => Ok(evidence),
+            Silence::UntilThen(falls) => Err(falls),
+            Silence::Longer => falls!("it did not answer at all"),
+        }
     }
 
     /// Expects that the address can be spelled in any way where the server is started.
@@ -364,6 +357,33 @@ pub(crate) fn require_no_wrapper(server: &Running) -> Judged<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Bytes in quotes, or as much of them as a sentence has room for.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    if bytes.len() > 60 { Payload::new(bytes).to_string() } else { format!("\"{}\"", escape(bytes)) }
+}
+
+/// How many bytes of this client have arrived that the server hasn't read. `None` where that can't be seen.
+pub(super) fn unread(server: &Running, client: &Client) -> Option<usize> {
+    kernel::unread(server.addr(), client.stream().local_addr().ok()?)
+}
+
+/// Waits until the server has read all that this client has sent, so that it meets what is sent next by itself. Where that
+/// can't be seen, the two may meet on their way.
+pub(super) fn until_read(server: &Running, client: &Client, limit: Duration) {
+    wait_until(limit, || (unread(server, client).unwrap_or(0) == 0).then_some(()));
+}
+
+/// Waits until the server has accepted whoever is connected. Where that can't be seen, not at all.
+pub(super) fn until_accepted(server: &Running, limit: Duration) {
+    wait_until(limit, || (kernel::accept_queue(server.addr()).unwrap_or(0) == 0).then_some(()));
+}
+
+/// Whether the server has ended its side of this connection, though its client may not have come to that yet. False where
+/// that can't be seen.
+pub(super) fn has_ended(server: &Running, client: &Client) -> bool {
+    client.stream().local_addr().is_ok_and(|own| kernel::has_ended(server.addr(), own))
 }
 
 /// Connects a client that says nothing yet. A server that nobody has reached is not judged: it may be slow to start.

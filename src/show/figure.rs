@@ -221,12 +221,8 @@ impl<'a> Drawing<'a> {
                 class(lane.who)
             );
             let first = top + height / 2 + 4 - SECOND_LINE * (count(&lines) - 1) / 2;
-            let mut spans = Vec::new();
-            for (line, number) in lines.iter().zip(0..) {
-                let y = first + number * SECOND_LINE;
-                spans.push(format!("<tspan x=\"{}\" y=\"{y}\">{}</tspan>", left + width / 2, escape(line)));
-            }
-            let _ = writeln!(drawn, "<text class=\"strong\" text-anchor=\"middle\">{}</text></g>", spans.join(" "));
+            let text = spans(&lines, left + width / 2, first, SECOND_LINE);
+            let _ = writeln!(drawn, "<text class=\"strong\" text-anchor=\"middle\">{text}</text></g>");
         }
         drawn + "</g>\n" + &self.body
     }
@@ -384,31 +380,26 @@ impl<'a> Drawing<'a> {
                 Verdict::Skipped => format!("M20 {}h9", top + 15),
             },
         );
-        self.y += 6;
-        let mut text = String::new();
-        for (index, line) in lines.iter().enumerate() {
-            self.y += LINE;
-            let line = escape(line);
-            let line = match line.split_once(':') {
-                Some((word, rest)) if index == 0 => format!("<tspan class=\"strong\">{word}</tspan>:{rest}"),
-                _ => line,
-            };
-            let _ = write!(text, "<tspan x=\"38\" y=\"{}\">{line}</tspan>", self.y - 2);
-            text.push_str(if index + 1 < lines.len() { " " } else { "" });
-        }
-        let _ = writeln!(self.body, "<text>{text}</text>");
+        let text = spans(&lines, 38, top + LINE + 4, LINE);
+        let strong = text.replacen(&format!("{class}:"), &format!("<tspan class=\"strong\">{class}</tspan>:"), 1);
+        let _ = writeln!(self.body, "<text>{strong}</text>");
         self.y = top + height;
     }
 
     /// Lines of text below `y`, which moves on.
     fn text(&mut self, lines: &[String], class: &str, x: i32, anchor: &str) {
-        let mut spans = Vec::new();
-        for line in lines {
-            self.y += LINE;
-            spans.push(format!("<tspan x=\"{x}\" y=\"{}\">{}</tspan>", self.y - 4, escape(line)));
-        }
-        let _ = writeln!(self.body, "<text class=\"{class}\" text-anchor=\"{anchor}\">{}</text>", spans.join(" "));
+        let spans = spans(lines, x, self.y + LINE - 4, LINE);
+        let _ = writeln!(self.body, "<text class=\"{class}\" text-anchor=\"{anchor}\">{spans}</text>");
+        self.y += LINE * count(lines);
     }
+}
+
+/// Lines of text, the first at `y`, each so far below the one before.
+fn spans(lines: &[String], x: i32, y: i32, apart: i32) -> String {
+    let span = |(line, number): (&String, i32)| {
+        format!("<tspan x=\"{x}\" y=\"{}\">{}</tspan>", y + number * apart, escape(line))
+    };
+    lines.iter().zip(0..).map(span).collect::<Vec<_>>().join(" ")
 }
 
 /// Who takes part: clients from the left, the server at the right, and what is between them.

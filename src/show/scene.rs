@@ -1,8 +1,6 @@
 //! A scene of a chapter as it was played: a pitfall's run and its cure's. This is what `book/recorded` holds, and all
 //! that is shown of it, here and in the book, is drawn from it.
 
-use std::fmt::Write as _;
-
 use anstream::adapter::strip_str;
 use serde::{Deserialize, Serialize};
 
@@ -84,20 +82,10 @@ impl Run {
     fn told_with(&self, side: &str, width: usize, timeline: fn(&Recording, usize) -> String) -> String {
         let Finding { verdict, evidence } = &self.finding;
         let (word, style) = (verdict.word(), screen::verdict(*verdict));
-        let mut text = String::new();
-        let indent = "  the : ".len() + side.len();
-        let mut lines = screen::wrap(&self.caption, width.saturating_sub(indent)).into_iter();
-        let _ = writeln!(text, "  {BOLD}the {side}:{BOLD:#} {}", lines.next().unwrap_or_default());
-        for line in lines {
-            let _ = writeln!(text, "{:indent$}{line}", "");
-        }
-        text.push_str(&timeline(&self.recording, width));
-        let indent = "  → : ".chars().count() + word.chars().count();
-        let mut lines = screen::wrap(&evidence.sentence, width.saturating_sub(indent)).into_iter();
-        let _ = writeln!(text, "  → {style}{word}{style:#}: {}", lines.next().unwrap_or_default());
-        for line in lines {
-            let _ = writeln!(text, "{:indent$}{line}", "");
-        }
-        text
+        let head = format!("  {BOLD}the {side}:{BOLD:#} ");
+        let caption = screen::beside(&head, "  the : ".len() + side.len(), &self.caption, width);
+        let head = format!("  → {style}{word}{style:#}: ");
+        let verdict = screen::beside(&head, "  → : ".chars().count() + word.len(), &evidence.sentence, width);
+        caption + &timeline(&self.recording, width) + &verdict
     }
 }

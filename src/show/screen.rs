@@ -99,15 +99,18 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     textwrap::wrap(text, options).into_iter().map(Cow::into_owned).collect()
 }
 
+/// Text beside a head that takes so many columns, in lines of at most `width`: all but the first stand below its beginning.
+pub fn beside(head: &str, columns: usize, text: &str, width: usize) -> String {
+    let lines = wrap(text, width.saturating_sub(columns));
+    format!("{head}{}\n", lines.join(&format!("\n{:columns$}", "")))
+}
+
 /// Text beside a word that stands in a column of so many columns, or below it if the word fills that.
 pub fn hanging(word: &str, column: usize, text: &str) -> String {
-    let mut lines = wrap(text, width().saturating_sub(column));
     if word.len() >= column {
-        lines.insert(0, String::new());
+        return format!("{word}\n{}", paragraph(text, column));
     }
-    let words = std::iter::once(word).chain(std::iter::repeat(""));
-    let line = |(line, word): (String, &str)| format!("{word:column$}{line}").trim_end().to_owned() + "\n";
-    lines.into_iter().zip(words).map(line).collect()
+    beside(&format!("{word:column$}"), column, text, width())
 }
 
 /// Text as a paragraph, each line after `indent` spaces.

@@ -16,7 +16,7 @@ const CALLS_DRAWN: usize = 4;
 ///
 /// A server that reads or writes a thousand times in a row is summed up, except for calls that failed or fell short.
 pub fn draw(recording: &Recording, width: usize) -> String {
-    draw_behind(&shortened(recording), width, Some(since_start))
+    draw_events(&shortened(recording), width, true)
 }
 
 /// The same, of a long recording only so many lines from its beginning and from its end, and between them what `always`
@@ -28,29 +28,32 @@ pub fn draw_ends(recording: &Recording, width: usize, head: usize, tail: usize, 
     while events.len() > head + tail && events.last().is_some_and(|event| event.action == Action::Leaves) {
         events.pop();
     }
-    draw_behind(&ends(events, recording.left_out, head, tail, Some(always)), width, Some(since_start))
+    draw_events(&ends(events, recording.left_out, head, tail, Some(always)), width, true)
 }
 
 /// The same without the times, which are others in each run.
 pub fn draw_without_times(recording: &Recording, width: usize) -> String {
-    draw_behind(&shortened(recording), width, None)
+    draw_events(&shortened(recording), width, false)
 }
 
-fn since_start(event: &Event) -> String {
-    let (seconds, millis) = (event.at_ns / 1_000_000_000, event.at_ns / 1_000_000 % 1_000);
-    format!("{seconds:3}.{millis:03}")
-}
-
-/// The timeline, each event behind its time.
-fn draw_behind(events: &[Event], width: usize, time: Option<fn(&Event) -> String>) -> String {
+/// The timeline, each event behind its time if that is wanted.
+fn draw_events(events: &[Event], width: usize, with_times: bool) -> String {
     let who_width = events.iter().map(|event| event.who.chars().count()).max().unwrap_or(0);
+    let indent = if with_times { 4 + "  0.000  ".len() } else { 4 };
     let mut drawn = String::new();
     for event in events {
+        let text = event.action.to_string();
         if event.action.is_summary() {
-            draw_summary(&mut drawn, width, &event.action.to_string(), if time.is_some() { 13 } else { 4 });
-        } else {
-            draw_event(&mut drawn, event, who_width, width, time.map(|time| time(event)));
+            for line in screen::wrap(&text, width.saturating_sub(indent)) {
+                let _ = writeln!(drawn, "{:indent$}{DIM}{line}{DIM:#}", "");
+            }
+            continue;
         }
+        let (seconds, millis) = (event.at_ns / 1_000_000_000, event.at_ns / 1_000_000 % 1_000);
+        let time = if with_times { format!("{DIM}{seconds:3}.{millis:03}{DIM:#}  ") } else { String::new() };
+        let style = screen::actor(&event.who);
+        let head = format!("    {time}{style}{:who_width$}{style:#}  ", event.who);
+        drawn += &screen::beside(&head, indent + who_width + 2, &text, width);
     }
     drawn
 }
@@ -133,24 +136,5 @@ fn fold_repeated(folded: &mut Vec<Event>, events: &[Event]) {
             }
             [] => {}
         }
-    }
-}
-
-fn draw_summary(drawn: &mut String, width: usize, text: &str, indent: usize) {
-    for line in screen::wrap(text, width.saturating_sub(indent)) {
-        let _ = writeln!(drawn, "{:indent$}{DIM}{line}{DIM:#}", "");
-    }
-}
-
-fn draw_event(drawn: &mut String, event: &Event, who_width: usize, width: usize, time: Option<String>) {
-    let style = screen::actor(&event.who);
-    let time = time.map_or_else(String::new, |time| format!("{DIM}{time}{DIM:#}  "));
-    let indent = 4 + if time.is_empty() { 0 } else { 7 + 2 } + who_width + 2;
-    let mut lines = screen::wrap(&event.action.to_string(), width.saturating_sub(indent)).into_iter();
-    let first = lines.next().unwrap_or_default();
-    let who = format!("{style}{:who_width$}{style:#}", event.who);
-    let _ = writeln!(drawn, "    {time}{who}  {first}");
-    for line in lines {
-        let _ = writeln!(drawn, "{:indent$}{line}", "");
     }
 }

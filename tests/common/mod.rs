@@ -8,13 +8,14 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use script::{Script, Sink, Step};
 use tcp_pitfalls::classroom::Exercise;
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::process::Process;
-use tcp_pitfalls::lab::server::Target;
+use tcp_pitfalls::lab::server::{Launch, Target};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::{self, Finding, Terms, Verdict};
 
@@ -166,6 +167,21 @@ pub fn run(program: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// A server of `tests/servers` with these arguments, unless there is no Python: then nothing is tested.
+pub fn python(server: &str, arguments: &[&str]) -> Option<Target> {
+    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+        let found = Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success());
+        if !found {
+            println!("skipped: there is no python3");
+        }
+        found
+    });
+    let path = format!("{}/tests/servers/{server}", env!("CARGO_MANIFEST_DIR"));
+    let command: Vec<String> = ["python3", &path].iter().chain(arguments).map(|&word| word.to_owned()).collect();
+    // Many are started at the same time, and beside other tests.
+    FOUND.then(|| Target::Command(Launch { start: Duration::from_secs(60), ..command.into() }))
+}
+
 /// Runs each probe on its target. One that this machine was too busy for is run again, alone.
 #[track_caller]
 pub fn findings<'a>(targets: &[(&'a str, Target)], terms: &Terms) -> Vec<(&'a str, Finding)> {
@@ -191,6 +207,14 @@ pub fn expect(verdict: Verdict, targets: &[(&str, Target)], terms: &Terms) {
         } else {
             assert_eq!(found, verdict, "{name}: {evidence}");
         }
+    }
+}
+
+/// Runs each probe on its target, and expects that none of them falls.
+#[track_caller]
+pub fn expect_no_fall(targets: &[(&str, Target)], terms: &Terms) {
+    for (name, Finding { verdict, evidence }) in findings(targets, terms) {
+        assert_ne!(verdict, Verdict::Falls, "{name}: {evidence}");
     }
 }
 

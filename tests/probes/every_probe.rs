@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-#[cfg(target_os = "linux")]
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -511,18 +509,10 @@ fn a_deaf_client_must_not_be_waited_for_by_all() {
     assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
 }
 
-/// A server of tests/servers, unless this machine has no Python.
-#[cfg(target_os = "linux")]
-fn python(server: &str) -> Option<Target> {
-    let found = Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok();
-    let path = format!("{}/tests/servers/{server}", env!("CARGO_MANIFEST_DIR"));
-    found.then(|| Target::Command(["python3", &path, "{addr}"].map(str::to_owned).to_vec().into()))
-}
-
 #[test]
 #[cfg(target_os = "linux")]
 fn answers_that_nobody_takes_must_not_be_kept() {
-    let Some(target) = python("keeps_answers.py") else { return };
+    let Some(target) = common::python("keeps_answers.py", &["{addr}"]) else { return };
     let finding = in_process("deaf-client", &target);
     assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
 }

@@ -2,8 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-#[cfg(target_os = "linux")]
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -165,16 +163,9 @@ fn a_client_that_leaves_must_not_end_the_server() {
     assert!(evidence.contains("left without reading"), "{evidence}");
 }
 
-/// A server of `tests/servers`, unless there is no Python.
 #[cfg(unix)]
 fn python(peculiarity: &str) -> Option<Target> {
-    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/echo.py");
-    if Command::new("python3").arg("--version").output().is_err() {
-        println!("skipped: there is no python3");
-        return None;
-    }
-    let command = ["python3", PROGRAM, peculiarity, "{addr}"].map(str::to_owned);
-    Some(Target::Command(command.to_vec().into()))
+    common::python("echo.py", &[peculiarity, "{addr}"])
 }
 
 #[cfg(unix)]
@@ -248,10 +239,8 @@ fn who_is_slow_with_descriptors_left_is_not_accused_of_having_none() {
 #[cfg(unix)]
 fn who_is_turned_away_for_a_while_has_lost_nothing() {
     let Some(target) = python("bans") else { return };
-    for name in ["leaves-unread", "no-leak"] {
-        let finding = probes::find(name).unwrap().run(&target, &terms(Terms::default().dialogue), &Recorder::new());
-        assert_ne!(finding.verdict, Falls, "{name}: {}", finding.evidence);
-    }
+    let targets = ["leaves-unread", "no-leak"].map(|name| (name, target.clone()));
+    common::expect_no_fall(&targets, &terms(Terms::default().dialogue));
 }
 
 #[test]

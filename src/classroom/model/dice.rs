@@ -2,33 +2,25 @@
 //! aren't text, and several clients at a time.
 
 use super::{Act, Step, come, say, signal, step};
+use crate::lab::random::Random;
 
-/// Random numbers that are the same for the same seed: SplitMix64 (Steele, Lea and Flood, 2014).
-pub(in crate::classroom) struct Dice(u64);
+/// Random numbers, and what is made of them.
+pub(in crate::classroom) struct Dice(Random);
 
 impl Dice {
     /// For one conversation of a run.
     pub(super) fn new(seed: u64, conversation: u64) -> Self {
-        let mut dice = Dice(seed);
-        dice.0 = dice.next() ^ conversation;
-        dice
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Dice(Random(Random(seed).next() ^ conversation))
     }
 
     /// A number below `limit`, which is at least 1.
     pub(super) fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or(0)
+        self.0.below(limit)
     }
 
     /// True once in `times`.
     pub(super) fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
+        self.0.one_in(times)
     }
 
     pub(super) fn pick<T: Clone>(&mut self, from: &[T]) -> T {

@@ -1,7 +1,6 @@
 //! `check` and `reset`: what a student sees of the classroom, and what a teacher gets from it.
 
 mod grade;
-mod hints;
 mod launch;
 mod progress;
 mod report;
@@ -139,6 +138,7 @@ fn named(name: &str) -> Result<&'static Exercise> {
 /// # Errors
 /// A sentence, if nothing could be examined.
 pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
+    process::end_all_on_ctrl_c(|| ());
     let mut workshop = Workshop::find()?;
     let exercise = arguments.exercise.as_deref().map(named).transpose()?;
     if exercise.is_none() && !arguments.command.is_empty() {
@@ -216,7 +216,6 @@ fn check_one(
     arguments: &CheckArguments,
     given: &[String],
 ) -> Result<Graded> {
-    process::end_all_on_ctrl_c(|| ());
     let server = if given.is_empty() {
         workshop.servers(&[exercise])?.remove(0)
     } else {
@@ -253,7 +252,6 @@ fn try_to_start(server: &Server) -> Result<()> {
 }
 
 fn check_all(workshop: &Workshop, arguments: &CheckArguments) -> Result<Vec<Graded>> {
-    process::end_all_on_ctrl_c(|| ());
     let exercises: Vec<&'static Exercise> = classroom::ALL.iter().collect();
     let graded = grade::grade(workshop.servers(&exercises)?, arguments.seed, false);
     show_and_keep(workshop, &graded, |_| arguments.tell(&show::table(&graded)));
@@ -309,7 +307,9 @@ fn check_on_save(
 fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
     let path = workshop.hints(exercise);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let hints = hints::parse(&text);
+    // Its sections, each without the number that its heading ends with.
+    let sections = text.split("\n## Hint ").skip(1).filter_map(|section| section.split_once('\n'));
+    let hints: Vec<&str> = sections.map(|(_, hint)| hint.trim()).collect();
     if hints.is_empty() {
         bail!("there are no hints in {}", path.display());
     }
@@ -318,7 +318,7 @@ fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
     warn(loaded.and_then(|()| progress.save(workshop)));
     let Exercise { id, title, .. } = exercise;
     println!("{BOLD}{id}, {title}: hint {given} of {}{BOLD:#}\n", hints.len());
-    print!("{}", show::markdown(&hints[given - 1], 2));
+    print!("{}", show::hint(hints[given - 1]));
     if workshop.remembered(exercise).is_ok_and(|launch| launch.is_some()) {
         println!("\nTraps of other languages than Rust: {}", workshop.shown(&workshop.page("other_languages.html")));
     }

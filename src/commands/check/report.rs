@@ -44,46 +44,38 @@ struct CheckReport<'a> {
     page: &'a str,
 }
 
-impl<'a> From<&'a Graded> for ExerciseReport<'a> {
-    fn from(graded: &'a Graded) -> Self {
-        ExerciseReport {
-            id: graded.exercise.id,
-            title: graded.exercise.title,
-            command: graded.command(),
-            language: graded.language(),
-            points: graded.points(),
-            of: graded.of(),
-            not_judged: graded.not_judged(),
-            done: graded.is_done(),
-            problem: graded.problem.as_deref(),
-            checks: graded.checks.iter().map(CheckReport::from).collect(),
-        }
-    }
-}
-
-impl<'a> From<&'a Checked> for CheckReport<'a> {
-    fn from(checked: &'a Checked) -> Self {
-        let Checked { check, finding, .. } = checked;
-        CheckReport {
-            name: check.name,
-            points: checked.points(),
-            of: check.points,
-            finding,
-            why: check.why,
-            page: check.page,
-        }
-    }
-}
-
 /// The result as JSON.
 pub(super) fn json(graded: &[Graded]) -> Result<String> {
     let report = Report {
         points: graded.iter().map(Graded::points).sum(),
         of: graded.iter().map(Graded::of).sum(),
         not_judged: graded.iter().map(Graded::not_judged).sum(),
-        exercises: graded.iter().map(ExerciseReport::from).collect(),
+        exercises: graded.iter().map(exercise).collect(),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
+}
+
+fn exercise(graded: &Graded) -> ExerciseReport<'_> {
+    let checks = graded.checks.iter().map(|checked| CheckReport {
+        name: checked.check.name,
+        points: checked.points(),
+        of: checked.check.points,
+        finding: &checked.finding,
+        why: checked.check.why,
+        page: checked.check.page,
+    });
+    ExerciseReport {
+        id: graded.exercise.id,
+        title: graded.exercise.title,
+        command: graded.command(),
+        language: graded.language(),
+        points: graded.points(),
+        of: graded.of(),
+        not_judged: graded.not_judged(),
+        done: graded.is_done(),
+        problem: graded.problem.as_deref(),
+        checks: checks.collect(),
+    }
 }
 
 /// The result as JUnit XML: a suite for each exercise, a case for each check.

@@ -6,6 +6,7 @@ use super::grade::{Checked, Graded, of};
 use super::launch::Launch;
 use super::progress::{Progress, Standing};
 use super::workshop::Workshop;
+use crate::commands::plural;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::lab::recording::CAPACITY;
 use tcp_pitfalls::probes::{Finding, Verdict};
@@ -94,49 +95,27 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
         let _ = writeln!(text, "{DIM}{}: {}{DIM:#}", graded.language(), graded.command());
     }
     text.push('\n');
-    match &graded.problem {
-        Some(problem) => text.push_str(&screen::paragraph(&format!("{BAD}{problem}.{BAD:#}"), 2)),
-        None => text.extend(graded.checks.iter().map(one)),
-    }
-    let (holds, falls, skipped) = (graded.holds(), graded.falls(), graded.skipped());
-    let score = score(graded.points(), graded.of(), graded.not_judged());
-    let score = score.trim_start();
-    if graded.is_done() {
-        let all = if holds == graded.checks.len() {
-            "Every check holds".into()
-        } else {
-            format!("{holds} checks held, none fell, {} could not be judged whole", graded.checks.len() - holds)
-        };
-        let _ = writeln!(text, "\n{GOOD}{all}: {score}.{GOOD:#}\n");
-        // A teacher may have taken it away.
-        let solution = workshop.solution(graded.exercise);
-        if solution.is_file() {
-            let _ = writeln!(text, "  {:SECOND$}{}\n", "Compare with", workshop.shown(&solution));
+    let falls = graded.falls();
+    if let Some(problem) = &graded.problem {
+        text.push_str(&screen::paragraph(&format!("{BAD}{problem}.{BAD:#}"), 2));
+    } else {
+        text.extend(graded.checks.iter().map(one));
+        if graded.is_done() {
+            return text + &done(workshop, graded, progress);
         }
-        let like = graded.launch.as_ref().map(|launch| (graded.exercise, launch));
-        text.push_str(&match progress.next_after(graded.exercise) {
-            Some(next) => begin(workshop, "Next", next, like),
-            None => format!("{GOOD}All exercises are done.{GOOD:#}\n"),
-        });
-        return text;
-    }
-    if graded.problem.is_none() {
-        let _ = writeln!(text, "\n{holds} held, {falls} fell, {skipped} skipped: {score}.");
-    }
-    if graded.problem.is_none() && falls == 0 {
-        let why = if graded.is_unfinished() {
-            "Nothing fell, but not all was judged. Check again when this machine has less to do."
-        } else {
-            "This system can't run any of the checks. They can be run on Linux."
-        };
-        let _ = writeln!(text, "\n{why}");
-        return text;
-    }
-    if graded.problem.is_none() {
+        let (holds, skipped, score) = (graded.holds(), graded.skipped(), score_of(graded));
+        let _ = writeln!(text, "\n{holds} held, {falls} fell, {skipped} skipped: {}.", score.trim_start());
+        if falls == 0 {
+            let why = if graded.is_unfinished() {
+                "Nothing fell, but not all was judged. Check again when this machine has less to do."
+            } else {
+                "This system can't run any of the checks. They can be run on Linux."
+            };
+            return text + &format!("\n{why}\n");
+        }
         let fallen = graded.checks.iter().filter(|checked| checked.finding.verdict == Verdict::Falls);
-        for checked in fallen.take(if all_details { usize::MAX } else { 1 }) {
-            text.push_str(&story(workshop, checked, all_details));
-        }
+        let told = fallen.take(if all_details { usize::MAX } else { 1 });
+        text.extend(told.map(|checked| story(workshop, checked, all_details)));
     }
     // A command that could not be kept has to be typed again.
     let kept = |launch: &&Launch| {
@@ -157,6 +136,27 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
     }
     let _ = writeln!(text, "  {:SECOND$}{COMMAND}cargo run -- check {id} --hint{COMMAND:#}", "Get a hint");
     text
+}
+
+/// What is said when nothing is left to mend.
+fn done(workshop: &Workshop, graded: &Graded, progress: &Progress) -> String {
+    let (holds, checks) = (graded.holds(), graded.checks.len());
+    let all = if holds == checks {
+        "Every check holds".into()
+    } else {
+        format!("{holds} checks held, none fell, {} could not be judged whole", checks - holds)
+    };
+    let mut text = format!("\n{GOOD}{all}: {}.{GOOD:#}\n\n", score_of(graded).trim_start());
+    // A teacher may have taken it away.
+    let solution = workshop.solution(graded.exercise);
+    if solution.is_file() {
+        let _ = writeln!(text, "  {:SECOND$}{}\n", "Compare with", workshop.shown(&solution));
+    }
+    let like = graded.launch.as_ref().map(|launch| (graded.exercise, launch));
+    text + &match progress.next_after(graded.exercise) {
+        Some(next) => begin(workshop, "Next", next, like),
+        None => format!("{GOOD}All exercises are done.{GOOD:#}\n"),
+    }
 }
 
 /// One check: a line, and what there is to say of it beside that.
@@ -214,7 +214,7 @@ pub(super) fn table(graded: &[Graded]) -> String {
     for one in graded {
         let Exercise { id, title, .. } = one.exercise;
         let style = if one.is_done() { GOOD } else { BAD };
-        let score = score(one.points(), one.of(), one.not_judged());
+        let score = score_of(one);
         let language = one.launch.as_ref().map_or_else(String::new, |_| format!("  {DIM}{}{DIM:#}", one.language()));
         let _ = writeln!(text, "{id:8}  {title:33}  {style}{score}{style:#}{language}");
         let named = |verdict: Verdict| {
@@ -234,6 +234,10 @@ pub(super) fn table(graded: &[Graded]) -> String {
     let not_judged: u32 = graded.iter().map(Graded::not_judged).sum();
     let _ = writeln!(text, "\n{BOLD}{}{BOLD:#}", score(points, all, not_judged).trim_start());
     text
+}
+
+fn score_of(graded: &Graded) -> String {
+    score(graded.points(), graded.of(), graded.not_judged())
 }
 
 /// So many points of those that could be judged, and how many could not.
@@ -271,52 +275,30 @@ fn anchor_of(heading: &str) -> String {
     heading.to_lowercase().chars().filter(kept).map(|letter| if letter == ' ' { '-' } else { letter }).collect()
 }
 
-/// Markdown for the terminal: paragraphs and the items of lists are wrapped, code stays as it is.
-pub(super) fn markdown(text: &str, indent: usize) -> String {
-    let mut shown = String::new();
-    let mut paragraph = String::new();
-    let mut in_code = false;
-    for line in text.lines() {
-        let fence = line.trim_start().starts_with("```");
-        let item = line.starts_with("- ");
-        if in_code || fence || item || line.is_empty() {
-            shown += &wrapped(&std::mem::take(&mut paragraph), indent);
-        }
-        if fence {
-            in_code = !in_code;
-        } else if line.is_empty() {
-            shown.push('\n');
-        } else if in_code {
-            let _ = writeln!(shown, "{:indent$}{line}", "");
-        } else {
-            if !paragraph.is_empty() {
-                paragraph.push(' ');
+/// A hint for the terminal: the paragraphs of its Markdown and the items of its lists, wrapped.
+pub(super) fn hint(markdown: &str) -> String {
+    const INDENT: usize = 2;
+    let mut blocks: Vec<String> = Vec::new();
+    for line in markdown.lines() {
+        match blocks.last_mut() {
+            Some(block) if !block.is_empty() && !line.is_empty() && !line.starts_with("- ") => {
+                *block += " ";
+                *block += line.trim();
             }
-            paragraph += line.trim();
+            _ => blocks.push(line.to_owned()),
         }
     }
-    shown + &wrapped(&paragraph, indent)
-}
-
-/// A paragraph, or an item of a list, whose further lines stand below its text.
-fn wrapped(paragraph: &str, indent: usize) -> String {
-    let text = paragraph.replace("**", "");
-    match text.strip_prefix("- ") {
-        _ if text.is_empty() => String::new(),
-        Some(item) => {
-            let mut shown = screen::paragraph(item, indent + 2);
-            shown.replace_range(indent..=indent, "-");
-            shown
-        }
-        None => screen::paragraph(&text, indent),
-    }
+    let shown = |block: String| match block.replace("**", "") {
+        empty if empty.is_empty() => "\n".into(),
+        text => match text.strip_prefix("- ") {
+            Some(item) => screen::beside(&format!("{:INDENT$}- ", ""), INDENT + 2, item, screen::width()),
+            None => screen::paragraph(&text, INDENT),
+        },
+    };
+    blocks.into_iter().map(shown).collect()
 }
 
 /// A sentence with its full stop.
 fn sentence(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

@@ -53,8 +53,8 @@ pub(crate) struct Arguments {
     /// Run only the probes of this chapter; may be given several times
     #[arg(long, value_name = "N", value_parser = whole_number(1_u8, 6), help_heading = "Probes")]
     pub(super) chapter: Vec<u8>,
-    /// Run only this probe; may be given several times
-    #[arg(long, value_name = "NAME", value_parser = probe_name, help_heading = "Probes")]
+    /// Run only these probes
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = probe_name, help_heading = "Probes")]
     pub(super) only: Vec<String>,
     /// Known and accepted: status 0 if just these fall
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = probe_name, help_heading = "Probes")]

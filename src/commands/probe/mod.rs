@@ -6,7 +6,7 @@ mod report;
 mod tell;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
@@ -64,18 +64,22 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
         None => None,
     }
     .map(Finding::skipped);
+    // All but those of chapter 1 ask something.
     let is_hopeless =
-        |probe: &Probe| hopeless.is_some() && probe.needs_echo && !(is_silent && OF_SILENCE.contains(&probe.name));
+        |probe: &Probe| hopeless.is_some() && probe.chapter > 1 && !(is_silent && OF_SILENCE.contains(&probe.name));
     let apply = probes.iter().copied().filter(|probe| !is_hopeless(probe));
     let jobs: Vec<Job<'_>> = apply.clone().map(|probe| Job { probe, target: &target, terms: &terms }).collect();
     teller.begin(apply);
     let done = examination::run_watched(&jobs, AT_ONCE, |index, progress| teller.see(index, &progress));
-    let mut done = jobs.iter().zip(done);
+    let mut done = done.into_iter();
     let judged: Vec<Judged> = probes
         .iter()
-        .filter_map(|&probe| match &hopeless {
-            Some(finding) if is_hopeless(probe) => Some(Judged::skipped(probe, finding.clone())),
-            _ => done.next().map(|(_, done)| Judged::new(probe, done)),
+        .filter_map(|&probe| {
+            let (finding, took) = match &hopeless {
+                Some(finding) if is_hopeless(probe) => (finding.clone(), Duration::ZERO),
+                _ => done.next()?,
+            };
+            Some(Judged { probe, finding, took })
         })
         .collect();
     let status = status(&judged, arguments);

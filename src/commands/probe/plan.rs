@@ -10,7 +10,7 @@ use tcp_pitfalls::show::screen::{self, BOLD, print, println};
 
 use super::AT_ONCE;
 use super::arguments::Arguments;
-use super::tell::plural;
+use crate::commands::plural;
 
 /// Says what would be sent, how often the server would be started, and how long that may take. Does none of it.
 pub(super) fn tell(arguments: &Arguments, probes: &[&Probe], dialogue: Dialogue, answer_is_known: bool) {

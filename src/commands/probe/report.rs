@@ -17,7 +17,7 @@ use crate::commands::print_json;
 pub(super) struct Judged {
     pub(super) probe: &'static Probe,
     pub(super) finding: Finding,
-    took: Duration,
+    pub(super) took: Duration,
 }
 
 /// Makes sure, before anything is found out, that a result can be written to this file. Whatever ends the examination
@@ -66,14 +66,6 @@ pub(super) struct Examined {
 }
 
 impl Judged {
-    pub(super) fn new(probe: &'static Probe, (finding, took): (Finding, Duration)) -> Self {
-        Judged { probe, finding, took }
-    }
-
-    pub(super) fn skipped(probe: &'static Probe, finding: Finding) -> Self {
-        Judged { probe, finding, took: Duration::ZERO }
-    }
-
     /// Whether the user knows and accepts that the server falls here.
     pub(super) fn is_expected(&self, arguments: &Arguments) -> bool {
         arguments.expect_falls.iter().any(|name| name == self.probe.name)

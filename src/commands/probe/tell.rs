@@ -14,7 +14,7 @@ use tcp_pitfalls::show::{evidence, timeline};
 
 use super::arguments::Arguments;
 use super::report::{Examined, Judged};
-use crate::commands::PAGE;
+use crate::commands::{PAGE, plural};
 
 /// Where the text of a verdict begins: behind its sign and its word.
 const INDENT: usize = 11;
@@ -191,12 +191,11 @@ fn verdict(probe: &Probe, Finding { verdict, evidence }: &Finding) -> String {
         }
         Verdict::Falls | Verdict::Differs => {
             let mut text = format!("{style}{sign} {word:7}{style:#}  {name}\n");
-            let below = |lines: Vec<String>| lines.into_iter().map(|line| format!("{:INDENT$}{line}\n", ""));
-            text.extend(below(evidence::lines(evidence, screen::width() - INDENT)));
+            let lines = evidence::lines(evidence, screen::width() - INDENT);
+            text.extend(lines.into_iter().map(|line| format!("{:INDENT$}{line}\n", "")));
             if *verdict == Verdict::Falls {
-                let words = |sentence: &str| below(screen::wrap(sentence, screen::width() - INDENT));
-                text.extend(probe.remedy.into_iter().flat_map(|remedy| words(&format!("To mend it: {remedy}."))));
-                text.extend(words(&refutation(probe)));
+                text.extend(probe.remedy.map(|remedy| screen::paragraph(&format!("To mend it: {remedy}."), INDENT)));
+                text += &screen::paragraph(&refutation(probe), INDENT);
             }
             text
         }
@@ -227,9 +226,8 @@ fn skipped(judged: &[Judged]) -> String {
     let mut text = String::new();
     for (why, names) in reasons {
         let sentence = format!("{} probe{}, because {why}: {}", names.len(), plural(names.len()), names.join(", "));
-        let lines = screen::wrap(&sentence, screen::width() - INDENT);
-        let hanging = lines.join(&format!("\n{:INDENT$}", ""));
-        text += &format!("{style}{sign} {:7}{style:#}  {hanging}\n", Verdict::Skipped.word());
+        let head = format!("{style}{sign} {:7}{style:#}  ", Verdict::Skipped.word());
+        text += &screen::beside(&head, INDENT, &sentence, screen::width());
     }
     text
 }
@@ -255,8 +253,4 @@ fn sum_up(Examined { judged, took, .. }: &Examined) {
     if fell > 0 {
         println!("{DIM}More on each in the book: \"{PAGE}\". By what you see: \"What do you see?\".{DIM:#}");
     }
-}
-
-pub(super) fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

@@ -4,11 +4,10 @@ use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::super::trial::{Trial, refuses_within};
+use super::super::trial::Trial;
 use super::{
-    InProgress, OWN_LIMIT, TO_BEGIN, before_the_stop, claims_lines, has_begun, is_by_the_signal, is_heard,
-    is_just_killed, is_more_than_killed, is_taken, just_killed, killed, lets_finish, own_limit, stays, stop,
-    unfinished,
+    InProgress, TO_BEGIN, before_the_stop, is_by_the_signal, is_heard, is_just_killed, is_more_than_killed, is_taken,
+    just_killed, killed, lets_finish, own_limit, refuses, stays, stop, stop_in_the_middle, unfinished,
 };
 use crate::lab::client::State;
 use crate::lab::server::Running;
@@ -47,22 +46,16 @@ fn exits(server: &mut Running, grace: Duration) -> Option<ExitStatus> {
 }
 
 pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut kept = InProgress::begin(trial, &mut server, "client 1")?.client;
-    stop(trial, &mut server, &mut [&mut kept])?;
-    let asked = Instant::now();
+    let (mut server, InProgress { client: mut kept, .. }, asked) = stop_in_the_middle(trial)?;
     // How many get in before the server has seen the signal is chance, so they are not written down one by one.
     trial.recorder.note("new clients", "connect, one after the other");
-    let refuses = refuses_within(&server, trial.terms.limit, &trial.recorder.aside(), || kept.state() == State::Ended);
+    let refuses = refuses(trial, &server, &mut kept, trial.terms.limit);
     let after = asked.elapsed();
-    if refuses {
+    if refuses && stays(trial, &mut server, &mut kept) {
         trial.recorder.note("new clients", "are refused");
-        if stays(trial, &mut server, &mut kept) {
-            return Ok(
-                "after the signal new clients were refused, and the one in the middle of a request stayed connected"
-                    .into(),
-            );
-        }
+        return Ok(
+            "after the signal new clients were refused, and the one in the middle of a request stayed connected".into(),
+        );
     }
     let ended = kept.state() == State::Ended;
     if ended {
@@ -71,7 +64,7 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
     // A server that the signal kills ends its connections and its listener one after the other, in either order.
     let is_killed = killed(&mut server).is_some();
     // One that takes a moment to die may accept till then, and finishes nothing.
-    let dies = || -> Judged<bool> { Ok(!claims_lines(trial) && !lets_finish(trial)?) };
+    let dies = || -> Judged<bool> { Ok(!trial.claims_lines() && !lets_finish(trial)?) };
     if ended && (is_killed || after < Duration::from_secs(1) || dies()?) {
         return Err(unfinished(trial, &mut server, "the client in the middle of a request was disconnected"));
     }
@@ -124,7 +117,7 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
             is_heard(&mut server)?;
             is_just_killed(trial, &mut server)?;
             // A client that comes wakes an accept that has not seen the flag.
-            has_begun(trial, &server, &mut silent);
+            refuses(trial, &server, &mut silent, TO_BEGIN);
             if silent.ends_within(Duration::from_secs(1)) && idle.ends_within(Duration::from_secs(1)) {
                 skipped!("it saw the signal only when a new client came; see stops-when-quiet");
             }
@@ -148,11 +141,11 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
                 if is_lines { String::new() } else { format!(", {:.1} s after the signal", after.as_secs_f32()) };
             Err(unfinished(trial, &mut server, &format!("{together}{late}")))
         }
-        // The one in the middle of a request ended: was it the stop?
-        Some(_) if own_limit(trial, &mut server).is_some() => {
-            skipped!("{OWN_LIMIT}")
-        }
         Some(kept_till_then) => {
+            // The one in the middle of a request ended: was it the stop?
+            if let Some(why) = own_limit(trial, &mut server) {
+                return Err(why);
+            }
             // On a busy machine, a process that is simply killed may take a second as well.
             is_more_than_killed(trial, &mut server)?;
             let after = after.as_secs_f32();
@@ -169,11 +162,9 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
 pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {
     let grace = trial.terms.grace;
     // The control: how long it takes to end on this machine when nobody is waited for. What is long may be chance.
-    let quiet = trial.recorder.aside();
-    let quiet = Trial::new(trial.target, trial.terms, &quiet);
-    let mut alone = stops_when_all_have_gone(&quiet)?;
+    let mut alone = trial.aside(stops_when_all_have_gone)?;
     if alone > Duration::from_millis(500) {
-        alone = alone.min(stops_when_all_have_gone(&quiet)?);
+        alone = alone.min(trial.aside(stops_when_all_have_gone)?);
     }
     let (status, mut stuck_for) = stops_with_a_stuck_client(trial, alone.min(Duration::from_secs(2)))?;
     // One that goes on waiting when nobody is left stops as late as with a stuck client.
@@ -181,7 +172,7 @@ pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {
     if !did_not_wait {
         alone = alone.min(stops_when_all_have_gone(trial)?);
         if alone * 10 < stuck_for * 8 {
-            stuck_for = stuck_for.min(stops_with_a_stuck_client(&quiet, alone)?.1);
+            stuck_for = stuck_for.min(trial.aside(|trial| stops_with_a_stuck_client(trial, alone))?.1);
         }
         did_not_wait = alone < Duration::from_secs(1) || alone * 10 < stuck_for * 8;
     }
@@ -203,16 +194,11 @@ pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {
 /// little.
 fn stops_with_a_stuck_client(trial: &Trial<'_>, alone: Duration) -> Judged<(ExitStatus, Duration)> {
     let grace = trial.terms.grace;
-    let mut server = trial.start()?;
-    let mut stuck = InProgress::begin(trial, &mut server, "client 1")?;
-    stop(trial, &mut server, &mut [&mut stuck.client])?;
-    let asked = Instant::now();
-    let refuses = refuses_within(&server, grace.min(Duration::from_secs(1)) / 2, &trial.recorder.aside(), || {
-        stuck.client.state() == State::Ended
-    });
+    let (mut server, InProgress { client: mut stuck, .. }, asked) = stop_in_the_middle(trial)?;
+    let refuses = refuses(trial, &server, &mut stuck, grace.min(Duration::from_secs(1)) / 2);
     // A process that takes a moment to die keeps its clients for so long. What it does for them tells it from a graceful
     // one: that has begun to stop, and still keeps the client that it waits for.
-    if stuck.client.state() == State::Ended || refuses && !stays(trial, &mut server, &mut stuck.client) {
+    if stuck.state() == State::Ended || refuses && !stays(trial, &mut server, &mut stuck) {
         return Err(unfinished(trial, &mut server, "the client in the middle of a request was disconnected at once"));
     }
     let allowed = grace + alone + Duration::from_millis(500);
@@ -230,15 +216,15 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>, alone: Duration) -> Judged<(Exit
         let after = after.as_secs_f32();
         trial.recorder.note("server", format!("still runs {after:.0} s after the signal"));
         falls!(
-            "still running {after:.1} s after the signal, with a grace time of {} s; if yours is longer, pass --grace",
+            "still running {after:.0} s after the signal, with a grace time of {} s; if yours is longer, pass --grace",
             grace.as_secs()
         )
     };
     trial.recorder.note("server", format!("ends with {status}"));
-    if !stuck.client.ends_within(Duration::from_secs(1)) {
+    if !stuck.ends_within(Duration::from_secs(1)) {
         is_just_killed(trial, &mut server)?;
         // A helper may be what waits for it.
-        if !stuck.client.ends_within(allowed.saturating_sub(asked.elapsed())) {
+        if !stuck.ends_within(allowed.saturating_sub(asked.elapsed())) {
             falls!(
                 "the process ended with {status}, but {} s after the signal another one still holds the connection of the client \
                  that never finishes",
@@ -256,14 +242,11 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>, alone: Duration) -> Judged<(Exit
 
 /// How long after the signal the process ends, if the client finishes and leaves.
 fn stops_when_all_have_gone(trial: &Trial<'_>) -> Judged<Duration> {
-    let mut server = trial.start()?;
-    let mut client = InProgress::begin(trial, &mut server, "client 1")?;
-    stop(trial, &mut server, &mut [&mut client.client])?;
-    let asked = Instant::now();
-    wait_until(Duration::from_millis(300), || (client.client.state() == State::Ended).then_some(()));
+    let (mut server, mut late, asked) = stop_in_the_middle(trial)?;
+    late.client.ends_within(Duration::from_millis(300));
     // Whether it is answered is for finishes-line to judge.
-    let _ = client.finish(trial);
-    client.client.leave();
+    let _ = late.finish(trial);
+    late.client.leave();
     let _ = exits(&mut server, trial.terms.grace);
     Ok(asked.elapsed())
 }

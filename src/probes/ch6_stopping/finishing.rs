@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::super::ch4_messages::{joined, read_all};
 use super::super::sending::Sending;
-use super::super::trial::{Trial, refuses_within};
+use super::super::trial::{Trial, refuses_within, unread, until_accepted, until_read};
 use super::{
-    InProgress, WITHOUT_FINISHING, all_is_read, before_the_stop, claims_lines, go_on, halt, has_begun, in_time,
-    is_accepted, is_more_than_killed, killed, lets_finish, own_limit, stop,
+    InProgress, TO_BEGIN, WITHOUT_FINISHING, before_the_stop, go_on, halt, in_time, is_more_than_killed, killed,
+    lets_finish, own_limit, refuses, stop,
 };
 use crate::dialogue::{Match, Request};
 use crate::lab::client::{Client, Reply};
-use crate::lab::kernel;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
@@ -20,13 +19,16 @@ use crate::probes::{Explained, Judged, Otherwise, falls, skipped};
 const OTHERS: &str = "nginx, Apache, HAProxy and Node finish it on their graceful signal; Go, uvicorn and aiohttp drop it, \
                       so that the client may repeat it";
 
-/// How long a server has to have run until a deadline that it counts from its start would show. Its grace time, if shorter.
-const OLD: Duration = Duration::from_secs(3);
+/// How long a server has to have run until a deadline that it counts from its start would show: what is commonly given, or
+/// its grace time, if shorter.
+const OLD: Duration = Duration::from_secs(10);
 
 pub(super) fn finishes_line(trial: &Trial<'_>) -> Judged {
     finishes_half(trial, Half::Read, false)?;
     // A short deadline that counts from the start of the server has passed by then.
+    trial.recorder.note("probe", "once more, with a server that has run for some time");
     finishes_half(trial, Half::ReadByAnOldServer, false).about("on a server that had run for some time")?;
+    trial.recorder.note("probe", "once more, with the half still unread at the signal");
     finishes_half(trial, Half::Unread, false).about("with the half still unread when the signal came")?;
     let line = if trial.terms.dialogue.lines.is_some() { "line" } else { "request" };
     Ok(format!(
@@ -46,36 +48,26 @@ enum Half {
 
 fn finishes_half(trial: &Trial<'_>, half: Half, again: bool) -> Judged<()> {
     const LATE: Duration = Duration::from_millis(1600);
-    match half {
-        Half::Read => {}
-        Half::ReadByAnOldServer => {
-            trial.recorder.note("probe", "once more, with a server that has run for some time");
-        }
-        Half::Unread => trial.recorder.note("probe", "once more, with the half still unread at the signal"),
-    }
     let mut server = trial.start()?;
+    if half == Half::ReadByAnOldServer {
+        let old = OLD.min(trial.terms.grace) + Duration::from_millis(200);
+        wait_until(old, || server.process()?.exited());
+    }
     let mut half_sent = InProgress::ready(trial, &mut server, "client 1")?;
-    match half {
-        Half::Read | Half::ReadByAnOldServer => {
-            half_sent.send_half(trial);
-            all_is_read(trial, &server, &half_sent.client);
-            if half == Half::ReadByAnOldServer {
-                server
-                    .process()
-                    .and_then(|process| process.exits_within(OLD.min(trial.terms.grace) + Duration::from_millis(200)));
-            }
-            stop(trial, &mut server, &mut [&mut half_sent.client])?;
-        }
-        Half::Unread => {
-            halt(trial, &mut server)?;
-            half_sent.send_half(trial);
-            stop(trial, &mut server, &mut [&mut half_sent.client])?;
-            go_on(trial, &mut server);
-        }
+    if half == Half::Unread {
+        halt(trial, &mut server)?;
+        half_sent.send_half(trial);
+    } else {
+        half_sent.send_half(trial);
+        until_read(&server, &half_sent.client, trial.terms.limit);
+    }
+    stop(trial, &mut server, &mut [&mut half_sent.client])?;
+    if half == Half::Unread {
+        go_on(trial, &mut server);
     }
     let asked = Instant::now();
     // The rest is late on purpose: the server has had time to stop, and to see that a deadline of its own has passed.
-    has_begun(trial, &server, &mut half_sent.client);
+    refuses(trial, &server, &mut half_sent.client, TO_BEGIN);
     if half == Half::ReadByAnOldServer {
         half_sent.client.ends_within(Duration::from_millis(300));
     }
@@ -186,7 +178,7 @@ fn unread_at_stop(trial: &Trial<'_>, requests: &[Request], again: bool) -> Judge
     };
     reader.leave();
     let mut client = before_the_stop(trial, asker(trial, &mut server, "client 2", requests))?;
-    all_is_read(trial, &server, &client);
+    until_read(&server, &client, trial.terms.limit);
     // That the answer is written can't be seen. If it isn't, it is in progress.
     wait_until(Duration::from_millis(200), || server.process()?.exited());
     let asked = Instant::now();
@@ -205,7 +197,7 @@ fn unread_at_stop(trial: &Trial<'_>, requests: &[Request], again: bool) -> Judge
         }
         in_time(after, LATE)?;
     }
-    if !claims_lines(trial) && !lets_finish(trial)? {
+    if !trial.claims_lines() && !lets_finish(trial)? {
         skipped!("half a request was dropped as well, which is for finishes-line to tell: {instead}");
     }
     let what = format!("an answer was written and not yet read at the signal, and one more request sent; {instead}");
@@ -222,11 +214,8 @@ const MUCH: usize = 6 * 1024 * 1024;
 /// as well.
 fn kept_at_stop(trial: &Trial<'_>) -> Judged<bool> {
     let stopped = || much_unread(trial, &mut trial.start()?, true);
-    let judged = match stopped() {
-        // On a busy machine the grace time may have been over.
-        Err(_) => stopped(),
-        judged => judged,
-    };
+    // On a busy machine the grace time may have been over.
+    let judged = stopped().or_else(|_| stopped());
     let simpler = "it doesn't answer so much to a client that reads late without being stopped, either; see every-byte";
     trial.unless_simpler(judged, simpler, |trial, server| much_unread(trial, server, false).map(drop))
 }
@@ -241,9 +230,8 @@ fn much_unread(trial: &Trial<'_>, server: &mut Running, is_stopped: bool) -> Jud
     let mut client = trial.connect_with(server, "client 3", trial.recorder, Some(RECEIVE_BUFFER))?;
     let mut all = Some(joined(&requests));
     let sending = Sending::begin(&client, move || all.take())?;
-    sending.stands_still(server, &client, STANDSTILL, trial.terms.limit, |_| false);
-    let own = client.stream().local_addr().ok();
-    let is_all_read = sending.is_over() && own.and_then(|own| kernel::unread(server.addr(), own)) == Some(0);
+    sending.stands_still(server, &client, STANDSTILL, trial.terms.limit, || false);
+    let is_all_read = sending.is_over() && unread(server, &client) == Some(0);
     drop(sending);
     if !is_all_read {
         return Ok(false);
@@ -265,7 +253,7 @@ fn much_unread(trial: &Trial<'_>, server: &mut Running, is_stopped: bool) -> Jud
 /// A client with a small window that has asked all this at once.
 fn asker(trial: &Trial<'_>, server: &mut Running, name: &str, requests: &[Request]) -> Judged<Client> {
     let mut client = trial.connect_with(server, name, trial.recorder, Some(RECEIVE_BUFFER))?;
-    is_accepted(server);
+    until_accepted(server, TO_BEGIN);
     client.send(&joined(requests));
     Ok(client)
 }

@@ -12,8 +12,8 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::trial::{Trial, refuses_within, require_no_wrapper};
-use super::{Judged, Needs, Otherwise, Probe, skipped};
+use super::trial::{Trial, refuses_within, require_no_wrapper, until_accepted, until_read};
+use super::{Judged, Needs, Otherwise, PLAIN, Probe, skipped};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, State};
 use crate::lab::server::Running;
@@ -21,16 +21,7 @@ use crate::lab::wait::wait_until;
 use crate::lab::{kernel, load};
 
 /// What all probes of this chapter have in common.
-const STOPPING: Probe = Probe {
-    name: "",
-    chapter: 6,
-    does: "",
-    remedy: None,
-    needs: Needs::Signals,
-    needs_echo: true,
-    runs_alone: false,
-    examine: ending::clean_exit,
-};
+const STOPPING: Probe = Probe { chapter: 6, needs: Needs::Signals, ..PLAIN };
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {
@@ -154,9 +145,9 @@ impl InProgress {
     fn begin(trial: &Trial<'_>, server: &mut Running, name: &str) -> Judged<InProgress> {
         let mut this = Self::ready(trial, server, name)?;
         this.send_half(trial);
-        all_is_read(trial, server, &this.client);
+        until_read(server, &this.client, trial.terms.limit);
         let is_answered = || (this.client.state() == State::HasBytes).then_some(());
-        if !claims_lines(trial) && wait_until(Duration::from_millis(10), is_answered).is_some() {
+        if !trial.claims_lines() && wait_until(Duration::from_millis(10), is_answered).is_some() {
             skipped!("it answers before a request is complete; see split-message");
         }
         Ok(this)
@@ -164,13 +155,10 @@ impl InProgress {
 
     /// The same, with all of the request still to be sent.
     fn ready(trial: &Trial<'_>, server: &mut Running, name: &str) -> Judged<InProgress> {
-        let dialogue = &trial.terms.dialogue;
-        if dialogue.lines.is_some() {
-            trial.lines()?;
-        }
+        trial.has_requests()?;
         let mut client = before_the_stop(trial, trial.connect(server, name))?;
-        if dialogue.one_request {
-            is_accepted(server);
+        if trial.terms.dialogue.one_request {
+            until_accepted(server, TO_BEGIN);
         } else {
             before_the_stop(trial, trial.ask(&mut client, "whole"))?;
         }
@@ -195,39 +183,28 @@ impl InProgress {
     }
 }
 
-/// Waits until the server has read all that this client has sent. Where that can't be seen, what has arrived at its end of
-/// the connection has to do.
-fn all_is_read(trial: &Trial<'_>, server: &Running, client: &Client) {
-    let Ok(addr) = client.stream().local_addr() else { return };
-    wait_until(trial.terms.limit, || {
-        kernel::unread(server.addr(), addr).is_none_or(|unread| unread == 0).then_some(())
-    });
-}
-
 /// Whether the server has accepted this client and read what it has sent. Where that can't be seen, it has had time enough.
 fn is_taken(server: &Running, client: &Client) -> bool {
     client.stream().local_addr().ok().and_then(|own| kernel::is_taken(server.addr(), own)).unwrap_or(true)
 }
 
-/// Waits for a moment until the server has accepted whoever is connected.
-fn is_accepted(server: &Running) {
-    wait_until(TO_BEGIN, || kernel::accept_queue(server.addr()).is_none_or(|queued| queued == 0).then_some(()));
-}
-
-/// Whether a difference from the protocol is a fault: the user says that the server echoes lines.
-fn claims_lines(trial: &Trial<'_>) -> bool {
-    trial.terms.dialogue.claimed && trial.terms.dialogue.lines.is_some()
-}
-
 /// What went wrong before the stop is another probe's to tell, unless the user says that the server echoes lines.
 fn before_the_stop<T>(trial: &Trial<'_>, judged: Judged<T>) -> Judged<T> {
     judged.map_err(|why| {
-        if claims_lines(trial) {
+        if trial.claims_lines() {
             why
         } else {
             Otherwise::skipped(format!("without being told to stop, already: {why}"))
         }
     })
+}
+
+/// Starts a server and stops it while a client is in the middle of a request. Gives the time of the signal as well.
+fn stop_in_the_middle(trial: &Trial<'_>) -> Judged<(Running, InProgress, Instant)> {
+    let mut server = trial.start()?;
+    let mut late = InProgress::begin(trial, &mut server, "client 1")?;
+    stop(trial, &mut server, &mut [&mut late.client])?;
+    Ok((server, late, Instant::now()))
 }
 
 /// Sends the stop signal. These clients must still be connected: one that isn't tells nothing of stopping.
@@ -246,7 +223,7 @@ fn can_be_stopped(server: &mut Running) -> Judged<()> {
 fn send_stop(trial: &Trial<'_>, server: &mut Running, clients: &mut [&mut Client]) -> Judged<()> {
     if clients.iter_mut().any(|client| client.state() == State::Ended) {
         let before = "a client that had been served was disconnected before the signal already";
-        if !claims_lines(trial) {
+        if !trial.claims_lines() {
             skipped!("{before}, so this tells nothing of stopping");
         }
         return Err(own_limit(trial, server).unwrap_or_else(|| Otherwise::falls(before)));
@@ -304,21 +281,15 @@ fn is_just_killed(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
 
 /// Expects that there is a stop to examine.
 fn is_more_than_killed(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
-    match killed(server).and_then(|status| just_killed(trial, status)) {
-        // A JVM ends like that even after a clean stop.
-        Some(why) if !lets_finish(trial).unwrap_or(false) => Err(why),
-        _ => Ok(()),
-    }
+    // A JVM ends like that even after a clean stop.
+    is_just_killed(trial, server).or_else(|why| if lets_finish(trial).unwrap_or(false) { Ok(()) } else { Err(why) })
 }
 
 /// Whether a server that is told to stop lets a client finish that is in the middle of a request.
 fn lets_finish(trial: &Trial<'_>) -> Judged<bool> {
-    let mut server = trial.start()?;
-    let mut late = InProgress::begin(trial, &mut server, "client 1")?;
-    stop(trial, &mut server, &mut [&mut late.client])?;
+    let (server, mut late, _) = stop_in_the_middle(trial)?;
     // A process that takes a moment to die goes on for so long, and refuses nobody.
-    let patience = (trial.terms.grace / 2).clamp(TO_BEGIN, TO_BEGIN * 3);
-    refuses_within(&server, patience, &trial.recorder.aside(), || late.client.state() == State::Ended);
+    refuses(trial, &server, &mut late.client, (trial.terms.grace / 2).clamp(TO_BEGIN, TO_BEGIN * 3));
     Ok(late.finish(trial).is_ok())
 }
 
@@ -327,7 +298,7 @@ fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise 
     if let Err(why) = is_just_killed(trial, server) {
         return why;
     }
-    if !claims_lines(trial) {
+    if !trial.claims_lines() {
         return Otherwise::skipped(format!("{what}; see finishes-line"));
     }
     if let Some(why) = own_limit(trial, server) {
@@ -335,9 +306,6 @@ fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise 
     }
     Otherwise::falls(format!("{WITHOUT_FINISHING}: {what}"))
 }
-
-const OWN_LIMIT: &str = "it lets go of a client in the middle of a request within two seconds without being told to stop as \
-                         well. To judge its stop takes a longer limit";
 
 /// The control for a server that has let go of a client, unless the signal has killed it: if it does so as well when it
 /// isn't told to stop, after a time that is short but not nothing, then it has a limit for slow clients.
@@ -347,20 +315,20 @@ fn own_limit(trial: &Trial<'_>, server: &mut Running) -> Option<Otherwise> {
     if killed(server).is_some() {
         return None;
     }
-    let quiet = trial.recorder.aside();
-    let trial = Trial::new(trial.target, trial.terms, &quiet);
-    let ready = trial.start().and_then(|mut server| {
-        let half = InProgress::ready(&trial, &mut server, "client 1")?;
-        Ok((server, half))
+    let judged = trial.aside(|trial| {
+        let mut server = trial.start()?;
+        let mut half = InProgress::ready(trial, &mut server, "client 1")?;
+        let began = Instant::now();
+        half.send_half(trial);
+        if half.client.ends_within(SHORT) && began.elapsed() > AT_ONCE {
+            skipped!(
+                "it lets go of a client in the middle of a request within two seconds without being told to stop as well. To \
+                 judge its stop takes a longer limit"
+            );
+        }
+        Ok(())
     });
-    let (_server, mut half) = match ready {
-        Ok(ready) => ready,
-        Err(why) => return (!why.accuses()).then_some(why),
-    };
-    let began = Instant::now();
-    half.send_half(&trial);
-    let is_limit = half.client.ends_within(SHORT) && began.elapsed() > AT_ONCE;
-    is_limit.then(|| Otherwise::skipped(OWN_LIMIT))
+    judged.err().filter(|why| !why.accuses())
 }
 
 /// Whether a client in the middle of a request stays connected for a moment. The kernel closes what a killed process held
@@ -373,9 +341,9 @@ fn stays(trial: &Trial<'_>, server: &mut Running, client: &mut Client) -> bool {
     !(ended && client.ends_within(TO_BEGIN))
 }
 
-/// Waits until the server shows that it stops: it refuses new clients, or ends this one. A second has to do.
-fn has_begun(trial: &Trial<'_>, server: &Running, client: &mut Client) {
-    refuses_within(server, TO_BEGIN, &trial.recorder.aside(), || client.state() == State::Ended);
+/// Waits until the server shows that it stops: it refuses new clients, or ends this one. Says whether it refuses them.
+fn refuses(trial: &Trial<'_>, server: &Running, client: &mut Client, patience: Duration) -> bool {
+    refuses_within(server, patience, &trial.recorder.aside(), || client.state() == State::Ended)
 }
 
 /// Halts the server with all that it has started, so that whatever comes waits in the kernel.

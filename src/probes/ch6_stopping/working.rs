@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::trial::Trial;
-use super::{can_be_stopped, claims_lines, is_more_than_killed, is_taken, send_stop};
+use super::{can_be_stopped, is_more_than_killed, is_taken, send_stop};
 use crate::dialogue::{Exchange, Request};
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
@@ -56,30 +56,32 @@ fn control(trial: &Trial<'_>, server: &mut Running, count: usize) -> Judged<Dura
     Ok(took)
 }
 
-/// Gives the server a part of the time that it takes for an answer, so that it is at work on these.
-fn are_being_worked_on(working: &mut [(Client, Request)], takes: Duration) -> Judged<()> {
-    let is_answered = |(client, _): &mut (Client, Request)| client.state() == State::HasBytes;
-    match wait_until(takes / 3, || working.iter_mut().any(is_answered).then_some(())) {
-        None => Ok(()),
-        Some(()) => skipped!("its slow request is answered sometimes slowly and sometimes at once"),
+/// The same, and gives the server a part of the time that it takes for an answer, so that it is at work on all of them.
+fn at_work(trial: &Trial<'_>, server: &mut Running, count: usize, takes: Duration) -> Judged<Vec<(Client, Request)>> {
+    let mut working = work(trial, server, count)?;
+    if wait_until(takes / 3, || working.iter_mut().any(is_answered).then_some(())).is_some() {
+        skipped!("its slow request is answered sometimes slowly and sometimes at once");
     }
+    Ok(working)
+}
+
+fn is_answered((client, _): &mut (Client, Request)) -> bool {
+    client.state() == State::HasBytes
 }
 
 /// If the first run accuses, the next one has to show that it is right: there the kernel is asked before the signal, which
 /// may take so long that the answer is there before. So it has a few.
 fn shown_if_accused(run: impl Fn(bool) -> Judged) -> Judged {
     const RUNS: usize = 3;
-    match run(false) {
-        Err(why) if why.accuses() => {}
-        judged => return judged,
+    let mut judged = run(false);
+    if !judged.as_ref().is_err_and(Otherwise::accuses) {
+        return judged;
     }
-    let is_verdict = |judged: &Judged| judged.as_ref().map_or_else(Otherwise::accuses, |_| true);
-    let mut judged = run(true);
-    for _ in 1..RUNS {
-        if is_verdict(&judged) {
+    for _ in 0..RUNS {
+        judged = run(true);
+        if judged.as_ref().map_or_else(Otherwise::accuses, |_| true) {
             break;
         }
-        judged = run(true);
     }
     judged
 }
@@ -91,8 +93,7 @@ pub(super) fn finishes_answer(trial: &Trial<'_>) -> Judged {
 
 fn finishes_one(trial: &Trial<'_>, server: &mut Running, is_shown: bool) -> Judged {
     let takes = control(trial, server, 1)?;
-    let mut working = work(trial, server, 1)?;
-    are_being_worked_on(&mut working, takes)?;
+    let mut working = at_work(trial, server, 1, takes)?;
     let (client, request) = &mut working[0];
     if is_shown && wait_until(trial.terms.limit, || is_taken(server, client).then_some(())).is_none() {
         skipped!("it was not seen to take up a slow request within {} s", trial.terms.limit.as_secs());
@@ -113,15 +114,14 @@ pub(super) fn half_close_while_working(trial: &Trial<'_>) -> Judged {
     slow(trial)?;
     let mut server = trial.start()?;
     let takes = control(trial, &mut server, 1)?;
-    let mut working = work(trial, &mut server, 1)?;
-    are_being_worked_on(&mut working, takes)?;
+    let mut working = at_work(trial, &mut server, 1, takes)?;
     let (client, request) = &mut working[0];
     client.half_close();
     let Err(instead) = trial.expect(client, request) else {
         return Ok("the client ended its side while its request was being worked on, and got the answer".into());
     };
     let what = format!("the client ended its side while its request was being worked on; {instead}");
-    Err(if claims_lines(trial) {
+    Err(if trial.claims_lines() {
         Otherwise::falls(what)
     } else {
         Otherwise::differs(format!(
@@ -149,10 +149,9 @@ fn finishes_queue(trial: &Trial<'_>, is_shown: bool) -> Judged {
             trial.terms.grace.as_secs()
         );
     }
-    let mut working = work(trial, &mut server, QUEUED)?;
-    are_being_worked_on(&mut working, takes)?;
+    let mut working = at_work(trial, &mut server, QUEUED, takes)?;
     let in_queue = if is_shown { kernel::accept_queue(server.addr()).unwrap_or(0) } else { 0 };
-    if working.iter_mut().all(|(client, _)| client.state() == State::HasBytes) {
+    if working.iter_mut().all(is_answered) {
         skipped!("this machine was too busy to see whether slow requests were being worked on at the signal");
     }
     send_stop(trial, &mut server, &mut [])?;
@@ -168,7 +167,7 @@ fn finishes_queue(trial: &Trial<'_>, is_shown: bool) -> Judged {
     );
     // One that answers them in turn may not have seen those that were to come.
     let side_by_side = together < takes * 2;
-    Err(if claims_lines(trial) || side_by_side && in_queue == 0 {
+    Err(if trial.claims_lines() || side_by_side && in_queue == 0 {
         Otherwise::falls(what)
     } else if side_by_side {
         Otherwise::differs(format!("{what}. {in_queue} were not accepted yet: see serves-queue"))
