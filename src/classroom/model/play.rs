@@ -677,13 +677,15 @@ impl<M: Model> Player<M> {
 }
 
 /// Gives the server time to read what was sent, so that the next bytes come with another read. If it needs longer, they
-/// may come together, and a faulty server pass.
+/// may come together, and a faulty server pass. A look takes milliseconds where the kernel has thousands of connections.
 fn let_it_read(server: &Running, client: &Client) {
-    let own = client.stream().local_addr().ok();
-    let unread = || own.and_then(|own| kernel::unread(server.addr(), own));
-    // Where that can't be seen, it is a short wait.
-    let patience = if unread().is_some() { READING } else { GAP };
-    wait_until(patience, || (unread() == Some(0)).then_some(()));
+    let Ok(own) = client.stream().local_addr() else { return };
+    let began = Instant::now();
+    wait_until(READING, || match kernel::unread(server.addr(), own) {
+        Some(unread) => (unread == 0).then_some(()),
+        // Where that can't be seen, it is a short wait.
+        None => (began.elapsed() >= GAP).then_some(()),
+    });
 }
 
 /// How far what has come is what was expected.
