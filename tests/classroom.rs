@@ -18,7 +18,7 @@ use serde_json::Value;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Hurry, Job};
 use tcp_pitfalls::lab::server::{Connection, Target};
-use tcp_pitfalls::probes::{Finding, Verdict};
+use tcp_pitfalls::probes::{Finding, Probe, Verdict};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-pitfalls");
 
@@ -141,29 +141,21 @@ fn servers() -> &'static Path {
     })
 }
 
-/// Whether a check finds something, where that is known.
-type Expected = dyn Fn(&Check) -> Option<bool>;
-
-/// A server of these: it and what it falls into, where that is known.
+/// A server of these, and whether it falls, for each check of which that is known.
 struct Case {
-    exercise: &'static Exercise,
-    target: Target,
     name: String,
-    falls: Box<Expected>,
+    target: Target,
+    expected: Vec<(Probe, bool)>,
 }
 
 impl Case {
-    fn new(
-        exercise: &'static Exercise,
-        kind: &str,
-        options: &[&str],
-        falls: impl Fn(&Check) -> Option<bool> + 'static,
-    ) -> Self {
+    fn new(exercise: &Exercise, kind: &str, options: &[&str], falls: impl Fn(&Check) -> Option<bool>) -> Self {
         let program = format!("{kind}_{}", exercise.id);
         let path = servers().join(&program).with_extension(env::consts::EXE_EXTENSION);
         let command = [path.to_str().unwrap()].into_iter().chain(options.iter().copied()).chain(["{addr}"]);
         let target = Target::Command(command.map(str::to_owned).collect::<Vec<_>>().into());
-        Case { exercise, target, name: format!("{program} {}", options.join(" ")), falls: Box::new(falls) }
+        let expected = exercise.checks.iter().filter_map(|check| Some((check.probe(), falls(check)?))).collect();
+        Case { name: format!("{program} {}", options.join(" ")), target, expected }
     }
 }
 
@@ -173,17 +165,14 @@ fn expect_cases(cases: &[Case], at_once: usize) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let terms = classroom::terms(1);
-    let mut expected = Vec::new();
-    for case in cases {
-        let falls = case.exercise.checks.iter().map(|check| (check.probe(), (case.falls)(check)));
-        expected.extend(falls.filter_map(|(probe, falls)| Some((case, probe, falls?))));
-    }
+    let expected = cases.iter().flat_map(|case| case.expected.iter().map(move |(probe, falls)| (case, probe, *falls)));
+    let expected: Vec<_> = expected.collect();
     let jobs = expected.iter().map(|(case, probe, _)| Job { probe, target: &case.target, terms: &terms });
     let findings = examination::run(&jobs.collect::<Vec<_>>(), at_once, || ());
     let mut surprises = Vec::new();
-    for ((case, probe, falls), Finding { verdict, evidence }) in expected.iter().zip(findings) {
+    for ((case, probe, falls), Finding { verdict, evidence }) in expected.into_iter().zip(findings) {
         let is_right = match verdict {
-            Verdict::Falls => *falls,
+            Verdict::Falls => falls,
             // It was too busy to judge what is late.
             Verdict::Holds | Verdict::Note => !falls,
             Verdict::Skipped => !cfg!(target_os = "linux"),
@@ -217,7 +206,7 @@ fn every_check_has_a_server_that_fails_just_it() {
     for exercise in classroom::ALL {
         for &Check { name: fault, .. } in exercise.checks.iter().filter(|check| check.name != "as-the-task-says") {
             // What the task says finds most of the others' mistakes as well. Its own are in tests/as_the_task_says.rs.
-            let only = move |check: &Check| match check.name {
+            let only = |check: &Check| match check.name {
                 "as-the-task-says" => None,
                 // Its silent customer keeps nobody waiting there, either.
                 "gone-before-ticket" if fault == "one-at-a-time" => None,
@@ -236,7 +225,7 @@ fn what_is_late_or_out_of_order_is_found() {
     for exercise in classroom::ALL {
         for (fault, finder) in common::faults(exercise) {
             if finder != "as-the-task-says" && finder != fault {
-                let falls = move |check: &Check| (check.name == finder).then_some(true);
+                let falls = |check: &Check| (check.name == finder).then_some(true);
                 cases.push(Case::new(exercise, "wrong", &["--fault", &fault], falls));
             }
         }

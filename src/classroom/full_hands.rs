@@ -31,8 +31,6 @@ impl FullHands {
         const WINDOW: usize = 4096;
         let client = server.connect_with(name, recorder, Some(WINDOW))?;
         client.note("says one thing after the other, and takes no answer");
-        // That a write waits must show.
-        client.stream().set_write_timeout(Some(Duration::from_millis(100)))?;
         Ok(FullHands { client, came: Instant::now(), word, sent: 0, last: Instant::now() })
     }
 
@@ -43,6 +41,8 @@ impl FullHands {
         const WITHOUT_PAUSE: usize = 16 * 1024 * 1024;
         let (length, began) = (self.word.len(), Instant::now());
         let words = self.word.repeat(1 + 64 * 1024 / length);
+        // That a write waits must show.
+        let _ = self.client.stream().set_write_timeout(Some(Duration::from_millis(100)));
         while self.last.elapsed() < patience && began.elapsed() < at_most {
             let pauses = self.sent > WITHOUT_PAUSE;
             let end = if pauses { length } else { words.len() };

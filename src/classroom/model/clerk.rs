@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, come, crowd, hasty, pause, pieces, say, signal,
-    step, talk, visits,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Step, beside_flood, come, crowd, hasty, pause, pieces,
+    say, signal, step, talk, visits,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -116,9 +116,7 @@ impl Model for Clerk {
         let silent = [come(1), come(2), say(2, "one\n"), come(3), say(3, "on"), say(3, "e\n"), come(4), say(4, "hal")];
         let let_go = [&silent[..], &[pause(4200), come(5), say(5, "one\nhal"), signal()]].concat();
         let one = vec![come(1), say(1, "one\n"), say(1, "hal"), pause(3100), come(2), say(2, "one\n"), signal()];
-        let flood = Act::Flood([&b"x".repeat(999)[..], b"\n"].concat());
-        let flooded = vec![come(1), say(1, "one\n"), step(2, flood), say(1, "two\n"), come(3), say(3, "one\n")];
-        vec![told, let_go, one, flooded]
+        vec![told, let_go, one, beside_flood("one\n", [&b"x".repeat(999)[..], b"\n"].concat())]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

@@ -1,7 +1,8 @@
 //! The counter with six seats.
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, Step, come, hasty, pause, pieces, say, step, talk, visits,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, Step, beside_flood, come, hasty, pause, pieces, say, step,
+    talk, visits,
 };
 
 const SEATS: usize = 6;
@@ -124,8 +125,7 @@ impl Model for Counter {
     fn slow() -> Vec<Vec<Step>> {
         let begin = [come(1), say(1, "te"), come(2), come(3), say(3, "tea\n"), pause(3200)];
         let end = [say(2, "tea\n"), say(1, "a\n"), say(3, "tea\n"), come(4), say(4, "tea\n")];
-        let flood = Act::Flood([&b"cake ".repeat(200)[..], b"\n"].concat());
-        let flooded = vec![come(1), say(1, "tea\n"), step(2, flood), say(1, "tea\n"), come(3), say(3, "tea\n")];
+        let flooded = beside_flood("tea\n", [&b"cake ".repeat(200)[..], b"\n"].concat());
         vec![begin.into_iter().chain(end).collect(), flooded]
     }
 

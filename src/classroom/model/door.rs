@@ -91,8 +91,6 @@ pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
         "127.0.0.1:8080 ",
         "127.0.0.1:8080\n",
         "192.0.2.1:PORT",
-    ];
-    let bad = bad.into_iter().chain([
         "127.0.0.1:65536",
         "[::1]:65536",
         ":4294967376",
@@ -102,7 +100,7 @@ pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
         "::1:PORT",
         "::1",
         ":::PORT",
-    ]);
+    ];
     let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
     let (until, at_most) = (Instant::now() + PLAYING, Instant::now() + AT_MOST);
     let spelled = |number: usize| {

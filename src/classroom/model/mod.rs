@@ -205,6 +205,11 @@ fn visits(word: impl AsRef<[u8]>) -> Vec<Step> {
     (0..DESCRIPTORS.unwrap_or_default()).flat_map(|_| [come(1), say(1, &word), step(1, Act::Leave)]).collect()
 }
 
+/// Client 1 says this before and after a client which says that and takes no answer, and so does one that comes then.
+fn beside_flood(word: impl AsRef<[u8]>, flood: Vec<u8>) -> Vec<Step> {
+    vec![come(1), say(1, &word), step(2, Act::Flood(flood)), say(1, &word), come(3), say(3, &word)]
+}
+
 pub(super) fn hasty(step: Step) -> Step {
     Step { hasty: true, ..step }
 }
@@ -313,29 +318,27 @@ fn without_return(line: &[u8]) -> &[u8] {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = format!("client {}", self.who);
         match &self.act {
-            Act::Pause(ms) => return write!(f, "a pause of {}.{} s", ms / 1000, ms % 1000 / 100),
-            Act::Signal => return write!(f, "the server gets SIGTERM"),
-            Act::Dash(said) => return write!(f, "eight clients connect, say {}, and are gone", Payload::new(said)),
-            _ => write!(f, "client {} ", self.who)?,
-        }
-        match &self.act {
-            Act::Come => write!(f, "connects"),
+            Act::Come => write!(f, "{who} connects"),
             Act::Say(pieces) | Act::SayOn(pieces) if pieces.len() == 1 => {
-                write!(f, "sends {}", Payload::new(&pieces[0]))
+                write!(f, "{who} sends {}", Payload::new(&pieces[0]))
             }
             Act::Say(pieces) | Act::SayOn(pieces) => {
                 let whole: Vec<String> = pieces.iter().map(|piece| escape(piece)).collect();
                 let whole = whole.join(" | ");
                 let shown: String = whole.chars().take(72).collect();
                 let more = if shown.len() < whole.len() { "…" } else { "" };
-                write!(f, "sends, piece by piece, {shown}{more}")
+                write!(f, "{who} sends, piece by piece, {shown}{more}")
             }
-            Act::Insist => write!(f, "goes on sending"),
-            Act::Flood(_) => write!(f, "connects, sends without end, and takes no answer"),
-            Act::End => write!(f, "ends its side"),
-            Act::Leave => write!(f, "leaves"),
-            Act::Reset | Act::Dash(_) | Act::Pause(_) | Act::Signal => write!(f, "resets its connection"),
+            Act::Insist => write!(f, "{who} goes on sending"),
+            Act::Flood(_) => write!(f, "{who} connects, sends without end, and takes no answer"),
+            Act::Dash(said) => write!(f, "eight clients connect, say {}, and are gone", Payload::new(said)),
+            Act::End => write!(f, "{who} ends its side"),
+            Act::Leave => write!(f, "{who} leaves"),
+            Act::Reset => write!(f, "{who} resets its connection"),
+            Act::Pause(ms) => write!(f, "a pause of {}.{} s", ms / 1000, ms % 1000 / 100),
+            Act::Signal => write!(f, "the server gets SIGTERM"),
         }
     }
 }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::play::beginning;
-use super::{Act, Dice, Due, Dues, Model, Step, come, conversations, crowd, hasty, pause, pieces, say, step, visits};
-use crate::classroom::kit::judge_line;
-use crate::probes::{Explained, Judged, Trial, unreachable};
+use super::{
+    Act, Dice, Due, Dues, Model, Step, beside_flood, come, conversations, crowd, hasty, pause, pieces, say, step,
+    visits,
+};
+use crate::classroom::kit::{arrive, judge_line};
+use crate::probes::{Explained, Judged, Trial};
 
 /// The most contents of a parcel, in bytes.
 const LARGEST: usize = 1024 * 1024;
@@ -26,9 +29,9 @@ pub(in crate::classroom) fn offices(trial: &Trial<'_>) -> Judged {
 
 fn outlives_the_hasty(trial: &Trial<'_>) -> Judged<()> {
     let mut server = trial.start()?;
-    let first = server.connect("client 1").map_err(unreachable)?;
+    let first = arrive(&mut server, "client 1")?;
     server.reset_in_queue();
-    let mut next = server.connect("client 2").map_err(unreachable)?;
+    let mut next = arrive(&mut server, "client 2")?;
     next.send(&parcel(b"parcel"));
     let expected = parcel(b"lecrap");
     let got = next.answer(trial.terms.limit, |got| beginning(&expected, got));
@@ -124,8 +127,7 @@ impl Model for Parcels {
         let begin = [come(1), say(1, &whole[..2]), come(2), say(2, &whole[..6]), come(3), say(3, &whole), come(4)];
         let end = [pause(3200), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
         let insists = vec![come(1), hasty(say(1, [0xff; 4])), step(1, Act::Insist)];
-        let flooded = [come(1), say(1, &whole), step(2, Act::Flood(parcel(&[b'x'; 1000]))), say(1, &whole), come(3)];
-        vec![begin.into_iter().chain(end).collect(), insists, [&flooded[..], &[say(3, &whole)]].concat()]
+        vec![begin.into_iter().chain(end).collect(), insists, beside_flood(&whole, parcel(&[b'x'; 1000]))]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

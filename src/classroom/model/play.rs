@@ -557,6 +557,7 @@ impl<M: Model> Player<M> {
         let most = if matches!(after.act, Act::Pause(1300..)) { AFTER_A_PAUSE } else { PATIENCE };
         // Who was let in too early or too late comes again.
         let may_retry = |due: &Due| after.act == Act::Come && matches!(due, Due::Line(_)) && began.elapsed() < A_MOMENT;
+        let is_not_yet = |got: &Reply| matches!(got, Reply::Line(line) if M::NOT_YET == Some(line));
         let waits_since = Instant::now();
         for (who, due) in std::mem::take(&mut self.owed) {
             if let Due::Exit(line) = &due {
@@ -564,7 +565,7 @@ impl<M: Model> Player<M> {
                 continue;
             }
             let Some(mut got) = self.next(who, &due, patience) else { continue };
-            while !due.is_met_by(&got) && is_not_yet::<M>(&got) && may_retry(&due) {
+            while !due.is_met_by(&got) && is_not_yet(&got) && may_retry(&due) {
                 self.connect(who)?;
                 got = self.next(who, &due, patience).unwrap_or(got);
             }
@@ -676,13 +677,15 @@ impl<M: Model> Player<M> {
 }
 
 /// Gives the server time to read what was sent, so that the next bytes come with another read. If it needs longer, they
-/// may come together, and a faulty server pass.
+/// may come together, and a faulty server pass. A look takes milliseconds where the kernel has thousands of connections.
 fn let_it_read(server: &Running, client: &Client) {
-    let own = client.stream().local_addr().ok();
-    let unread = || own.and_then(|own| kernel::unread(server.addr(), own));
-    // Where that can't be seen, it is a short wait.
-    let patience = if unread().is_some() { READING } else { GAP };
-    wait_until(patience, || (unread() == Some(0)).then_some(()));
+    let Ok(own) = client.stream().local_addr() else { return };
+    let began = Instant::now();
+    wait_until(READING, || match kernel::unread(server.addr(), own) {
+        Some(unread) => (unread == 0).then_some(()),
+        // Where that can't be seen, it is a short wait.
+        None => (began.elapsed() >= GAP).then_some(()),
+    });
 }
 
 /// How far what has come is what was expected.
@@ -694,11 +697,6 @@ pub(in crate::classroom) fn beginning(expected: &[u8], got: &[u8]) -> Match {
     } else {
         Match::Wrong(Difference::between(expected, got).at)
     }
-}
-
-/// Whether this is the answer for which a client comes again.
-fn is_not_yet<M: Model>(got: &Reply) -> bool {
-    matches!(got, Reply::Line(line) if M::NOT_YET == Some(line))
 }
 
 impl Act {

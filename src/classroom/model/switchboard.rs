@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, Step, come, crowd, hasty, pause, pieces, say, step, talk,
-    visits, without_return,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, Step, beside_flood, come, crowd, hasty, pause, pieces, say,
+    step, talk, visits, without_return,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -150,8 +150,7 @@ impl Model for Switchboard {
 
     fn slow() -> Vec<Vec<Step>> {
         let begin = [come(1), say(1, "LEN a"), come(2), say(2, "LEN b\n"), come(3), pause(3200)];
-        let flood = Act::Flood([b"UPPER ", &b"x".repeat(1000)[..], b"\n"].concat());
-        let flooded = vec![come(1), say(1, "LEN a\n"), step(2, flood), say(1, "LEN a\n"), come(3), say(3, "LEN b\n")];
+        let flooded = beside_flood("LEN a\n", [b"UPPER ", &b"x".repeat(1000)[..], b"\n"].concat());
         vec![begin.into_iter().chain([say(2, "LEN b\n"), say(1, "b\n"), say(3, "QUIT\n")]).collect(), flooded]
     }
 
