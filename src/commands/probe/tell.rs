@@ -127,19 +127,15 @@ impl Teller {
             return;
         }
         // What was skipped is told at the end, each reason once.
-        let text = verdict(probe, &done.finding) + &self.timeline(&done.recording);
-        if !self.ordered {
+        state.texts[index] = Some(verdict(probe, &done.finding) + &self.timeline(&done.recording));
+        let mut next = if self.ordered { state.printed } else { index };
+        while let Some(text) = state.texts.get_mut(next).and_then(Option::take) {
             self.bar.suspend(|| print!("{text}"));
-            lock(&UNTOLD).retain(|name| *name != probe.name);
-            return;
-        }
-        state.texts[index] = Some(text);
-        while let Some(text) = state.texts.get_mut(state.printed).and_then(Option::take) {
-            self.bar.suspend(|| print!("{text}"));
-            let told = state.probes[state.printed].name;
+            let told = state.probes[next].name;
             lock(&UNTOLD).retain(|name| *name != told);
-            state.printed += 1;
+            next += 1;
         }
+        state.printed = next;
     }
 
     fn timeline(&self, recording: &Recording) -> String {
