@@ -173,7 +173,7 @@ pub fn run_watched(
 ) -> Vec<(Finding, Duration)> {
     let at_once = if jobs.iter().any(|job| matches!(job.target, Target::Address(_))) { 1 } else { at_once };
     let threads = u32::try_from(at_once.max(1)).unwrap_or(u32::MAX);
-    let hope = Mutex::new(Hope::default());
+    let hope = Mutex::new(Hope { began: Instant::now(), silent: Vec::new(), kept: Duration::ZERO, lost: None });
     let each = |index: usize| {
         let job = &jobs[index];
         watch(index, Progress::Begins);
@@ -193,8 +193,9 @@ pub fn run_watched(
 }
 
 /// Whether it makes sense to go on.
-#[derive(Default)]
 struct Hope {
+    /// When the first probe began.
+    began: Instant,
     /// The probes that waited in vain for the whole limit, since something was heard the last time.
     silent: Vec<&'static str>,
     /// How long the server has kept probes that it then fell into, or that got no verdict.
@@ -206,6 +207,8 @@ struct Hope {
 impl Hope {
     /// How long it may keep them. It is seldom more than a quarter of that.
     const PATIENCE: Duration = Duration::from_secs(80);
+    /// When no more probes are begun, so that all is over within three minutes. Most servers take a quarter of one.
+    const LAST_BEGINS: Duration = Duration::from_secs(90);
 
     fn consider(&mut self, job: &Job<'_>, at_once: u32, Done { finding, recording, took }: &Done) {
         let Job { probe, target, terms } = job;
@@ -220,7 +223,8 @@ impl Hope {
         if matches!(finding.verdict, Verdict::Falls | Verdict::Skipped) && *took >= terms.limit {
             self.kept += if probe.runs_alone { *took } else { *took / at_once };
         }
-        let patience = Self::PATIENCE + 2 * (terms.grace + terms.deadline.unwrap_or_default());
+        let allowed = 2 * (terms.grace + terms.deadline.unwrap_or_default());
+        let elapsed = self.began.elapsed();
         // That a probe has ended the server is not held against the others.
         let gone = match target {
             Target::Address(addr) => (!listens(*addr)).then_some(addr),
@@ -230,8 +234,10 @@ impl Hope {
             format!("nobody listens on {addr} any more since the probe {}", probe.name)
         } else if self.silent.len() >= 3 {
             format!("nothing was answered to {}", self.silent.join(", "))
-        } else if self.kept > patience {
+        } else if self.kept > Self::PATIENCE + allowed {
             format!("what it fell into, or what got no verdict, has taken {} s already", self.kept.as_secs())
+        } else if elapsed > Self::LAST_BEGINS + allowed {
+            format!("all before it has taken {} s already: run it alone, with --only", elapsed.as_secs())
         } else {
             return;
         };

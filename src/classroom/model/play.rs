@@ -92,7 +92,12 @@ pub(in crate::classroom) fn conversations<M: Model>(trial: &Trial<'_>) -> Judged
     if unjudged == 0 {
         return Ok(evidence.into());
     }
-    let evidence = format!("{evidence}; {unjudged} more could not be judged: {}", load::too_busy());
+    let why = if load::overload().is_some() {
+        load::too_busy()
+    } else {
+        "this server takes its time for each, and there was none left".into()
+    };
+    let evidence = format!("{evidence}; {unjudged} more could not be judged: {why}");
     // The points are for what was seen to be right.
     Err(if right > unjudged { Otherwise::note(evidence) } else { Otherwise::skipped(evidence) })
 }
