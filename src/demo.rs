@@ -6,14 +6,13 @@ use std::io::{self, IsTerminal};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::lab::lack;
+use crate::lab::lack::{self, Lack};
 use crate::lab::process;
 use crate::lab::recording::{Recorder, Recording};
 use crate::lab::server::{CONNECTION_THREAD, Target};
@@ -267,33 +266,20 @@ fn keep_pitfalls_quiet() {
 
 /// Plays all scenes, those at the same time that don't disturb each other. They come back in their order.
 fn play_all(scenes: Vec<Scene>) -> Vec<[Seen; 2]> {
-    let spinner = ProgressBar::new_spinner().with_message("starting servers and their hostile clients");
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-        spinner.set_style(style);
-    }
-    spinner.enable_steady_tick(Duration::from_millis(120));
+    let spinner = screen::spinner("starting servers and their hostile clients");
     let seen = thread::scope(|scope| {
-        let side_by_side = |take: Take| (take.caption, lack::spawn_scoped(scope, || play(take)));
-        let started: Vec<Result<[_; 2], [Take; 2]>> = scenes
-            .into_iter()
-            .map(|Scene { pitfall, cure, alone, .. }| {
-                let takes = [pitfall, cure];
-                if alone { Err(takes) } else { Ok(takes.map(side_by_side)) }
-            })
-            .collect();
+        let start = |take: Take| (take.caption, lack::spawn_scoped(scope, || play(take)));
+        let finish = |(caption, playing): (&str, Result<ScopedJoinHandle<'_, Seen>, Lack>)| match playing {
+            Ok(playing) => playing.join().expect("a scene doesn't panic"),
+            Err(lack) => Seen::new(caption, Err(lack.into()), Recording::default()),
+        };
+        let takes = scenes.into_iter().map(|Scene { pitfall, cure, alone, .. }| {
+            [pitfall, cure].map(|take| if alone { Err(take) } else { Ok(start(take)) })
+        });
+        let started: Vec<[Result<_, Take>; 2]> = takes.collect();
         // All that run side by side have to end before one that must be alone begins.
-        let finished: Vec<Result<[Seen; 2], [Take; 2]>> = started
-            .into_iter()
-            .map(|playing| {
-                playing.map(|takes| {
-                    takes.map(|(caption, take)| match take {
-                        Ok(take) => take.join().expect("a scene doesn't panic"),
-                        Err(lack) => Seen::new(caption, Err(lack.into()), Recording::default()),
-                    })
-                })
-            })
-            .collect();
-        finished.into_iter().map(|scene| scene.unwrap_or_else(|takes| takes.map(play))).collect()
+        let finished: Vec<_> = started.into_iter().map(|takes| takes.map(|take| take.map(finish))).collect();
+        finished.into_iter().map(|takes| takes.map(|take| take.unwrap_or_else(play))).collect()
     });
     spinner.finish_and_clear();
     seen

@@ -102,7 +102,7 @@ impl GoServers {
         let server = |step| self.server(step, if step == STEPS.len() { &grace } else { &[] });
         let targets: Vec<Target> = (1..=STEPS.len()).map(server).collect();
         let terms = staircase::terms();
-        staircase::examine(1, STEPS.to_vec(), |_| (&targets, &terms), expected, done)
+        staircase::examine(&STEPS, |_| (&targets, &terms), expected, done)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anstyle::Style;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::examination::{self, Job};
 use crate::lab::server::Target;
@@ -110,13 +110,10 @@ pub const EXPECTED: &[(&str, [Verdict; 6])] = &[
 ];
 
 /// The table, from a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Staircase {
     /// The servers, from the first step to the last.
-    pub steps: Vec<&'static str>,
-    /// The number of the first.
-    #[serde(skip)]
-    pub first: usize,
+    pub steps: Vec<String>,
     /// A row for each probe.
     pub probes: Vec<Row>,
     /// What is not as the course says. Empty if the staircase stands.
@@ -124,10 +121,10 @@ pub struct Staircase {
 }
 
 /// What one probe says of each step.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The probe.
-    pub name: &'static str,
+    pub name: String,
     /// The chapter whose step is the first to hold.
     pub chapter: u8,
     /// Whether all earlier steps fall.
@@ -141,7 +138,7 @@ pub struct Row {
 pub fn run(program: &Path, done: impl Fn() + Sync) -> Staircase {
     let targets: Vec<Target> = (1..=STEPS.len()).map(|step| step_server(program, step, FAR)).collect();
     let terms = terms();
-    examine(1, STEPS.to_vec(), |_| (&targets, &terms), expected, done)
+    examine(&STEPS, |_| (&targets, &terms), expected, done)
 }
 
 /// Runs the table of step 6 and the steps beyond it in the same way.
@@ -155,7 +152,7 @@ pub fn run_beyond(program: &Path, done: impl Fn() + Sync) -> Staircase {
     let of_deadlines = |probe: &Probe| DEADLINES.iter().any(|(name, _)| *name == probe.name);
     // Clients of other probes may be slow on a busy machine.
     let examined = |probe: &Probe| if of_deadlines(probe) { (&*strict, &with_deadline) } else { (&*patient, &terms) };
-    examine(first, steps, examined, expected_beyond, done)
+    examine(&steps, examined, expected_beyond, done)
 }
 
 /// What a probe says of the six steps, where it isn't skipped.
@@ -179,8 +176,7 @@ pub(crate) fn terms() -> Terms {
 
 /// Runs every probe on a server for each step, and compares what they say with what the course expects.
 pub(crate) fn examine<'a>(
-    first: usize,
-    steps: Vec<&'static str>,
+    steps: &[&str],
     examined: impl Fn(&Probe) -> (&'a [Target], &'a Terms),
     expected: impl Fn(&str) -> Option<Vec<Verdict>>,
     done: impl Fn() + Sync,
@@ -198,15 +194,15 @@ pub(crate) fn examine<'a>(
         .iter()
         .zip(findings.chunks(steps.len()))
         .map(|(probe, findings)| Row {
-            name: probe.name,
+            name: probe.name.to_owned(),
             chapter: probe.chapter,
             // Those are of the six: beyond them, each step holds.
-            headline: first == 1 && HEADLINES.contains(&probe.name),
+            headline: steps == STEPS && HEADLINES.contains(&probe.name),
             findings: findings.to_vec(),
         })
         .collect();
-    let surprises = rows.iter().flat_map(|row| surprises(&steps, row, expected(row.name))).collect();
-    Staircase { steps, first, probes: rows, surprises }
+    let surprises = rows.iter().flat_map(|row| surprises(steps, row, expected(&row.name))).collect();
+    Staircase { steps: steps.iter().map(|&step| step.to_owned()).collect(), probes: rows, surprises }
 }
 
 impl Row {
@@ -222,7 +218,7 @@ impl Staircase {
     pub fn table(&self, all: bool) -> String {
         let rows: Vec<&Row> = self.probes.iter().filter(|row| all || row.differs()).collect();
         let (left, right) = rows.split_at(rows.len().div_ceil(2));
-        let numbers: Vec<String> = (self.first..).take(self.steps.len()).map(|step| step.to_string()).collect();
+        let numbers: Vec<String> = self.steps.iter().map(|step| number(step).to_string()).collect();
         let head = format!("{:25}{BOLD}{}{BOLD:#}", "", numbers.join(" "));
         let mut right = half(right).into_iter();
         let mut table = format!("{head}    {head}\n");
@@ -232,11 +228,11 @@ impl Staircase {
         }
         table
     }
+}
 
-    /// How many probes say the same of all steps, and which they are, if they aren't in the table.
-    pub fn others(&self) -> Vec<&'static str> {
-        self.probes.iter().filter(|row| !row.differs()).map(|row| row.name).collect()
-    }
+/// The number of a step, by which it goes where a name is too long: 4 for `04_partial_read_write`.
+pub fn number(step: &str) -> usize {
+    step.split('_').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 /// Rows in lines of 36 columns, each first of its chapter with the chapter's number.

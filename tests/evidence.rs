@@ -1,10 +1,9 @@
 //! What a verdict rests on: kept as data, and drawn for people.
 
-use std::slice;
-
 use tcp_pitfalls::lab::recording::Recording;
 use tcp_pitfalls::probes::{Difference, Evidence, Finding, Verdict};
-use tcp_pitfalls::show::{evidence, figure};
+use tcp_pitfalls::show::evidence;
+use tcp_pitfalls::show::scene::{Run, Scene};
 use tcp_pitfalls::staircase::{Row, STEPS, Staircase};
 
 fn compared(expected: &[u8], got: &[u8]) -> Evidence {
@@ -89,8 +88,9 @@ fn long_bytes_are_drawn_around_the_difference_in_any_width() {
 fn every_verdict_has_its_letter_in_the_table_and_its_sign_in_a_figure() {
     for verdict in [Verdict::Holds, Verdict::Falls, Verdict::Differs, Verdict::Note, Verdict::Skipped] {
         let finding = Finding { verdict, evidence: "as seen".into() };
-        let row = Row { name: "clean-exit", chapter: 6, headline: false, findings: vec![finding.clone(); 6] };
-        let table = Staircase { steps: STEPS.to_vec(), first: 1, probes: vec![row], surprises: Vec::new() }.table(true);
+        let row = Row { name: "clean-exit".into(), chapter: 6, headline: false, findings: vec![finding.clone(); 6] };
+        let table =
+            Staircase { steps: STEPS.map(Into::into).to_vec(), probes: vec![row], surprises: Vec::new() }.table(true);
         let letter = match verdict {
             Verdict::Falls => "F",
             Verdict::Holds => ".",
@@ -103,9 +103,9 @@ fn every_verdict_has_its_letter_in_the_table_and_its_sign_in_a_figure() {
         assert_eq!(last.split_whitespace().filter(|cell| *cell == letter).count(), 6, "{table}");
         assert!(last.chars().count() <= 80, "{table}");
 
-        let recording = Recording::default();
-        let run = figure::Run { id: "one", title: "a", caption: "b", recording: &recording, finding: &finding };
-        let svg = figure::draw(slice::from_ref(&run));
+        let run = || Run { caption: "a".into(), finding: finding.clone(), recording: Recording::default() };
+        let scene = Scene { chapter: "00".into(), name: "scene".into(), pitfall: run(), cure: run() };
+        let svg = scene.figure(&scene.sides());
         let document = roxmltree::Document::parse(&svg).unwrap();
         let class = |node: &roxmltree::Node<'_, '_>| node.attribute("class") == Some(verdict.word());
         let drawn = document.descendants().find(class).expect("the verdict has a class of its own");

@@ -12,7 +12,6 @@ use tcp_pitfalls::lab::process::Process;
 use tcp_pitfalls::lab::recording::{Action, Payload, Recorder, escape, with_thousands};
 use tcp_pitfalls::lab::wait::wait_until;
 use tcp_pitfalls::probes::Finding;
-use tcp_pitfalls::show::figure;
 use tcp_pitfalls::show::scene::{Run, Scene};
 use tcp_pitfalls::show::timeline;
 
@@ -174,10 +173,10 @@ fn figure_of_everything() -> String {
     ] {
         recorder.record(who, what);
     }
-    let recording = recorder.recording();
     let finding = Finding::falls("it said <this> & no more");
-    let run = |id, title| figure::Run { id, title, caption: "one read", recording: &recording, finding: &finding };
-    figure::draw(&[run("one", "scene: the pitfall"), run("two", "scene: the cure")])
+    let run = || Run { caption: "one read".into(), finding: finding.clone(), recording: recorder.recording() };
+    let scene = Scene { chapter: "00".into(), name: "scene".into(), pitfall: run(), cure: run() };
+    scene.figure(&scene.sides())
 }
 
 #[test]
@@ -244,9 +243,12 @@ fn a_figure_can_be_taken_into_a_page() {
     assert!(svg.lines().all(|line| !line.trim().is_empty()), "a blank line would end it");
     let document = roxmltree::Document::parse(&svg).unwrap();
     let root = document.root_element();
-    assert_eq!((root.attribute("role"), root.attribute("aria-labelledby")), (Some("img"), Some("one-title one-desc")));
+    assert_eq!(
+        (root.attribute("role"), root.attribute("aria-labelledby")),
+        (Some("img"), Some("figure-00-scene-pitfall-title figure-00-scene-pitfall-desc"))
+    );
     let ids: Vec<&str> = document.descendants().filter_map(|node| node.attribute("id")).collect();
-    assert_eq!(ids, ["one-title", "one-desc"]);
+    assert_eq!(ids, ["figure-00-scene-pitfall-title", "figure-00-scene-pitfall-desc"]);
     // Nothing reaches over its edge: 360 units are as wide as the smallest phone's page.
     let width: f32 = root.attribute("viewBox").unwrap().split(' ').nth(2).unwrap().parse().unwrap();
     assert!(width <= 360.0);

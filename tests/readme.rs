@@ -2,7 +2,9 @@
 
 mod common;
 
+use std::env;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -35,21 +37,13 @@ fn commands() -> Vec<&'static str> {
 }
 
 /// The program that `cargo run` would start, and its arguments.
-fn program(command: &str) -> Option<(&'static str, Vec<String>)> {
+fn program(command: &str) -> Option<(String, Vec<String>)> {
     let rest = command.strip_prefix("cargo run")?;
     let (cargo, own) = rest.split_once(" -- ").unwrap_or((rest, ""));
-    let program = match cargo.trim().strip_prefix("--bin ") {
-        None => env!("CARGO_BIN_EXE_tcp-pitfalls"),
-        Some("01_listen") => env!("CARGO_BIN_EXE_01_listen"),
-        Some("02_accept_blocking") => env!("CARGO_BIN_EXE_02_accept_blocking"),
-        Some("03_thread_per_conn") => env!("CARGO_BIN_EXE_03_thread_per_conn"),
-        Some("04_partial_read_write") => env!("CARGO_BIN_EXE_04_partial_read_write"),
-        Some("05_bufread_lines") => env!("CARGO_BIN_EXE_05_bufread_lines"),
-        Some("06_graceful_shutdown") => env!("CARGO_BIN_EXE_06_graceful_shutdown"),
-        Some("07_thread_pool") => env!("CARGO_BIN_EXE_07_thread_pool"),
-        Some("08_deadlines") => env!("CARGO_BIN_EXE_08_deadlines"),
-        Some(other) => panic!("the README names a binary that there isn't: {other}"),
-    };
+    // All binaries are built into one folder.
+    let name = cargo.trim().strip_prefix("--bin ").unwrap_or("tcp-pitfalls");
+    let program = Path::new(env!("CARGO_BIN_EXE_tcp-pitfalls")).with_file_name(name);
+    let program = program.with_extension(env::consts::EXE_EXTENSION).to_str()?.to_owned();
     Some((program, shlex::split(own)?))
 }
 
@@ -65,7 +59,7 @@ fn its_commands_run() {
 fn run(command: &str) {
     if command.starts_with("git diff --no-index ") {
         for file in command.split_whitespace().skip(3) {
-            assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{command}");
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{command}");
         }
         return;
     }
@@ -86,11 +80,11 @@ fn run(command: &str) {
         || command.contains("my_server.py")
         || arguments.first() == Some(&"check")
     {
-        is_understood(program, &arguments);
+        is_understood(&program, &arguments);
         return;
     }
     if arguments.first() == Some(&"serve") && !arguments.contains(&"--help") {
-        serves(program, &arguments);
+        serves(&program, &arguments);
         return;
     }
     // The server that is examined as an example is one that falls.
@@ -99,7 +93,7 @@ fn run(command: &str) {
     let built = env!("CARGO_BIN_EXE_03_thread_per_conn");
     let arguments: Vec<&str> =
         arguments.into_iter().map(|argument| if argument == target { built } else { argument }).collect();
-    let (code, out, err) = common::run(program, &arguments);
+    let (code, out, err) = common::run(&program, &arguments);
     assert_eq!(code, Some(expected), "{command}\n{out}\n{err}");
 }
 
@@ -134,14 +128,13 @@ fn serves(program: &str, arguments: &[&str]) {
 fn its_table_is_what_the_staircase_test_expects() {
     let finding = |&verdict: &Verdict| Finding { verdict, evidence: "".into() };
     let row = |(name, verdicts): &(&'static str, [Verdict; 6])| Row {
-        name,
+        name: (*name).to_owned(),
         chapter: probes::find(name).unwrap().chapter,
         headline: HEADLINES.contains(name),
         findings: verdicts.iter().map(finding).collect(),
     };
     let staircase = Staircase {
-        steps: STEPS.to_vec(),
-        first: 1,
+        steps: STEPS.map(Into::into).to_vec(),
         probes: EXPECTED.iter().map(row).collect(),
         surprises: Vec::new(),
     };

@@ -65,7 +65,7 @@ async function main() {
 
   const server = await serve(site);
   const origin = `http://127.0.0.1:${server.address().port}`;
-  const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
+  const browser = await launch();
   try {
     const all = await listPages(browser, origin);
     const pages = values.only ?? all;
@@ -79,15 +79,14 @@ async function main() {
       await look(context, origin, page, `${page}, players`, playFigures);
     }
     await context.close();
-    for (const width of WIDTHS) {
+    // One look after another in each browser: a tab in the background doesn't scroll.
+    await Promise.all(WIDTHS.map(async width => {
+      const browser = await launch();
       const context = await newContext(browser, { width });
       for (const page of pages) {
         await look(context, origin, page, `${page}, pairs, ${width} px`, pairFigures);
       }
       await context.close();
-    }
-    // One look after another: a tab in the background doesn't scroll.
-    for (const width of WIDTHS) {
       for (const colorScheme of SCHEMES) {
         const context = await newContext(browser, { width, colorScheme });
         const lookAt = (page, what, task) => look(context, origin, page, `${what}, ${width} px, ${colorScheme}`, task);
@@ -98,7 +97,8 @@ async function main() {
         await lookAt(all[0], 'table of contents', toggleSidebar);
         await context.close();
       }
-    }
+      await browser.close();
+    }));
     for (const theme of CHOSEN_THEMES) {
       const context = await newContext(browser, { width: WIDTHS[0], theme });
       for (const page of COLOURFUL) {
@@ -113,6 +113,10 @@ async function main() {
     server.close();
   }
   process.exitCode = faults === 0 ? 0 : 1;
+}
+
+function launch() {
+  return chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox'] });
 }
 
 function browserPath() {

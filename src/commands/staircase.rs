@@ -75,7 +75,7 @@ fn draw(staircase: &Staircase, servers: Servers, all: bool, elapsed: Duration) {
     }
     println!("\n{}", screen::paragraph(legend, 0));
     print!("{}", staircase.table(all));
-    let others = staircase.others().len();
+    let others = staircase.probes.iter().filter(|row| !row.differs()).count();
     if !all && others > 0 {
         println!("{DIM}{others} more probes say the same of all steps. --all shows them.{DIM:#}");
     }
@@ -102,7 +102,7 @@ fn reasons(staircase: &Staircase) -> String {
         }
         for (why, steps) in steps {
             let on = if steps.len() == staircase.steps.len() { "all steps".into() } else { steps.join(", ") };
-            reasons.entry(why).or_default().entry(on).or_default().push(row.name);
+            reasons.entry(why).or_default().entry(on).or_default().push(&row.name);
         }
     }
     let told = reasons.iter().flat_map(|(why, steps)| steps.iter().map(move |(on, probes)| (why, on, probes)));

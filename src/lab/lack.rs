@@ -32,40 +32,31 @@ impl Lack {
 
     /// Marks an error of connecting to `addr` that isn't the server's fault. Its kind stays.
     pub fn connecting(addr: SocketAddr, error: io::Error) -> io::Error {
-        let doing = || format!("cannot connect to {addr}");
-        match error.kind() {
+        let remedy = match error.kind() {
             ErrorKind::AddrNotAvailable if addr.is_ipv6() => {
-                Self::io(doing(), error, "Either this machine has no IPv6, or every ephemeral port is in use")
+                Some("Either this machine has no IPv6, or every ephemeral port is in use")
             }
-            ErrorKind::AddrNotAvailable => Self::io(doing(), error, NO_PORT_LEFT),
-            ErrorKind::NetworkUnreachable if addr.ip().is_loopback() => Self::io(doing(), error, NO_LOOPBACK),
-            ErrorKind::NetworkUnreachable => Self::io(doing(), error, "There is no way to it from this machine"),
-            ErrorKind::PermissionDenied => Self::io(
-                doing(),
-                error,
-                "A firewall or a sandbox of this machine forbids it: run it where that is allowed",
-            ),
-            ErrorKind::WouldBlock => Self::io(doing(), error, NO_PORT_LEFT),
-            _ => Self::of_resources(doing, error),
-        }
+            ErrorKind::AddrNotAvailable | ErrorKind::WouldBlock => Some(NO_PORT_LEFT),
+            ErrorKind::NetworkUnreachable if addr.ip().is_loopback() => Some(NO_LOOPBACK),
+            ErrorKind::NetworkUnreachable => Some("There is no way to it from this machine"),
+            ErrorKind::PermissionDenied => {
+                Some("A firewall or a sandbox of this machine forbids it: run it where that is allowed")
+            }
+            _ => None,
+        };
+        Self::mark(&format!("cannot connect to {addr}"), error, remedy)
     }
 
     /// Marks an error of listening on the loopback, or reserving a port there, that says that there is no loopback.
     pub(super) fn binding(error: io::Error) -> io::Error {
-        let doing = || "cannot listen on the loopback".to_owned();
-        match error.kind() {
-            ErrorKind::AddrNotAvailable => Self::io(doing(), error, NO_LOOPBACK),
-            _ => Self::of_resources(doing, error),
-        }
+        let remedy = (error.kind() == ErrorKind::AddrNotAvailable).then_some(NO_LOOPBACK);
+        Self::mark("cannot listen on the loopback", error, remedy)
     }
 
     /// Marks an error of starting a program that isn't about the program: this machine can't start any.
     pub(super) fn starting(program: &str, error: io::Error) -> io::Error {
-        let doing = || format!("cannot start \"{program}\"");
-        match error.kind() {
-            ErrorKind::WouldBlock => Self::io(doing(), error, NO_PROCESS_LEFT),
-            _ => Self::of_resources(doing, error),
-        }
+        let remedy = (error.kind() == ErrorKind::WouldBlock).then_some(NO_PROCESS_LEFT);
+        Self::mark(&format!("cannot start \"{program}\""), error, remedy)
     }
 
     /// Whatever keeps a thread from being started is a lack.
@@ -73,16 +64,12 @@ impl Lack {
         Lack(format!("cannot start a thread: {error}. {NO_PROCESS_LEFT}"))
     }
 
-    fn of_resources(doing: impl FnOnce() -> String, error: io::Error) -> io::Error {
-        match remedy(&error) {
-            Some(remedy) => Self::io(doing(), error, remedy),
+    /// Marks an error for which there is a remedy: this one, or that of resources which are short whatever one does.
+    fn mark(doing: &str, error: io::Error, remedy: Option<&str>) -> io::Error {
+        match remedy.or_else(|| remedy_for_resources(&error)) {
+            Some(remedy) => io::Error::new(error.kind(), Lack(format!("{doing}: {error}. {remedy}"))),
             None => error,
         }
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "it becomes a part of the new error")]
-    fn io(doing: String, error: io::Error, remedy: &str) -> io::Error {
-        io::Error::new(error.kind(), Lack(format!("{doing}: {error}. {remedy}")))
     }
 }
 
@@ -93,7 +80,7 @@ const NO_MEMORY: &str = "This machine is short of memory: end other programs, or
 
 /// What to do about resources that are short whatever one does.
 #[cfg(unix)]
-fn remedy(error: &io::Error) -> Option<&'static str> {
+fn remedy_for_resources(error: &io::Error) -> Option<&'static str> {
     use rustix::io::Errno;
     match Errno::from_io_error(error)? {
         Errno::MFILE => Some("This program has no descriptor left: raise the limit, for example by `ulimit -n 4096`"),
@@ -105,7 +92,7 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
 
 /// What to do about resources that are short whatever one does.
 #[cfg(not(unix))]
-fn remedy(error: &io::Error) -> Option<&'static str> {
+fn remedy_for_resources(error: &io::Error) -> Option<&'static str> {
     // Windows Sockets: WSAEMFILE and WSAENOBUFS.
     match error.raw_os_error()? {
         10024 => Some("This program has no socket left: end other programs"),

@@ -9,7 +9,7 @@ pub mod leash;
 pub mod load;
 pub mod port;
 pub mod process;
-pub(crate) mod random;
+pub mod random;
 pub mod recording;
 pub mod segments;
 pub mod server;
@@ -19,6 +19,6 @@ pub mod wait;
 pub mod watch;
 
 /// What stands behind these locks is complete after each statement, so it can be used whatever has panicked meanwhile.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

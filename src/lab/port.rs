@@ -1,7 +1,5 @@
 //! Ports for servers that are started by command.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::LazyLock;
@@ -10,6 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use socket2::{Domain, Socket, Type};
 
 use super::lack::Lack;
+use super::random;
 
 /// The first and one past the last port that is drawn.
 ///
@@ -17,10 +16,8 @@ use super::lack::Lack;
 /// any program may hold a port, and where a client can even be connected to itself.
 const RANGE: (u16, u16) = (10_240, 32_000);
 
-static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
-    let random = RandomState::new().build_hasher().finish();
-    AtomicU16::new(u16::try_from(random % 20_000).unwrap_or(0))
-});
+static NEXT: LazyLock<AtomicU16> =
+    LazyLock::new(|| AtomicU16::new(u16::try_from(random::seed() % 20_000).unwrap_or(0)));
 
 /// A port for a server that is started by command, and kept from others until this is dropped.
 pub struct Port {

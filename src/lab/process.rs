@@ -1,7 +1,5 @@
 //! Programs that are started for examination, and always ended, with all that they have started.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,6 +9,7 @@ pub(super) use self::platform::kill_group;
 use super::kernel;
 use super::lack::{self, Lack};
 use super::lock;
+use super::random;
 use super::recording::Recorder;
 use super::signal::{self, Signal};
 use super::tree::{self, Known, Member, Root, Tree, Unreadable, Window};
@@ -102,7 +101,7 @@ impl Process {
         command.args(rest);
         // Errors in English, and panics in two lines: both are quoted as evidence.
         command.env("LC_ALL", "C").env("RUST_BACKTRACE", "0").env("GOTRACEBACK", "none");
-        let mark = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let mark = format!("{:016x}", random::seed());
         // A prober may itself run under a prober, whose mark its servers keep.
         let outer = std::env::var(MARK).map_or_else(|_| String::new(), |outer| outer + "/");
         command.env(MARK, outer + &mark);
@@ -387,6 +386,7 @@ mod platform {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
+    use rustix::process::Signal as Raw;
     use rustix::process::{Pid, Resource, Rlimit, getpgrp, getrlimit, kill_process, kill_process_group, setrlimit};
 
     use super::Signal;
@@ -445,24 +445,22 @@ mod platform {
         Ok(kill_process(Pid::from_child(child), signal.raw())?)
     }
 
-    pub(super) fn kill(pid: u32) {
-        if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, rustix::process::Signal::KILL);
-        }
+    fn pid(number: u32) -> Option<Pid> {
+        Pid::from_raw(number.try_into().ok()?)
+    }
+
+    pub(super) fn kill(number: u32) {
+        pid(number).map(|pid| kill_process(pid, Raw::KILL));
     }
 
     pub(super) fn halt_group(leader: u32, halt: bool) -> io::Result<()> {
-        let signal = if halt { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
-        let leader = leader.try_into().ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(kill_process_group(leader, signal)?)
+        let leader = pid(leader).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process_group(leader, if halt { Raw::STOP } else { Raw::CONT })?)
     }
 
     /// Not this program's own, which a process may have joined.
     pub(in super::super) fn kill_group(leader: u32) {
-        let leader = leader.try_into().ok().and_then(Pid::from_raw);
-        if let Some(leader) = leader.filter(|leader| *leader != getpgrp()) {
-            let _ = kill_process_group(leader, rustix::process::Signal::KILL);
-        }
+        pid(leader).filter(|leader| *leader != getpgrp()).map(|leader| kill_process_group(leader, Raw::KILL));
     }
 }
 

@@ -1,5 +1,13 @@
 //! Random numbers that are the same for the same seed, everywhere and for ever.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+/// A number that is another one each time.
+pub fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014), from this seed.
 pub(crate) struct Random(pub(crate) u64);
 

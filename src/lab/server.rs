@@ -251,15 +251,11 @@ impl Running {
         let addr = self.addr;
         let patience = if self.reached { LIMIT } else { self.patience };
         let attempt = wait_until(patience, || {
-            match Client::connect_with(addr, name, recorder, LIMIT, receive_buffer) {
-                Ok(client) => Some(Ok(client)),
-                // Nobody is there yet, unless the process has ended: then nobody will be.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                    let gone = self.process.as_mut().is_some_and(|process| process.exited().is_some());
-                    (gone || self.process.is_none()).then_some(Err(error))
-                }
-                Err(error) => Some(Err(error)),
-            }
+            let attempt = Client::connect_with(addr, name, recorder, LIMIT, receive_buffer);
+            let is_refused = attempt.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+            // Nobody is there yet, unless the process has ended: then nobody will be.
+            let is_early = is_refused && self.process.as_mut().is_some_and(|process| process.exited().is_none());
+            (!is_early).then_some(attempt)
         });
         let (error, whereabouts) = match attempt {
             Some(Ok(client)) => {

@@ -109,19 +109,15 @@ fn catch(signal: i32) {
     let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
 }
 
-/// The signals that this program ignores, as far as that is known (on Linux), without those that can't be caught, and SIGPIPE, which std takes care of.
+/// The signals that this program ignores, as far as that is known (on Linux), but for those that can't or mustn't be caught,
+/// and SIGPIPE, which std takes care of.
 #[cfg(unix)]
 fn ignored() -> Vec<i32> {
-    use signal_hook::consts::{
-        SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
-        SIGWINCH,
-    };
-    let candidates = [
-        SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
-        SIGWINCH,
-    ];
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Vec::new() };
-    candidates.into_iter().filter(|&signal| is_in_set(&status, "SigIgn", signal) == Some(true)).collect()
+    use signal_hook::consts::{FORBIDDEN, SIGPIPE};
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let is_left_alone = |signal: &i32| FORBIDDEN.contains(signal) || *signal == SIGPIPE;
+    let is_ignored = |signal: &i32| is_in_set(&status, "SigIgn", *signal) == Some(true);
+    (1..32).filter(|signal| !is_left_alone(signal) && is_ignored(signal)).collect()
 }
 
 /// Whether a set of signals in a `/proc/PID/status` has this one (proc(5)).

@@ -1,7 +1,5 @@
 //! Random conversations, compared with a model of the echo: what nobody has thought of asking.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use super::ch4_messages::four_in_one_write;
@@ -9,7 +7,7 @@ use super::trial::{LONGEST, Trial, shown, too_slow, until_read};
 use super::{Difference, Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::dialogue::{Lines, Request};
 use crate::lab::client::{Client, Reply, State};
-use crate::lab::random::Random;
+use crate::lab::random::{self, Random};
 use crate::lab::recording::Payload;
 use crate::lab::server::Running;
 
@@ -61,7 +59,7 @@ struct Line {
 fn any_bytes(trial: &Trial<'_>) -> Judged {
     let lines = trial.lines()?;
     trial.stays_open()?;
-    let seed = trial.terms.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let seed = trial.terms.seed.unwrap_or_else(random::seed);
     let judged = converse(trial, lines, seed).and_then(|evidence| trial.aside(kept_apart).map(|()| evidence));
     let simpler = "it goes wrong with plain lines already; see split-message and joined-messages";
     trial.unless_simpler(judged, simpler, plain_lines)

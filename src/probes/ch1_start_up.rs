@@ -207,8 +207,12 @@ fn usual_start(trial: &Trial<'_>) -> Judged<Running> {
 /// What the server says then, line by line, without numbers.
 fn usual_text(trial: &Trial<'_>) -> Judged<Vec<String>> {
     let mut server = usual_start(trial)?;
-    let said = server.process().map(|process| process.output()).unwrap_or_default();
-    Ok(said.lines().map(without_numbers).collect())
+    let said = server.process().map(|process| {
+        // On a busy machine not all of it may have been taken down yet. When the server has ended, it is.
+        process.end();
+        process.last_output()
+    });
+    Ok(said.unwrap_or_default().lines().map(without_numbers).collect())
 }
 
 /// The line without ports, process numbers and times, which differ at each start.

@@ -342,7 +342,7 @@ fn back_after_quiet(trial: &Trial<'_>) -> Judged {
     let quiet = format!("{} s without any client", QUIET.as_secs_f32());
     trial.recorder.note("probe", format!("lets the server have {quiet}"));
     wait_until(QUIET, || server.process()?.exited());
-    let answered = trial.connect(&mut server, "client").and_then(|mut client| trial.ask(&mut client, "hello again"));
+    let answered = trial.in_turn(&mut server, &["hello again"]);
     answered.with_obituary(&mut server).about(&format!("after {quiet}"))?;
     Ok(format!("after {quiet}, the next one was served").into())
 }

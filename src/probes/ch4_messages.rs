@@ -75,8 +75,6 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     const FIRST: Duration = Duration::from_millis(500);
     const EACH: Duration = Duration::from_millis(10);
     const WHOLE: Duration = Duration::from_millis(1500);
-    // Before this, nobody ends a request for being slow.
-    const NOT_SLOW: Duration = Duration::from_millis(400);
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
     let request = trial.request("split");
@@ -96,14 +94,7 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
         at = next;
         if let Some(answer) = premature(&request, &mut client, patience) {
             let (sent, rest) = bytes.split_at(at);
-            let after = began.elapsed();
-            if after > NOT_SLOW && ends_by_time(trial, &request, sent, after)? {
-                skipped!(
-                    "it ends a request that takes {:.1} s to come, in pieces or not, and on this machine it took that long; \
-                     see slow-line",
-                    after.as_secs_f32()
-                );
-            }
+            is_not_ended_by_time(trial, &request, sent, began.elapsed())?;
             falls!(
                 "sent \"{}\" of \"{}\" and got {} before the rest was sent{}",
                 escape(sent),
@@ -115,20 +106,37 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
         // On a busy machine the server may not have got round to it.
         until_read(&server, &client, Duration::from_secs(1));
     }
+    let after = began.elapsed();
     client.send(&bytes[last..]);
-    trial.expect(&mut client, &request)?;
+    if let Err(instead) = trial.expect(&mut client, &request) {
+        is_not_ended_by_time(trial, &request, &bytes[..last], after)?;
+        return Err(instead);
+    }
     nothing_more(trial, &mut client)?;
     Ok(format!("{} bytes, one at a time, one answer", bytes.len()).into())
 }
 
-/// The control: whether a beginning of a request that comes in one piece is ended as well, and not at once.
-fn ends_by_time(trial: &Trial<'_>, request: &Request, sent: &[u8], after: Duration) -> Judged<bool> {
+/// The control of a request that was ended `after` so long: one whose beginning comes in one piece must not be ended as well,
+/// and not at once.
+fn is_not_ended_by_time(trial: &Trial<'_>, request: &Request, sent: &[u8], after: Duration) -> Judged<()> {
+    // Before this, nobody ends a request for being slow.
+    const NOT_SLOW: Duration = Duration::from_millis(400);
+    if after <= NOT_SLOW {
+        return Ok(());
+    }
     trial.aside(|trial| {
         let mut server = trial.start()?;
         let mut client = trial.connect(&mut server, "client")?;
         client.send(sent);
         let began = Instant::now();
-        Ok(premature(request, &mut client, after * 2).is_some() && began.elapsed() > after / 2)
+        if premature(request, &mut client, after * 2).is_some() && began.elapsed() > after / 2 {
+            skipped!(
+                "it ends a request that takes {:.1} s to come, in pieces or not, and on this machine it took that long; see \
+                 slow-line",
+                after.as_secs_f32()
+            );
+        }
+        Ok(())
     })
 }
 
@@ -389,29 +397,29 @@ fn ask_and_end(trial: &Trial<'_>) -> Judged {
 }
 
 fn prompt_answer(trial: &Trial<'_>) -> Judged {
-    const ROUNDS: usize = 60;
     trial.stays_open()?;
     let mut server = trial.start()?;
-    let one = round_trips(trial, &mut server, ROUNDS, 1)?;
+    let one = round_trips(trial, &mut server, 1)?;
     if !trial.terms.dialogue.joined {
         return Ok(format!("a round trip took {one}").into());
     }
-    let two = round_trips(trial, &mut server, ROUNDS, 2)?;
+    let two = round_trips(trial, &mut server, 2)?;
     Ok(format!("a round trip took {one}; with two requests in one write, {two}").into())
 }
 
 /// Times round trips of so many requests in one write. Gives the medians, in words.
-fn round_trips(trial: &Trial<'_>, server: &mut Running, rounds: usize, together: usize) -> Judged<String> {
+fn round_trips(trial: &Trial<'_>, server: &mut Running, together: usize) -> Judged<String> {
+    const ROUNDS: usize = 60;
     const SLOW: Duration = Duration::from_millis(20);
     let quiet = trial.recorder.aside();
     let mut times = [Vec::new(), Vec::new()];
     let what = if together == 1 { "one request" } else { "two requests in one write" };
     trial
         .recorder
-        .note("client 1", format!("makes {rounds} round trips of {what}; in every second one it acknowledges at once"));
+        .note("client 1", format!("makes {ROUNDS} round trips of {what}; in every second one it acknowledges at once"));
     let began = Instant::now();
     let mut connection: Option<(Client, usize)> = None;
-    for round in 0..rounds {
+    for round in 0..ROUNDS {
         if began.elapsed() > LONGEST / 2 {
             return Err(too_slow(round * together));
         }
@@ -432,7 +440,7 @@ fn round_trips(trial: &Trial<'_>, server: &mut Running, rounds: usize, together:
             trial.expect(&mut client, request).map_err(|other| {
                 let see = if together == 1 { "" } else { "; see joined-messages" };
                 Otherwise::skipped(format!(
-                    "no time can be told, since the round trip {} of {rounds}, {what}, went wrong ({other}){see}",
+                    "no time can be told, since the round trip {} of {ROUNDS}, {what}, went wrong ({other}){see}",
                     round + 1
                 ))
             })?;

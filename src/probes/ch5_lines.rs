@@ -90,8 +90,8 @@ fn endless_line(trial: &Trial<'_>) -> Judged {
         falls!("took a line of {sent} bytes and echoed it: {said}");
     }
     match flood.ending {
-        _ if flood.sent_before_answer.is_some_and(|sent| sent < ENDLESS) => {}
-        // Silent to the last.
+        // One that refuses and reads on for a moment may take all of it in that moment.
+        _ if !flood.answer.is_empty() => {}
         _ if flood.sent >= ENDLESS => return silent(trial, &mut server, &flood, &beginning, &chunk),
         Reply::Nothing(..) if flood.still_takes => {
             let grown = flood.grown.unwrap_or(0);

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::scene::{Run, Scene};
 use super::timeline;
 use crate::lab::recording::{AGAIN, Action, Event, Recording, with_thousands};
 use crate::probes::{Finding, Verdict};
@@ -30,35 +31,23 @@ const LABEL: i32 = 276;
 /// What stands in front of the servers `s1` and `s2`, and is all that a client sees of them.
 const BALANCER: &str = "HAProxy";
 
-/// One run to draw.
-pub struct Run<'a> {
-    /// Tells this run from all others on the page: letters, digits and hyphens.
-    pub id: &'a str,
-    /// The scene and which side of it this is.
-    pub title: &'a str,
-    /// What is run.
-    pub caption: &'a str,
-    /// What happened.
-    pub recording: &'a Recording,
-    /// What it came to.
-    pub finding: &'a Finding,
-}
-
-/// The runs, one under the other.
+/// One side of a scene, or both, one under the other.
 ///
 /// The text has no blank line, which would end the figure in the middle of a page written in Markdown.
-pub fn draw(runs: &[Run<'_>]) -> String {
+pub(super) fn draw(scene: &Scene, sides: &[(&str, &Run)]) -> String {
+    let title = |side: &str| format!("{}: the {side}", scene.name);
     let mut body = String::new();
     let mut top = 0;
-    for run in runs {
+    for (side, run) in sides {
         let mut drawing = Drawing::new(run, top);
-        drawing.draw(run);
+        drawing.draw(&title(side), run);
         body.push_str(&drawing.finish());
         top = drawing.y + 2 * GAP;
     }
     let height = top - GAP;
-    let id = runs.first().map_or("figure", |run| run.id);
-    let titles: Vec<&str> = runs.iter().map(|run| run.title).collect();
+    let first = sides.first().map_or("", |(side, _)| side);
+    let id = format!("figure-{}-{}-{first}", scene.chapter, scene.name);
+    let titles: Vec<String> = sides.iter().map(|(side, _)| title(side)).collect();
     let mut svg = String::new();
     let _ = writeln!(
         svg,
@@ -68,7 +57,7 @@ pub fn draw(runs: &[Run<'_>]) -> String {
         height * 4 / 3
     );
     let _ = writeln!(svg, "<title id=\"{id}-title\">{}</title>", escape(&titles.join(", then ")));
-    let story: Vec<String> = runs.iter().map(story).collect();
+    let story: Vec<String> = sides.iter().map(|(side, run)| story(&title(side), run)).collect();
     let _ = writeln!(svg, "<desc id=\"{id}-desc\">{}</desc>", escape(&story.join("\n")));
     let _ = writeln!(svg, "<style>\n{STYLE}</style>");
     let _ = writeln!(svg, "<rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>");
@@ -114,9 +103,9 @@ fn drawn(recording: &Recording) -> Vec<Event> {
 }
 
 /// What happened, in words: a line for each event.
-fn story(run: &Run<'_>) -> String {
-    let mut told = format!("{}: {}.\n", run.title, run.caption);
-    for event in drawn(run.recording) {
+fn story(title: &str, run: &Run) -> String {
+    let mut told = format!("{title}: {}.\n", run.caption);
+    for event in drawn(&run.recording) {
         let said = if event.action.is_summary() {
             event.action.to_string()
         } else {
@@ -148,7 +137,7 @@ struct Drawing<'a> {
 }
 
 impl<'a> Drawing<'a> {
-    fn new(run: &Run<'a>, top: i32) -> Self {
+    fn new(run: &'a Run, top: i32) -> Self {
         let events = &run.recording.events;
         let calls = |event: &Event| matches!(event.action, Action::Read(_) | Action::ReadEnd | Action::Wrote { .. });
         Drawing {
@@ -163,14 +152,14 @@ impl<'a> Drawing<'a> {
     }
 
     /// All of a run, from its title to its verdict.
-    fn draw(&mut self, run: &Run<'_>) {
+    fn draw(&mut self, title: &str, run: &Run) {
         let class = run.finding.verdict.word();
-        self.head_text(run.title, "strong title", 17);
-        self.head_text(run.caption, "", LINE);
+        self.head_text(title, "strong title", 17);
+        self.head_text(&run.caption, "", LINE);
         self.y += GAP + 1;
         self.top = self.y + self.head_height();
         self.y = self.top + GAP + 3;
-        for event in drawn(run.recording) {
+        for event in drawn(&run.recording) {
             let at = Duration::from_nanos(event.at_ns).as_secs_f64();
             let kernel = event.kernel.as_ref().and_then(|side| serde_json::to_string(side).ok());
             let kernel = kernel.map_or(String::new(), |side| format!(" data-kernel=\"{}\"", escape(&side)));
@@ -180,12 +169,12 @@ impl<'a> Drawing<'a> {
                     self.summary(&event.action.to_string(), self.lane(&event.who));
                 }
                 Action::LeftOut { .. } => self.stage(&event.action.to_string(), "dotted"),
-                _ => self.event(&event, run.recording),
+                _ => self.event(&event, &run.recording),
             }
             self.body.push_str("</g>\n");
         }
         self.body.push_str("<g class=\"step\">\n");
-        self.verdict(run.finding, class);
+        self.verdict(&run.finding, class);
         self.body.push_str("</g>\n");
     }
 

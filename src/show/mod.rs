@@ -1,7 +1,7 @@
 //! What people see: text on the screen, a recording told in lines, and a recording drawn as a figure.
 
 pub mod evidence;
-pub mod figure;
+mod figure;
 pub mod scene;
 pub mod screen;
 pub mod timeline;

@@ -54,17 +54,7 @@ impl Scene {
 
     /// The figure of one side of the scene, or of both.
     pub fn figure(&self, sides: &[(&str, &Run)]) -> String {
-        let titles: Vec<String> = sides.iter().map(|(side, _)| format!("{}: the {side}", self.name)).collect();
-        let ids: Vec<String> =
-            sides.iter().map(|(side, _)| format!("figure-{}-{}-{side}", self.chapter, self.name)).collect();
-        let runs = sides.iter().zip(titles.iter().zip(&ids)).map(|((_, run), (title, id))| figure::Run {
-            id,
-            title,
-            caption: &run.caption,
-            recording: &run.recording,
-            finding: &run.finding,
-        });
-        figure::draw(&runs.collect::<Vec<_>>())
+        figure::draw(self, sides)
     }
 }
 

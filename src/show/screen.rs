@@ -170,6 +170,16 @@ pub fn progress(length: usize, message: &'static str) -> ProgressBar {
     bar
 }
 
+/// Shows that something is under way, where there is a terminal.
+pub fn spinner(message: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
+}
+
 /// Prints an error as one sentence. Gives the status that says that there was one.
 pub fn failure(error: &anyhow::Error, status: u8) -> ExitCode {
     eprintln!("{BAD}error:{BAD:#} {error:#}");

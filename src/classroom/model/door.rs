@@ -96,6 +96,8 @@ pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
         ":4294967376",
         // A small one for those who count in 64 bits, and for those who take it for octal.
         ":18446744073709559696",
+        // More digits than any type takes.
+        "127.0.0.1:340282366920938463463374607431768211456008080",
         ":0100000",
         "::1:PORT",
         "::1",

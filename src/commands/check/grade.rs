@@ -1,7 +1,5 @@
 //! Examining the servers of exercises.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -9,9 +7,9 @@ use anyhow::{Result, bail};
 use super::launch::Launch;
 use tcp_pitfalls::classroom::{self, Check, Exercise};
 use tcp_pitfalls::examination::{self, Hurry, Job};
-use tcp_pitfalls::lab::kernel;
 use tcp_pitfalls::lab::recording::{Recorder, Recording};
 use tcp_pitfalls::lab::server::{LIMIT, Target};
+use tcp_pitfalls::lab::{kernel, random};
 use tcp_pitfalls::probes::{Finding, Needs, Probe, Terms, Verdict};
 use tcp_pitfalls::show::screen;
 
@@ -67,25 +65,14 @@ impl Graded {
         Graded { exercise, launch, problem: Some(problem), checks }
     }
 
-    fn count(&self, verdict: Verdict) -> usize {
+    /// How many of its checks came to this verdict.
+    pub(super) fn count(&self, verdict: Verdict) -> usize {
         self.checks.iter().filter(|checked| checked.finding.verdict == verdict).count()
-    }
-
-    pub(super) fn holds(&self) -> usize {
-        self.count(Verdict::Holds)
-    }
-
-    pub(super) fn falls(&self) -> usize {
-        self.count(Verdict::Falls)
-    }
-
-    pub(super) fn skipped(&self) -> usize {
-        self.count(Verdict::Skipped)
     }
 
     /// Whether there is nothing left to mend. What this system can't examine is not held against the student.
     pub(super) fn is_done(&self) -> bool {
-        self.problem.is_none() && self.falls() == 0 && self.holds() > 0 && !self.is_unfinished()
+        self.count(Verdict::Falls) == 0 && self.count(Verdict::Holds) > 0 && !self.is_unfinished()
     }
 
     /// Whether something was not examined that can be the next time, such as for want of time.
@@ -130,7 +117,7 @@ pub(super) fn of(exercise: &Exercise) -> u32 {
 /// Without a seed, the random conversations are others each time. A student who waits is in a hurry; grading never is.
 pub(super) fn grade(servers: Vec<Server>, seed: Option<u64>, in_a_hurry: bool) -> Vec<Graded> {
     // Few digits, to be typed.
-    let random = || RandomState::new().build_hasher().finish() % 10_000;
+    let random = || random::seed() % 10_000;
     let terms = classroom::terms(seed.unwrap_or_else(random));
     let bar = screen::progress(servers.iter().map(|server| server.exercise.checks.len()).sum(), "checking");
     let graded = |Server { exercise, launch, target }: Server| {

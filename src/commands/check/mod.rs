@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use self::grade::{Graded, Server};
 use self::launch::{Launch, join};
@@ -26,6 +26,7 @@ use self::workshop::Workshop;
 use tcp_pitfalls::classroom::{self, Exercise};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::probes::Verdict;
 use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM, eprint, eprintln, print, println};
 
 /// Show the exercises, or examine what you made of one
@@ -42,8 +43,8 @@ use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM, eprint, eprintln, print, pr
 #[expect(clippy::struct_excessive_bools, reason = "each is an option to type")]
 pub(crate) struct CheckArguments {
     /// The exercise: 1 to 6, capstone, or 8
-    #[arg(value_parser = exercise_names())]
-    exercise: Option<String>,
+    #[arg(value_parser = exercise())]
+    exercise: Option<&'static Exercise>,
     /// How to start a server of yours in any language, with {addr} where its address belongs
     ///
     /// It is remembered: kept in the file `command` beside the exercise, where you can also write it yourself.
@@ -113,24 +114,21 @@ impl CheckArguments {
 #[derive(Args)]
 pub(crate) struct ResetArguments {
     /// The exercise: 1 to 6, capstone, or 8
-    #[arg(value_parser = exercise_names())]
-    exercise: String,
+    #[arg(value_parser = exercise())]
+    exercise: &'static Exercise,
     /// Do not ask
     #[arg(long)]
     yes: bool,
 }
 
-fn exercise_names() -> PossibleValuesParser {
+/// Takes the name of an exercise.
+fn exercise() -> impl TypedValueParser<Value = &'static Exercise> {
     let value = |exercise: &Exercise| {
         let value = PossibleValue::new(exercise.id);
         if let Some(short) = exercise.id.strip_prefix('0') { value.alias(short) } else { value }
     };
-    PossibleValuesParser::new(classroom::ALL.iter().map(value))
-}
-
-/// The exercise that was named.
-fn named(name: &str) -> Result<&'static Exercise> {
-    classroom::find(name).with_context(|| format!("there is no exercise \"{name}\""))
+    let names = PossibleValuesParser::new(classroom::ALL.iter().map(value));
+    names.try_map(|name| classroom::find(&name).ok_or("there is no such exercise"))
 }
 
 /// Runs `check`.
@@ -140,7 +138,7 @@ fn named(name: &str) -> Result<&'static Exercise> {
 pub(crate) fn check(arguments: &CheckArguments) -> Result<ExitCode> {
     process::end_all_on_ctrl_c(|| ());
     let mut workshop = Workshop::find()?;
-    let exercise = arguments.exercise.as_deref().map(named).transpose()?;
+    let exercise = arguments.exercise;
     if exercise.is_none() && !arguments.command.is_empty() {
         bail!(
             "one command can't be the server of all exercises, since each has a protocol of its own. Give it to one, as \
@@ -192,9 +190,9 @@ fn finish(arguments: &CheckArguments, graded: &[Graded]) -> Result<ExitCode> {
             None => {}
         }
     }
-    Ok(if graded.iter().any(|graded| graded.problem.is_some() || graded.falls() > 0 || graded.is_unfinished()) {
+    Ok(if graded.iter().any(|graded| graded.count(Verdict::Falls) > 0 || graded.is_unfinished()) {
         ExitCode::FAILURE
-    } else if graded.iter().all(|graded| graded.holds() == 0) {
+    } else if graded.iter().all(|graded| graded.count(Verdict::Holds) == 0) {
         // Nothing was found out, which must not pass for a success.
         ExitCode::from(2)
     } else {
@@ -305,7 +303,7 @@ fn check_on_save(
 }
 
 fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
-    let path = workshop.hints(exercise);
+    let path = workshop.folder(exercise).join("hints.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     // Its sections, each without the number that its heading ends with.
     let sections = text.split("\n## Hint ").skip(1).filter_map(|section| section.split_once('\n'));
@@ -336,7 +334,7 @@ fn give_hint(workshop: &Workshop, exercise: &Exercise) -> Result<()> {
 /// A sentence, if it can't be done.
 pub(crate) fn reset(arguments: &ResetArguments) -> Result<ExitCode> {
     let workshop = Workshop::find()?;
-    let exercise = named(&arguments.exercise)?;
+    let exercise = arguments.exercise;
     let (file, starter) = (workshop.file(exercise), workshop.starter(exercise));
     let pristine = fs::read(&starter).with_context(|| format!("cannot read the starter {}", starter.display()))?;
     let mine = fs::read(&file).unwrap_or_default();

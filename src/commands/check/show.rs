@@ -95,7 +95,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
         let _ = writeln!(text, "{DIM}{}: {}{DIM:#}", graded.language(), graded.command());
     }
     text.push('\n');
-    let falls = graded.falls();
+    let falls = graded.count(Verdict::Falls);
     if let Some(problem) = &graded.problem {
         text.push_str(&screen::paragraph(&format!("{BAD}{problem}.{BAD:#}"), 2));
     } else {
@@ -103,7 +103,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
         if graded.is_done() {
             return text + &done(workshop, graded, progress);
         }
-        let (holds, skipped, score) = (graded.holds(), graded.skipped(), score_of(graded));
+        let (holds, skipped, score) = (graded.count(Verdict::Holds), graded.count(Verdict::Skipped), score_of(graded));
         let _ = writeln!(text, "\n{holds} held, {falls} fell, {skipped} skipped: {}.", score.trim_start());
         if falls == 0 {
             let why = if graded.is_unfinished() {
@@ -140,7 +140,7 @@ pub(super) fn graded(workshop: &Workshop, graded: &Graded, progress: &Progress, 
 
 /// What is said when nothing is left to mend.
 fn done(workshop: &Workshop, graded: &Graded, progress: &Progress) -> String {
-    let (holds, checks) = (graded.holds(), graded.checks.len());
+    let (holds, checks) = (graded.count(Verdict::Holds), graded.checks.len());
     let all = if holds == checks {
         "Every check holds".into()
     } else {

@@ -90,18 +90,9 @@ impl Workshop {
         self.folder(exercise).join("main.rs")
     }
 
-    pub(super) fn hints(&self, exercise: &Exercise) -> PathBuf {
-        self.folder(exercise).join("hints.md")
-    }
-
     /// The command that starts the student's server, in a file of one line.
     pub(super) fn command(&self, exercise: &Exercise) -> PathBuf {
         self.folder(exercise).join("command")
-    }
-
-    /// The command that is run once before that, if the file is there.
-    fn build_command(&self, exercise: &Exercise) -> PathBuf {
-        self.folder(exercise).join("build")
     }
 
     /// What the student's file was at the beginning.
@@ -153,9 +144,9 @@ impl Workshop {
         }
     }
 
-    /// The server of an exercise that these words start, when it was built.
+    /// The server of an exercise that these words start, when it was built by the command in another file, if that is there.
     pub(super) fn launch(&self, exercise: &Exercise, words: Vec<String>) -> Result<Launch> {
-        Ok(Launch { words, build: self.line(&self.build_command(exercise))? })
+        Ok(Launch { words, build: self.line(&self.folder(exercise).join("build"))? })
     }
 
     /// The words in a file of one line, if it is there.

@@ -9,14 +9,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use indicatif::ProgressBar;
 use tcp_pitfalls::dialogue::{self, Learned};
 use tcp_pitfalls::examination::{self, Job};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
-use tcp_pitfalls::show::screen::{BOLD, eprintln, failure};
+use tcp_pitfalls::show::screen::{self, BOLD, eprintln, failure};
 
 pub(crate) use self::arguments::{Arguments, expanded};
 use self::report::{Examined, Judged};
@@ -48,7 +47,7 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
         report::begin(arguments, file)?;
     }
     tell::promise(&probes);
-    let spinner = ProgressBar::new_spinner().with_message("finding out what it speaks");
+    let spinner = screen::spinner("finding out what it speaks");
     let learned = dialogue::learn(&target, claim, answer_is_known);
     spinner.finish_and_clear();
     let Learned { dialogue, says, silence, otherwise, status: answered } = learned?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tcp_pitfalls::examination::{Done, Progress};
-use tcp_pitfalls::lab::load;
 use tcp_pitfalls::lab::recording::Recording;
+use tcp_pitfalls::lab::{load, lock};
 use tcp_pitfalls::probes::{Finding, Probe, Verdict};
 use tcp_pitfalls::show::screen::{self, BOLD, DIM, eprint, eprintln, print, println};
 use tcp_pitfalls::show::{evidence, timeline};
@@ -28,18 +28,14 @@ const EVIDENCE: usize = INDENT + NAME + 2;
 /// The probes whose verdict isn't told yet.
 static UNTOLD: Mutex<Vec<&str>> = Mutex::new(Vec::new());
 
-fn untold() -> MutexGuard<'static, Vec<&'static str>> {
-    UNTOLD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Takes notice of the probes that will be told of.
 pub(super) fn promise(probes: &[&'static Probe]) {
-    *untold() = probes.iter().map(|probe| probe.name).collect();
+    *lock(&UNTOLD) = probes.iter().map(|probe| probe.name).collect();
 }
 
 /// Says what isn't told when the examination is ended by a signal.
 pub(super) fn last_words() {
-    let names = untold();
+    let names = lock(&UNTOLD);
     if !names.is_empty() {
         eprintln!("\n{BOLD}note:{BOLD:#} ended before the verdict of {}", names.join(", "));
     }
@@ -110,7 +106,7 @@ impl Teller {
 
     /// Takes notice of a probe that begins or ends.
     pub(super) fn see(&self, index: usize, progress: &Progress<'_>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let probe = state.probes[index];
         match progress {
             Progress::Begins => state.running.push(probe.name),
@@ -131,19 +127,15 @@ impl Teller {
             return;
         }
         // What was skipped is told at the end, each reason once.
-        let text = verdict(probe, &done.finding) + &self.timeline(&done.recording);
-        if !self.ordered {
+        state.texts[index] = Some(verdict(probe, &done.finding) + &self.timeline(&done.recording));
+        let mut next = if self.ordered { state.printed } else { index };
+        while let Some(text) = state.texts.get_mut(next).and_then(Option::take) {
             self.bar.suspend(|| print!("{text}"));
-            untold().retain(|name| *name != probe.name);
-            return;
+            let told = state.probes[next].name;
+            lock(&UNTOLD).retain(|name| *name != told);
+            next += 1;
         }
-        state.texts[index] = Some(text);
-        while let Some(text) = state.texts.get_mut(state.printed).and_then(Option::take) {
-            self.bar.suspend(|| print!("{text}"));
-            let told = state.probes[state.printed].name;
-            untold().retain(|name| *name != told);
-            state.printed += 1;
-        }
+        state.printed = next;
     }
 
     fn timeline(&self, recording: &Recording) -> String {

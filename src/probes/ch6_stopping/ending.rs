@@ -20,9 +20,8 @@ use crate::probes::{Judged, Otherwise, falls, skipped};
 fn quiet(trial: &Trial<'_>) -> Judged<Running> {
     let mut server = trial.start()?;
     for name in ["client 1", "client 2"] {
-        let mut client = before_the_stop(trial, trial.connect(&mut server, name))?;
-        before_the_stop(trial, trial.ask(&mut client, "hello"))?;
-        client.leave();
+        let answered = trial.connect(&mut server, name).and_then(|mut client| trial.ask(&mut client, "hello"));
+        before_the_stop(trial, answered)?;
     }
     Ok(server)
 }
@@ -92,71 +91,65 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
     let asked = Instant::now();
     // Whichever ends first: one that ends only with the busy one was not closed for being idle.
     let limit = trial.terms.limit.max(trial.terms.grace + Duration::from_secs(2));
-    let mut ended = (false, false);
-    let busy_ended = wait_until(limit, || {
-        ended = (idle.state() == State::Ended, !is_seen || silent.state() == State::Ended);
-        let both = ended == (true, true);
-        (both || busy.state() == State::Ended).then_some(!both)
+    let (mut idle_ended, mut silent_ended, mut busy_ended) = (false, false, false);
+    wait_until(limit, || {
+        idle_ended = idle.state() == State::Ended;
+        silent_ended = !is_seen || silent.state() == State::Ended;
+        busy_ended = !(idle_ended && silent_ended) && busy.state() == State::Ended;
+        (idle_ended && silent_ended || busy_ended).then_some(())
     });
     let after = asked.elapsed();
     let is_lines = trial.terms.dialogue.lines.is_some();
-    let kept = match ended {
+    let kept = match (idle_ended, silent_ended) {
+        (true, true) => "",
         (false, false) => "the idle client and the one that has never said anything were",
         (false, true) => "the idle client was",
-        _ => "the client that has never said anything was",
+        (true, false) => "the client that has never said anything was",
     };
-    let together = "idle clients and the one in the middle of a request were disconnected together";
-    if ended == (true, false) && busy_ended != Some(false) && !is_lines {
+    if idle_ended && !silent_ended && !is_lines {
         return Err(Otherwise::differs(format!(
             "{kept} kept. Apache, Go and Node wait for its first request, for as long as they do without a stop or for some \
              seconds; gunicorn's threads close it"
         )));
     }
-    match busy_ended {
-        None => {
-            is_heard(&mut server)?;
-            is_just_killed(trial, &mut server)?;
-            // A client that comes wakes an accept that has not seen the flag.
-            refuses(trial, &server, &mut silent, TO_BEGIN);
-            if silent.ends_within(Duration::from_secs(1)) && idle.ends_within(Duration::from_secs(1)) {
-                skipped!("it saw the signal only when a new client came; see stops-when-quiet");
-            }
-            falls!("{kept} still connected {} s after the signal", limit.as_secs())
+    let both_ended = idle_ended && silent_ended;
+    if !both_ended && !busy_ended {
+        is_heard(&mut server)?;
+        is_just_killed(trial, &mut server)?;
+        // A client that comes wakes an accept that has not seen the flag.
+        refuses(trial, &server, &mut silent, TO_BEGIN);
+        if silent.ends_within(Duration::from_secs(1)) && idle.ends_within(Duration::from_secs(1)) {
+            skipped!("it saw the signal only when a new client came; see stops-when-quiet");
         }
-        Some(false) if stays(trial, &mut server, &mut busy) => {
-            let (who, as_well) = if is_seen {
-                ("client 2 and client 3", ", one that had never said anything as well")
-            } else {
-                ("client 3", " (the kernel keeps those from it that have never said anything)")
-            };
-            trial.recorder.note(who, "are idle, and see the end");
-            Ok(format!(
-                "idle clients were disconnected at once{as_well}, and the one in the middle of a request was not"
-            )
-            .into())
-        }
-        Some(kept_till_then) if after < Duration::from_secs(1) || !(kept_till_then || is_lines) => {
-            trial.recorder.note("client 1", "sees the end, in the middle of its request");
-            let late =
-                if is_lines { String::new() } else { format!(", {:.1} s after the signal", after.as_secs_f32()) };
-            Err(unfinished(trial, &mut server, &format!("{together}{late}")))
-        }
-        Some(kept_till_then) => {
-            // The one in the middle of a request ended: was it the stop?
-            if let Some(why) = own_limit(trial, &mut server) {
-                return Err(why);
-            }
-            // On a busy machine, a process that is simply killed may take a second as well.
-            is_more_than_killed(trial, &mut server)?;
-            let after = after.as_secs_f32();
-            if kept_till_then {
-                falls!(
-                    "{kept} kept until the one in the middle of a request was cut off, {after:.1} s after the signal"
-                );
-            }
-            falls!("{together}, and only {after:.1} s after the signal")
-        }
+        falls!("{kept} still connected {} s after the signal", limit.as_secs());
     }
+    if both_ended && stays(trial, &mut server, &mut busy) {
+        let (who, as_well) = if is_seen {
+            ("client 2 and client 3", ", one that had never said anything as well")
+        } else {
+            ("client 3", " (the kernel keeps those from it that have never said anything)")
+        };
+        trial.recorder.note(who, "are idle, and see the end");
+        let and = "and the one in the middle of a request was not";
+        return Ok(format!("idle clients were disconnected at once{as_well}, {and}").into());
+    }
+    // The one in the middle of a request ended: was it the stop?
+    let together = "idle clients and the one in the middle of a request were disconnected together";
+    let seconds = after.as_secs_f32();
+    if after < Duration::from_secs(1) || both_ended && !is_lines {
+        trial.recorder.note("client 1", "sees the end, in the middle of its request");
+        let late = if is_lines { String::new() } else { format!(", {seconds:.1} s after the signal") };
+        return Err(unfinished(trial, &mut server, &format!("{together}{late}")));
+    }
+    if let Some(why) = own_limit(trial, &mut server) {
+        return Err(why);
+    }
+    // On a busy machine, a process that is simply killed may take a second as well.
+    is_more_than_killed(trial, &mut server)?;
+    if both_ended {
+        falls!("{together}, and only {seconds:.1} s after the signal");
+    }
+    falls!("{kept} kept until the one in the middle of a request was cut off, {seconds:.1} s after the signal")
 }
 
 pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {

@@ -57,9 +57,7 @@ impl Machine {
             taken_by_others: Vec::new(),
         }
     }
-}
 
-impl Machine {
     /// The most that others took before a round, in percent of all processors.
     pub fn most_taken(&self) -> f64 {
         self.taken_by_others.iter().copied().fold(0.0, f64::max)

@@ -41,25 +41,26 @@ struct Part {
     run: fn(&Shell) -> Result<()>,
 }
 
+/// A part that needs nothing, on any system.
+const EVERYWHERE: Part = Part { name: "", holds: "", needs: &[], linux_only: false, run: |_| Ok(()) };
+
 /// What is quick, and what most often fails, comes first.
 const PARTS: &[Part] = &[
     Part {
         name: "format",
         holds: "rustfmt changes nothing",
-        needs: &[],
-        linux_only: false,
         run: |sh| Ok(cmd!(sh, "cargo fmt --all --check").run()?),
+        ..EVERYWHERE
     },
     Part {
         name: "clippy",
         holds: "clippy warns of nothing",
-        needs: &[],
-        linux_only: false,
         run: |sh| {
             // The benchmark and what the book is made with are for Linux only.
             let members = cfg!(target_os = "linux").then_some("--workspace");
             Ok(cmd!(sh, "cargo clippy --locked {members...} --all-targets -- -D warnings").run()?)
         },
+        ..EVERYWHERE
     },
     Part {
         name: "licences",
@@ -71,68 +72,58 @@ const PARTS: &[Part] = &[
     Part {
         name: "docs",
         holds: "rustdoc warns of nothing",
-        needs: &[],
-        linux_only: false,
         run: |sh| Ok(cmd!(sh, "cargo doc --locked --no-deps").env("RUSTDOCFLAGS", "-D warnings").run()?),
+        ..EVERYWHERE
     },
-    Part {
-        name: "demonstrations",
-        holds: "every chapter shows what it promises",
-        needs: &[],
-        linux_only: false,
-        run: demonstrations,
-    },
-    Part { name: "tests", holds: "the README's own test command passes", needs: &[], linux_only: false, run: tests },
+    Part { name: "demonstrations", holds: "every chapter shows what it promises", run: demonstrations, ..EVERYWHERE },
+    Part { name: "tests", holds: "the README's own test command passes", run: tests, ..EVERYWHERE },
     Part {
         name: "install",
         holds: "the installed command works without the repository, or says what it lacks",
-        needs: &[],
-        linux_only: false,
         run: |sh| Ok(cmd!(sh, "cargo test --locked --test checkout -- --ignored").run()?),
+        ..EVERYWHERE
     },
     Part {
         name: "beyond",
         holds: "the steps beyond the six hold, step 9 on tokio included",
-        needs: &[],
-        linux_only: false,
         run: |sh| {
             cmd!(sh, "cargo test --locked --features async --test 09_async").run()?;
             Ok(cmd!(sh, "cargo test --locked --features async --test staircase -- --ignored").run()?)
         },
+        ..EVERYWHERE
     },
     Part {
         name: "members",
         holds: "the benchmark passes its tests, and the models find every mistake put in",
-        needs: &[],
         linux_only: true,
         run: |sh| {
             cmd!(sh, "cargo test --locked --package duel").run()?;
             Ok(cmd!(sh, "cargo test --locked --package tcp-pitfalls-model").run()?)
         },
+        ..EVERYWHERE
     },
     Part {
         name: "classroom",
         holds: "exercises, solutions and checks agree, and students and teachers are served",
-        needs: &[],
         linux_only: true,
         run: |sh| Ok(cmd!(sh, "cargo test --locked --test classroom --test as_the_task_says -- --ignored").run()?),
+        ..EVERYWHERE
     },
     Part {
         name: "long",
         holds: "what takes more than 10 s of waiting holds as well",
-        needs: &[],
-        linux_only: false,
         run: |sh| Ok(cmd!(sh, "cargo test --locked --test go --test probe_command --test probes -- --ignored").run()?),
+        ..EVERYWHERE
     },
     Part {
         name: "soak",
         holds: "steps 6 and 8 bear hostile clients for thirty seconds",
-        needs: &[],
         linux_only: true,
         run: |sh| {
             let soak = cmd!(sh, "cargo test --locked --release --test soak -- --ignored --nocapture");
             Ok(soak.env("SOAK_SECONDS", "30").run()?)
         },
+        ..EVERYWHERE
     },
     Part {
         name: "go",
@@ -144,12 +135,12 @@ const PARTS: &[Part] = &[
     Part {
         name: "book",
         holds: "cargo book and cargo xtask keep their own tests, and everything in the book is so",
-        needs: &[],
         linux_only: true,
         run: |sh| {
             cmd!(sh, "cargo test --locked --package xtask").run()?;
             Ok(cmd!(sh, "cargo book check").run()?)
         },
+        ..EVERYWHERE
     },
     Part {
         name: "browser",
@@ -270,7 +261,7 @@ mod tests {
     use super::*;
 
     fn part(need: &'static [&'static str]) -> Part {
-        Part { name: "part", holds: "nothing", needs: need, linux_only: false, run: |_| bail!("it ran") }
+        Part { name: "part", needs: need, run: |_| bail!("it ran"), ..EVERYWHERE }
     }
 
     #[test]

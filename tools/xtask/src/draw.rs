@@ -9,8 +9,7 @@ use tcp_pitfalls::show::scene::Scene;
 use walkdir::WalkDir;
 
 use crate::record::folder;
-use crate::stairs::Staircase;
-use crate::survey;
+use crate::{stairs, survey};
 
 /// Draws all scenes anew.
 pub fn all(root: &Path) -> Result<()> {
@@ -18,7 +17,7 @@ pub fn all(root: &Path) -> Result<()> {
     if drawn.exists() {
         fs::remove_dir_all(&drawn).with_context(|| format!("could not empty {}", drawn.display()))?;
     }
-    Staircase::draw_all(root, &drawn)?;
+    stairs::draw_all(root, &drawn)?;
 
     // Beside the folders of scenes stand the staircase and the survey, and that of the benchmark.
     for entry in WalkDir::new(folder(root)).min_depth(2) {

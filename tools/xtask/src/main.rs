@@ -28,7 +28,6 @@ use clap::{Parser, Subcommand};
 use crate::book::Book;
 use crate::fault::Fault;
 use crate::site::Site;
-use crate::stairs::Staircase;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -136,7 +135,7 @@ fn check(book: &Book) -> Result<Vec<Fault>> {
             None => println!("skipped {}: {1} is not installed (pip install {1})", tool.what, tool.program),
         }
     }
-    step("the picture of the staircase is what the course says", Staircase::check(&book.root));
+    step("the picture of the staircase is what the course says", stairs::check(&book.root));
     let recorded = "every recording is what a run does now";
     match record::check(&book.root)? {
         Some(found) => step(recorded, found),

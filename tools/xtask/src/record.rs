@@ -21,7 +21,7 @@ use tcp_pitfalls::staircase::{BEYOND, STEPS};
 
 use crate::compare;
 use crate::fault::Fault;
-use crate::stairs::Staircase;
+use crate::stairs;
 
 /// Other commands that pages show, as the reader types them: the file's name, and the command.
 const COMMANDS: &[(&str, &str)] = &[
@@ -80,7 +80,7 @@ pub fn record(root: &Path) -> Result<()> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Ok(start(root, &programs.join("tcp-pitfalls"), &arguments)?.text)
     };
-    for name in Staircase::record(root, run)? {
+    for name in stairs::record(root, run)? {
         println!("written  book/recorded/{name}");
     }
     for name in stale(root, &recorded)? {
