@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Instant;
 
-use tcp_pitfalls::classroom::{self, Check, Exercise};
+use tcp_pitfalls::classroom::{self, Exercise};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
@@ -18,12 +18,6 @@ use tcp_pitfalls::probes::Verdict;
 
 /// With how many seeds each server is examined.
 const SEEDS: u64 = 10;
-
-/// The check of this exercise.
-fn check(id: &str) -> &'static Check {
-    let exercise: &'static Exercise = classroom::find(id).expect("there is this exercise");
-    exercise.checks.iter().find(|check| check.name == "as-the-task-says").expect("every exercise has it")
-}
 
 /// Builds the model answers and the wrong servers, and says where they are.
 fn servers() -> PathBuf {
@@ -53,7 +47,9 @@ fn side_by_side<J: Sync, R: Send>(jobs: &[J], run: impl Fn(&J) -> R + Sync) -> V
 }
 
 /// Plays with one server, with as many seeds as tell something, and says what is surprising about it.
-fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
+fn examine(folder: &Path, exercise: &Exercise, fault: Option<&str>) -> Option<String> {
+    let id = exercise.id;
+    let check = exercise.checks.iter().find(|check| check.name == "as-the-task-says").expect("every exercise has it");
     let kind = if fault.is_some() { "wrong" } else { "solution" };
     let program = folder.join(format!("{kind}_{id}")).with_extension(env::consts::EXE_EXTENSION);
     let command = [program.to_str()?].into_iter().chain(fault.into_iter().flat_map(|fault| ["--fault", fault]));
@@ -62,7 +58,7 @@ fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
     let began = Instant::now();
     for seed in 1..=SEEDS {
         let terms = classroom::terms(seed);
-        let finding = check(id).probe().run(&target, &terms, &Recorder::new());
+        let finding = check.probe().run(&target, &terms, &Recorder::new());
         // A machine too busy to judge it has told nothing.
         if finding.verdict == Verdict::Note {
             continue;
@@ -89,17 +85,17 @@ fn examine(folder: &Path, id: &str, fault: Option<&str>) -> Option<String> {
 #[ignore = "plays for minutes"]
 fn every_fault_is_found_and_no_model_answer_falls() {
     let folder = servers();
-    let mut jobs: Vec<(&str, Option<String>)> = classroom::ALL
+    let mut jobs: Vec<(&Exercise, Option<String>)> = classroom::ALL
         .iter()
         .flat_map(|exercise| {
             let faults = common::faults(exercise).into_iter();
             let faults = faults.filter(|(_, finder)| finder == "as-the-task-says").map(|(fault, _)| Some(fault));
-            [None].into_iter().chain(faults).map(|fault| (exercise.id, fault))
+            [None].into_iter().chain(faults).map(move |fault| (exercise, fault))
         })
         .collect();
     // The model answers take all the seeds, and begin first.
     jobs.sort_by_key(|(_, fault)| fault.is_some());
-    let surprises = side_by_side(&jobs, |(id, fault)| examine(&folder, id, fault.as_deref()));
+    let surprises = side_by_side(&jobs, |(exercise, fault)| examine(&folder, exercise, fault.as_deref()));
     let surprises: Vec<String> = surprises.into_iter().flatten().collect();
     assert!(surprises.is_empty(), "\n{}", surprises.join("\n\n"));
 }

@@ -198,14 +198,11 @@ fn gone_before_ticket(trial: &Trial<'_>) -> Judged {
 /// Expects a ticket with this name, whatever its number.
 fn expect_ticket(trial: &Trial<'_>, customer: &mut Client, name: &str) -> Judged<()> {
     let got = customer.line(trial.terms.limit);
-    let number = match &got {
-        Reply::Line(line) => std::str::from_utf8(line).ok().and_then(|line| {
-            line.strip_prefix("ticket ")?.strip_suffix(&format!(" for {name}\n"))?.parse::<u32>().ok()
-        }),
-        _ => None,
-    };
-    match number {
-        Some(_) => Ok(()),
-        None => falls!("expected \"ticket N for {name}\\n\", got {}", Trial::describe(&got)),
+    let end = format!(" for {name}\n");
+    let number =
+        |line| std::str::from_utf8(line).ok()?.strip_prefix("ticket ")?.strip_suffix(&end)?.parse::<u32>().ok();
+    match &got {
+        Reply::Line(line) if number(line).is_some() => Ok(()),
+        _ => falls!("expected \"ticket N for {name}\\n\", got {}", Trial::describe(&got)),
     }
 }

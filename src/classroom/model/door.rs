@@ -25,17 +25,12 @@ const AT_MOST: Duration = Duration::from_secs(20);
 const RANDOM: usize = 60;
 const SIDE_BY_SIDE: usize = 4;
 
-/// Where a door stands, or what must be said if it can't.
-enum Door {
-    At(Option<IpAddr>),
-    Nowhere(Vec<&'static str>),
-}
-
-/// The task's two tables. Where an address has two faults, one of the words is enough.
-fn door(spelling: &str) -> Door {
+/// The task's two tables: where a door stands, which is everywhere if it is no one address, or what must be said if it can't.
+/// Where an address has two faults, one of the words is enough.
+fn door(spelling: &str) -> Result<Option<IpAddr>, Vec<&'static str>> {
     let (host, port) = match spelling.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
-        _ => return Door::Nowhere(vec!["no port"]),
+        _ => return Err(vec!["no port"]),
     };
     let mut faults = Vec::new();
     if port.is_empty() {
@@ -54,7 +49,7 @@ fn door(spelling: &str) -> Door {
     if faults.is_empty() && host == "192.0.2.1" {
         faults.push("");
     }
-    if faults.is_empty() { Door::At(inner.unwrap_or(host).parse().ok()) } else { Door::Nowhere(faults) }
+    if faults.is_empty() { Ok(inner.unwrap_or(host).parse().ok()) } else { Err(faults) }
 }
 
 /// Starts doors with every kind of address in the task's tables, and then with random ones while there is time.
@@ -191,8 +186,8 @@ fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()>
     let spelling = spelling.replace("PORT", &reserved.number.to_string());
     let when = format!("started with \"{}\"{}", escape(spelling.as_bytes()), strangers(&spelling));
     let ip = match door(&spelling) {
-        Door::At(ip) => ip,
-        Door::Nowhere(words) => {
+        Ok(ip) => ip,
+        Err(words) => {
             let mut door = trial.start_at(&spelling, (Ipv4Addr::LOCALHOST, reserved.number).into())?;
             // Languages quote a newline in their own way.
             return refused(trial, &mut door, spelling.trim_end_matches('\n'), &words).about(&when);
