@@ -112,7 +112,7 @@ fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Reques
 
 fn reset_in_queue(trial: &Trial<'_>, server: &mut Running, count: usize, instead: &Otherwise) -> Judged<Otherwise> {
     is_more_than_killed(trial, server)?;
-    if killed(server).is_none() && !trial.aside(lets_finish)? {
+    if trial.claims_lines() && killed(server).is_none() && !trial.aside(lets_finish)? {
         skipped!(
             "a client that it had accepted is not answered after the signal, either; see finishes-line: {instead}"
         );
