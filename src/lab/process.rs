@@ -450,7 +450,9 @@ mod platform {
     }
 
     pub(super) fn kill(number: u32) {
-        pid(number).map(|pid| kill_process(pid, Raw::KILL));
+        if let Some(pid) = pid(number) {
+            let _ = kill_process(pid, Raw::KILL);
+        }
     }
 
     pub(super) fn halt_group(leader: u32, halt: bool) -> io::Result<()> {
@@ -460,7 +462,9 @@ mod platform {
 
     /// Not this program's own, which a process may have joined.
     pub(in super::super) fn kill_group(leader: u32) {
-        pid(leader).filter(|leader| *leader != getpgrp()).map(|leader| kill_process_group(leader, Raw::KILL));
+        if let Some(leader) = pid(leader).filter(|leader| *leader != getpgrp()) {
+            let _ = kill_process_group(leader, Raw::KILL);
+        }
     }
 }
 

@@ -216,7 +216,8 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
                 continue;
             }
             Ok(()) => {
-                *(if random { &mut all.random } else { &mut all.right }) += 1;
+                let kind = if random { &mut all.random } else { &mut all.right };
+                *kind += 1;
                 // The server is kept, so that what a conversation leaves behind shows in the next.
                 player = (!playing.stopped).then_some(playing);
             }
