@@ -27,9 +27,22 @@ pub fn is_taken(server: SocketAddr, client: SocketAddr) -> Option<bool> {
 /// end, or not read there. As long as there are any, nothing can be said of what the server does with them: TCP tries again
 /// later and later if the way was blocked. 0 where that can't be seen.
 pub fn under_way(server: SocketAddr, client: SocketAddr) -> usize {
+    ends(server, client).iter().map(|end| end.unsent + end.received).sum()
+}
+
+/// How many bytes of what the client has sent are not yet acknowledged, for which the other end may take 40 ms, and how
+/// many of them have arrived and the server hasn't read. `None` where that can't be seen.
+pub fn to_server(server: SocketAddr, client: SocketAddr) -> Option<(usize, usize)> {
+    let ends = ends(server, client);
+    let of = |addr| ends.iter().find(|end| end.is_on(addr));
+    Some((of(client)?.unsent, of(server)?.received))
+}
+
+/// Both ends of a connection, where they can be seen.
+fn ends(server: SocketAddr, client: SocketAddr) -> Vec<Socket> {
     let is_end = |socket: &Socket, own, other| socket.is_on(own) && socket.leads_to(other);
     let is_either = |socket: &Socket| is_end(socket, server, client) || is_end(socket, client, server);
-    sockets(&hex_port(client.port())).filter(is_either).map(|socket| socket.unsent + socket.received).sum()
+    sockets(&hex_port(client.port())).filter(is_either).take(2).collect()
 }
 
 /// Whether the server has ended its side of this connection, though its client may not have come to that yet: the end

@@ -135,7 +135,8 @@ impl Model for Counter {
         let clients = 5 + dice.below(4);
         let mut steps = dice.conversation(clients, |dice| format!("{}\n", dice.pick(ORDERS)).into_bytes());
         for step in &mut steps {
-            step.hasty |= step.act == Act::Come && dice.once_in(2);
+            // Orders that nobody has awaited may come in one packet with fire, and needn't be answered then.
+            step.hasty = step.act == Act::Come && dice.once_in(2);
         }
         steps
     }

@@ -59,6 +59,9 @@ const INSISTING: Duration = Duration::from_millis(3500);
 /// Between two pieces, so that a server meets them with two reads. If they meet on the way, a faulty server may pass.
 const GAP: Duration = Duration::from_millis(4);
 
+/// How long bytes may be on their way on a busy machine. Who knows when they have been acknowledged doesn't wait for it.
+const ARRIVING: Duration = Duration::from_millis(20);
+
 /// How long the server may take to read the first of them, where that can be seen.
 const READING: Duration = Duration::from_millis(200);
 
@@ -687,8 +690,11 @@ impl<M: Model> Player<M> {
 fn let_it_read(server: &Running, client: &Client) {
     let Ok(own) = client.stream().local_addr() else { return };
     let began = Instant::now();
-    wait_until(READING, || match kernel::unread(server.addr(), own) {
-        Some(unread) => (unread == 0).then_some(()),
+    wait_until(READING, || match kernel::to_server(server.addr(), own) {
+        // What is nowhere has been read, or has still to come.
+        Some((unacknowledged, unread)) => {
+            (unread == 0 && (unacknowledged == 0 || began.elapsed() >= ARRIVING)).then_some(())
+        }
         // Where that can't be seen, it is a short wait.
         None => (began.elapsed() >= GAP).then_some(()),
     });
