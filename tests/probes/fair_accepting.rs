@@ -191,6 +191,13 @@ fn that_a_port_is_in_use_may_be_said_in_any_language() {
 
 #[test]
 #[cfg(unix)]
+fn a_second_write_to_a_client_that_has_left_brings_sigpipe() {
+    // It ends a connection at the first error, so that a mere reset leaves nothing to write.
+    judge_python("dies-of-sigpipe", "leaves-unread", Falls);
+}
+
+#[test]
+#[cfg(unix)]
 fn what_is_said_at_every_start_is_no_reason() {
     if let Some(evidence) = judge_python("announces", "port-taken", Falls) {
         assert!(evidence.contains("at every start"), "{evidence}");

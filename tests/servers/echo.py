@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import socket
 import sys
 import threading
@@ -81,6 +82,9 @@ except OSError:
     # Python's own words, and the trace, would be in English.
     text = {"speaks-german": f"Fehler: {addr}: Die Adresse wird bereits verwendet"}
     sys.exit(text.get(peculiarity, 1))
+if peculiarity == "dies-of-sigpipe":
+    # As in C, unless one ignores it.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 if peculiarity == "works-all-the-time":
     threading.Thread(target=work_all_the_time, daemon=True).start()
 if peculiarity == "ends-when-quiet":

@@ -63,9 +63,12 @@ fn print_page(book: &Book, page: &Path) -> Result<PathBuf> {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             output => output.with_context(|| format!("could not run {}", name.display()))?,
         };
-        if !pdf.is_file() {
+        let printed = fs::read(&pdf).with_context(|| {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!("{} printed nothing ({}): {}", name.display(), output.status, said.trim());
+            format!("{} printed nothing ({}): {}", name.display(), output.status, said.trim())
+        })?;
+        if !has_outline(&printed) {
+            bail!("{} printed {} without an outline: is it an old version?", name.display(), pdf.display());
         }
         return Ok(pdf);
     }
@@ -73,4 +76,20 @@ fn print_page(book: &Book, page: &Path) -> Result<PathBuf> {
         "the book is printed by Chromium, which was not found: install it (on Debian, `apt-get install chromium`), or \
          say in the variable CHROMIUM where it is. Or type `cargo book --open`, and print from your browser"
     )
+}
+
+/// Whether a reader of the PDF can jump to chapters: its catalogue, which Chromium doesn't compress, names an outline.
+fn has_outline(pdf: &[u8]) -> bool {
+    pdf.windows(9).any(|window| window == b"/Outlines")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pdf_without_outline_is_found() {
+        assert!(has_outline(b"<</Type /Catalog /Pages 2 0 R /Outlines 3 0 R>>"));
+        assert!(!has_outline(b"<</Type /Catalog /Pages 2 0 R>>"));
+    }
 }
