@@ -761,7 +761,7 @@ fn a_misbehaving_server_gets_a_sentence() {
     let me = env::current_exe().unwrap();
     let me = me.to_str().unwrap();
     for (misbehaviour, said) in [
-        ("never-listens", "refused for 10 s"),
+        ("never-listens", "listens nowhere"),
         ("ends-at-once", "I have nothing to say to"),
         ("hangs", "nothing for "),
         ("floods", "flood"),
