@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{self, Dialogue, Exchange, Lines, Template};
@@ -326,6 +327,25 @@ fn any_bytes_sees_letters_that_are_cut() {
     });
     let finding = in_process("any-bytes", &target);
     assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+}
+
+#[test]
+fn answers_that_reach_the_wrong_client_are_blamed_on_one_probe() {
+    static LINE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    let shared: Change = |line| {
+        *LINE.lock().unwrap() = line.to_vec();
+        // Others that have a line come in between.
+        (0..100).for_each(|_| thread::yield_now());
+        Some(LINE.lock().unwrap().clone())
+    };
+    let target = Manner { change: shared, ..Manner::RIGHT }.target();
+    for (name, verdict, said) in
+        [("any-bytes", Verdict::Falls, "got the answer to another one"), ("crowd", Verdict::Skipped, "see any-bytes")]
+    {
+        let finding = in_process(name, &target);
+        assert_eq!(finding.verdict, verdict, "{name}: {}", finding.evidence);
+        assert!(finding.evidence.sentence.contains(said), "{name}: {}", finding.evidence);
+    }
 }
 
 #[test]
