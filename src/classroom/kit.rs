@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::escape;
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
+use crate::lab::wait::wait_for;
 use crate::lab::{lack, load, lock};
 use crate::probes::{Difference, Judged, Otherwise, Trial, falls, unreachable};
 
@@ -74,7 +74,7 @@ pub(super) fn expect_gone(trial: &Trial<'_>, client: &mut Client) -> Judged<()> 
 
 /// Expects that the process ends within `limit`, and says this line of a tally on standard output.
 pub(super) fn expect_tally(trial: &Trial<'_>, server: &mut Running, limit: Duration, expected: &str) -> Judged<()> {
-    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+    let Some(status) = server.exits_within(limit) else {
         falls!("the process never ended: it still ran {} s later, without a tally", limit.as_secs());
     };
     let output = server.process().map(|process| process.last_output()).unwrap_or_default();
@@ -199,7 +199,7 @@ pub(super) fn beside_control_server<T>(trial: &Trial<'_>, something: impl Fn() -
                 }
                 // A pause that lasts too long says as much as a slow answer.
                 let began = Instant::now();
-                wait_until(PAUSE, || None::<()>);
+                wait_for(PAUSE);
                 if client.write_all(&byte).and_then(|()| client.read_exact(&mut byte)).is_err() {
                     break;
                 }

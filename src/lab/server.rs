@@ -235,6 +235,11 @@ impl Running {
         self.process.as_ref().map(Process::id)
     }
 
+    /// Waits for the end of the process, at once in vain if it was not started here.
+    pub fn exits_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        self.process()?.exits_within(limit)
+    }
+
     /// Connects a client. While the server refuses, tries again, at most for 10 s, or for as long as it may take to start.
     ///
     /// # Errors

@@ -241,7 +241,7 @@ fn start_with_few(trial: &Trial<'_>) -> Judged<Running> {
     // To close its first connection takes Java a descriptor (JDK 17, FileDispatcherImpl), and without one it never closes
     // any. So it has to have closed one before there are none.
     let Err(why) = trial.serves_two(&mut server) else { return Ok(server) };
-    let status = server.process().and_then(|process| process.exits_within(A_MOMENT));
+    let status = server.exits_within(A_MOMENT);
     match server.obituary() {
         Some(obituary) if status.is_some_and(|status| !status.success()) => {
             skipped!("it can't be run with {FEW} descriptors: {obituary}")
@@ -447,7 +447,7 @@ fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
         trial.in_turn(server, &["hello"])
     });
     let patience = if all.is_ok() { A_MOMENT } else { A_MOMENT * 10 };
-    match server.process().and_then(|process| process.exits_within(patience)) {
+    match server.exits_within(patience) {
         Some(_) => skipped!("it ends when a client resets in the middle of a request: see leaves-unread"),
         // Nothing is used up by so few.
         None => {

@@ -15,7 +15,7 @@ use crate::lab::kernel;
 use crate::lab::load;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running};
-use crate::lab::wait::wait_until;
+use crate::lab::wait::{wait_for, wait_until};
 use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, falls, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, also if each has one to read and others to write,
@@ -453,7 +453,7 @@ impl<M: Model> Player<M> {
             Act::Leave => self.clients.remove(&step.who).into_iter().for_each(Client::leave),
             Act::Reset => self.clients.remove(&step.who).into_iter().for_each(Client::reset),
             Act::Pause(ms) => {
-                wait_until(Duration::from_millis(*ms), || None::<()>);
+                wait_for(Duration::from_millis(*ms));
                 if *ms > 3000 {
                     self.since = Instant::now();
                 }
