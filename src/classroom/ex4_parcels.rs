@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::kit::judge_line;
 use super::model::{
-    Act, Parcels, as_the_task_says, beginning, come, hasty, offices, parcel, pieces, plays, say, step, talk,
+    Act, Parcels, as_the_task_says, beginning, come, conversations, hasty, parcel, pieces, plays, say, step, talk,
 };
 use super::{Check, Exercise};
 use crate::lab::recording::with_thousands;
@@ -92,7 +92,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             starter_falls: true,
             examine: cut_off_parcel,
         },
-        as_the_task_says("04_partial_read_write.html#the-server-of-this-step", offices),
+        as_the_task_says("04_partial_read_write.html#the-server-of-this-step", conversations::<Parcels>),
     ],
 };
 
