@@ -295,19 +295,6 @@ impl Running {
         Some(value)
     }
 
-    /// Lets clients connect and reset their connections before it accepts them, where it can be halted meanwhile.
-    pub fn reset_in_queue(&mut self) {
-        const CLIENTS: usize = 8;
-        let (addr, quiet) = (self.addr, Recorder::new());
-        // The queue may be shorter.
-        let come = |_| Client::connect(addr, "hasty client", &quiet, Duration::from_millis(300)).ok();
-        let reset = || (0..CLIENTS).map_while(come).map(Client::reset).count();
-        if let Some(count) = self.while_halted(reset) {
-            let text = format!("connect, {count} of them, and reset their connections before they are accepted");
-            self.recorder.note("hasty clients", text);
-        }
-    }
-
     /// What the kernel shows of a process that runs and is not where it is looked for, as the end of a sentence.
     fn whereabouts(&self) -> String {
         let Some(process) = &self.process else { return String::new() };
