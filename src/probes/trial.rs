@@ -285,15 +285,15 @@ impl<'a> Trial<'a> {
     pub(crate) fn twice(&self, examine: impl Fn(Duration) -> Judged<Silence>) -> Judged {
         const FIRST: Duration = Duration::from_secs(1);
         const SECOND: Duration = Duration::from_millis(1900);
-        for patience in [FIRST, SECOND] {
-            match examine(patience)? {
-                Silence::No(evidence) => return Ok(evidence),
-                Silence::UntilThen(_) if patience == FIRST => self.recorder.note("probe", AGAIN),
-                Silence::UntilThen(falls) => return Err(falls),
-                Silence::Longer => break,
-            }
+        let mut silence = examine(FIRST)?;
+        if matches!(silence, Silence::UntilThen(_)) {
+            self.recorder.note("probe", AGAIN);
+            silence = examine(SECOND)?;
         }
-        match examine(self.terms.limit)? {
+        if matches!(silence, Silence::Longer) {
+            silence = examine(self.terms.limit)?;
+        }
+        match silence {
             Silence::No(evidence) => Ok(evidence),
             Silence::UntilThen(falls) => Err(falls),
             Silence::Longer => falls!("it did not answer at all"),
@@ -325,13 +325,13 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// What came of a wait for an answer, ended by what should not matter.
+/// How long a server was silent, when its client ended the wait for an answer by doing what should not matter.
 pub(crate) enum Silence {
-    /// There was none: the server holds.
+    /// It wasn't: the answer came before that. So it holds.
     No(Evidence),
-    /// It was over right after that: this would be the verdict.
+    /// Until right after that, and so because of it, as it seems. Seen twice, this is the verdict.
     UntilThen(Otherwise),
-    /// It lasted longer.
+    /// Longer than that.
     Longer,
 }
 
