@@ -100,11 +100,11 @@ impl Drop for Sending {
 }
 
 /// By how many bytes the memory of a server has grown that was so large `before`. `None` where that can't be seen.
-pub(super) fn grown(server: &mut Running, before: Option<u64>) -> Option<usize> {
+pub(super) fn grown(server: &Running, before: Option<u64>) -> Option<usize> {
     usize::try_from(memory(server)?.saturating_sub(before?)).ok()
 }
 
 /// The memory that a server has in use and that isn't a file's, in bytes, if it was started here and can be looked at.
-pub(super) fn memory(server: &mut Running) -> Option<u64> {
-    server.process()?.tree().ok()?.memory().ok()
+pub(super) fn memory(server: &Running) -> Option<u64> {
+    server.tree()?.memory().ok()
 }
