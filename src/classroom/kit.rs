@@ -124,9 +124,9 @@ impl Took {
 
 /// Expects that something takes no longer than it may. `attempt` does it with a new server, and says how long it took.
 ///
-/// Longer falls only if it happens twice, and each time by more than this machine can have been the cause of, as a control
-/// server shows, which does nothing but answer. Else it is tried again; and if it always may have been this machine, the time
-/// isn't judged, which costs no point and is said.
+/// A server falls if it takes longer twice, each time by more than this machine can be blamed for: a control server, which
+/// does nothing but answer, shows how much that is. If it may have been this machine every time, the time isn't judged, which
+/// costs no point and is said.
 pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, T)>) -> Judged<T> {
     const ATTEMPTS: usize = 4;
     const AT_MOST: Duration = Duration::from_secs(20);
@@ -151,14 +151,14 @@ pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, 
     }
 }
 
-/// All that was seen is right, and not all could be judged: what was late may be this machine's fault. Neither `holds`, nor
-/// `skipped`, as if nothing had been: that would favour one or the other of a wrong and a right server.
+/// All that was seen is right, but what was late may be this machine's fault and could not be judged. To call that `holds`
+/// would favour wrong servers, and to call it `skipped`, as if nothing had been seen, would cost right ones their points.
 pub(super) fn not_judged(seen: &str) -> Otherwise {
     Otherwise::note(format!("{seen}, which could not be judged: {}", load::too_busy()))
 }
 
-/// How late the answers of the control server were in sum, and how long the server examined had no processor to run on. The
-/// control server needs so little of one that it seldom waits.
+/// How late this machine was: the answers of the control server in sum, and how long the server examined had no processor to
+/// run on, since the control server needs so little of one that it seldom waits.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Lateness {
     in_sum: Duration,

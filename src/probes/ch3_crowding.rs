@@ -262,9 +262,9 @@ fn watch(server: &mut Running) -> Judged<Known<Window>> {
     }
 }
 
-/// Whether a server may be spinning. On a busy machine one that does gets little and waits for more all the time; an idle
-/// JVM waits as well, but hardly runs. One that tries again in bursts, as asyncio does each second, is neither: but with
-/// very many beside it, it waits from one burst to the next.
+/// Whether a server may be spinning. On a busy machine, one that spins gets little of a processor and waits for more all the
+/// time. An idle JVM waits as well, but hardly runs. One that tries again in bursts, as asyncio does each second, does
+/// neither; but where very many others run, each of its bursts waits until the next one is due.
 fn is_busy(window: &Window) -> bool {
     window.running >= Duration::from_millis(500)
         || never_rests(window) && window.running >= Duration::from_millis(100) && load::overload().is_none()
@@ -278,7 +278,8 @@ fn all_of(window: &Window) -> Duration {
     window.running + window.waiting
 }
 
-/// Expects that a server which was busy when it was full is nearly as busy with descriptors left.
+/// Expects that a server which was busy without descriptors is nearly as busy with some left: then it does something else
+/// than to try again.
 fn expect_no_spin(trial: &Trial<'_>, full: &Window) -> Judged<()> {
     let mut server = trial.start()?;
     trial.serves_two(&mut server)?;

@@ -65,7 +65,7 @@ const ARRIVING: Duration = Duration::from_millis(20);
 /// How long the server may take to read the first of them, where that can be seen.
 const READING: Duration = Duration::from_millis(200);
 
-/// While a conversation is made shorter: what takes longer than this is taken for missing, until it is played at last.
+/// How long what is owed may take while a conversation is made shorter. It is judged only when the result is played at last.
 const HASTE: Duration = Duration::from_millis(400);
 
 /// How long is spent on making it shorter.
@@ -685,8 +685,8 @@ impl<M: Model> Player<M> {
     }
 }
 
-/// Gives the server time to read what was sent, so that the next bytes come with another read. If it needs longer, they
-/// may come together, and a faulty server pass. A look takes milliseconds where the kernel has thousands of connections.
+/// Gives the server time to read what was sent, so that it needs another read for the next bytes. If it takes longer, both may
+/// come with one, and a faulty server may pass. Each look takes milliseconds where the kernel has thousands of connections.
 fn let_it_read(server: &Running, client: &Client) {
     let Ok(own) = client.stream().local_addr() else { return };
     let began = Instant::now();
