@@ -114,12 +114,7 @@ fn unfinished(recording: &Recording, after: Duration, is_busy: bool) -> String {
 ///
 /// The findings come in the order of the jobs.
 pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Finding> {
-    let each = |index: usize| {
-        let finding = jobs[index].run(&|| false).finding;
-        done();
-        finding
-    };
-    in_order(jobs, at_once, each)
+    run_recorded(jobs, at_once, None, done).into_iter().map(|(finding, _)| finding).collect()
 }
 
 /// When somebody who waits for many probes has waited for long enough.

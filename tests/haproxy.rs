@@ -93,10 +93,6 @@ fn is_open(stream: &TcpStream) -> bool {
 }
 // ANCHOR_END: client
 
-fn addr(port: &Port) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port.number))
-}
-
 /// A server of step 8 that can be replaced by another at the same address.
 struct Server {
     /// What it is called in HAProxy's configuration.
@@ -109,7 +105,7 @@ struct Server {
 impl Server {
     fn new(name: &'static str, recorder: &Recorder) -> Self {
         let port = port::draw().unwrap();
-        let process = Self::process(addr(&port));
+        let process = Self::process(port.addr());
         Server { name, port, process, recorder: recorder.clone() }
     }
 
@@ -133,7 +129,7 @@ impl Server {
     }
 
     fn start(&mut self) {
-        self.process = Self::process(addr(&self.port));
+        self.process = Self::process(self.port.addr());
         self.recorder.note(self.name, "is started anew, and answers");
     }
 }
@@ -154,9 +150,9 @@ impl Haproxy {
         let command = [
             "env".to_owned(),
             format!("STATS={}", stats.display()),
-            format!("FRONT={}", addr(&front)),
-            format!("S1={}", addr(&servers[0].port)),
-            format!("S2={}", addr(&servers[1].port)),
+            format!("FRONT={}", front.addr()),
+            format!("S1={}", servers[0].port.addr()),
+            format!("S2={}", servers[1].port.addr()),
         ];
         let command = command.into_iter().chain(["haproxy", "-db", "-f", CONFIGURATION].map(str::to_owned));
         let process = Process::start(&command.collect::<Vec<_>>(), None).expect("`env` starts");
@@ -227,7 +223,7 @@ impl Haproxy {
     // ANCHOR_END: replace
 
     fn connect(&self, who: &str) -> client::Client {
-        client::Client::connect(addr(&self.front), who, &self.recorder, LIMIT).unwrap()
+        client::Client::connect(self.front.addr(), who, &self.recorder, LIMIT).unwrap()
     }
 
     /// One client was sent to this server.
@@ -339,7 +335,7 @@ impl Drop for Over<'_> {
 /// were asked again.
 fn under_clients(stage: &mut Stage, replace: impl Fn(&Haproxy, &mut Server)) -> (usize, usize) {
     let field = Field::default();
-    let front = addr(&stage.haproxy.front);
+    let front = stage.haproxy.front.addr();
     thread::scope(|scope| {
         let asking: Vec<_> = (0..SHORT + LASTING)
             .map(|number| {

@@ -480,7 +480,7 @@ fn a_command_is_quoted_for_what_it_has() {
 #[test]
 fn a_client_without_a_lack_is_refused_by_the_server() {
     let port = port::draw().unwrap();
-    let addr = SocketAddr::from(([127, 0, 0, 1], port.number));
+    let addr = port.addr();
     let error = Client::connect(addr, "client 1", &Recorder::new(), LIMIT).err().unwrap();
     assert_eq!((error.kind(), Lack::of(&error)), (io::ErrorKind::ConnectionRefused, None));
 }

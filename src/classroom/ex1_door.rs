@@ -123,8 +123,7 @@ fn bad_address(trial: &Trial<'_>) -> Judged {
 
 fn door_taken(trial: &Trial<'_>) -> Judged {
     let reserved = draw_port()?;
-    let port = reserved.number;
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (port, addr) = (reserved.number, reserved.addr());
     // A process that is just being started beside this one may still have the listener with which the port was tried.
     let Some(_holder) = wait_until(trial.terms.limit, || TcpListener::bind(addr).ok()) else {
         skipped!("port {port} could not be held");

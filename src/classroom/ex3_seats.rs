@@ -10,7 +10,7 @@ use super::kit::{AT_ONCE, Took, arrive, ask, differing, expect_end, expect_gone,
 use super::model::{Counter, as_the_task_says, conversations};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::{Action, Payload, escape};
+use crate::lab::recording::{Action, Payload, Recorder, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, unreachable};
@@ -118,11 +118,8 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
     let mut counter = trial.start()?;
     // Halted before it listens, it would let nobody in.
     let _first = sit_down(trial, &mut counter, "first guest", "at the beginning")?;
-    let addr = counter.addr();
-    // The queue of a server may be shorter. Then those come who have room in it.
-    let arrive = |number| Client::connect(addr, &format!("guest {number}"), &quiet, Duration::from_millis(300)).ok();
-    let arrived = counter.while_halted(|| (1..=GUESTS).map_while(arrive).collect::<Vec<Client>>());
-    let Some(mut guests) = arrived else { return Ok(()) };
+    let guests = queue(counter.addr(), GUESTS, &quiet);
+    let Some(mut guests) = counter.while_halted(|| guests.collect::<Vec<Client>>()) else { return Ok(()) };
     let came = guests.len();
     trial.recorder.note("guests", format!("{came} come in one moment"));
     let mut seated = 1;
@@ -135,6 +132,13 @@ fn all_at_once(trial: &Trial<'_>) -> Judged<()> {
         falls!("there are {SEATS} seats, {came} guests came in one moment beside the first, and {seated} were seated");
     }
     Ok(())
+}
+
+/// Guests who come while the counter is halted, as many as there is room for in its queue.
+fn queue(addr: SocketAddr, most: usize, recorder: &Recorder) -> impl Iterator<Item = Client> {
+    (1..=most).map_while(move |number| {
+        Client::connect(addr, &format!("guest {number}"), recorder, Duration::from_millis(300)).ok()
+    })
 }
 
 fn busy_can_be_read(trial: &Trial<'_>) -> Judged {
@@ -230,9 +234,15 @@ fn lingering_seventh(trial: &Trial<'_>) -> Judged {
 }
 
 fn reset_gives_seat_back(trial: &Trial<'_>) -> Judged {
+    const HASTY: usize = 8;
     let mut counter = trial.start()?;
     let _regular = sit_down(trial, &mut counter, "regular guest", "at the beginning")?;
-    counter.reset_in_queue();
+    let quiet = trial.recorder.aside();
+    let hasty = queue(counter.addr(), HASTY, &quiet);
+    if let Some(count) = counter.while_halted(|| hasty.map(Client::reset).count()) {
+        let text = format!("connect, {count} of them, and reset their connections before they are accepted");
+        trial.recorder.note("hasty guests", text);
+    }
     sit_down(trial, &mut counter, "next guest", "after guests had reset their connections before they were seated")?;
     give_back(trial, "had reset its connection", |number, mut guest| {
         // In the middle of an order, or before what was ordered has come.

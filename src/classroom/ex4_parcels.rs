@@ -1,18 +1,15 @@
 //! The parcel office.
 
-use std::io::Write;
-use std::net::Shutdown;
 use std::time::Duration;
 
 use super::kit::judge_line;
 use super::model::{
-    Act, Parcels, as_the_task_says, beginning, come, hasty, offices, parcel, pieces, plays, say, step, talk,
+    Act, Parcels, as_the_task_says, beginning, come, conversations, hasty, parcel, pieces, plays, say, step, talk,
 };
 use super::{Check, Exercise};
-use crate::lab::lack;
 use crate::lab::recording::with_thousands;
-use crate::lab::wait::wait_until;
-use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, unreachable};
+use crate::lab::wait::wait_for;
+use crate::probes::{Explained, Judged, Needs, Sending, Trial, unreachable};
 
 pub(super) const EXERCISE: Exercise = Exercise {
     id: "04",
@@ -95,7 +92,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             starter_falls: true,
             examine: cut_off_parcel,
         },
-        as_the_task_says("04_partial_read_write.html#the-server-of-this-step", offices),
+        as_the_task_says("04_partial_read_write.html#the-server-of-this-step", conversations::<Parcels>),
     ],
 };
 
@@ -139,24 +136,17 @@ fn largest_parcel(trial: &Trial<'_>) -> Judged {
         let letters = (1..LARGEST).map(|index| b'a' + u8::try_from(index / 7 % 26).unwrap_or(0));
         letters.chain([b'0' + number]).collect()
     };
-    let mut sender =
-        client.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     client
         .note(format!("sends {PARCELS} parcels of {} bytes, and reads nothing for a moment", with_thousands(LARGEST)));
-    let sending = lack::spawn(move || {
-        // An error means that the server doesn't take them, which shows at the reading side.
-        let _ = (0..PARCELS).try_for_each(|number| sender.write_all(&parcel(&contents(number))));
-    })?;
-    wait_until(LATE, || None::<()>);
-    let judged = (0..PARCELS).try_for_each(|number| {
+    let mut unsent = 0..PARCELS;
+    let _sending = Sending::begin(&client, move || unsent.next().map(|number| parcel(&contents(number))))?;
+    wait_for(LATE);
+    for number in 0..PARCELS {
         let reversed: Vec<u8> = contents(number).into_iter().rev().collect();
         let expected = parcel(&reversed);
         let got = client.answer(trial.terms.limit, |got| beginning(&expected, got));
-        judge_line(&expected, &got).about(&format!("parcel {}", number + 1))
-    });
-    drop(client.stream().shutdown(Shutdown::Both));
-    let _ = sending.join();
-    judged?;
+        judge_line(&expected, &got).about(&format!("parcel {}", number + 1))?;
+    }
     Ok(format!("{PARCELS} parcels of {} bytes came back whole, to a client that read late", with_thousands(LARGEST))
         .into())
 }

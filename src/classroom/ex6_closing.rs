@@ -12,7 +12,7 @@ use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply, State};
 use crate::lab::kernel;
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
+use crate::lab::wait::{wait_for, wait_until};
 use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, refuses_within};
 
 /// How long a client in the middle of a command may take for the rest of it, as the exercises say.
@@ -277,7 +277,7 @@ pub(super) fn ends_after_grace(
         );
     }
     let limit = trial.terms.limit.max(2 * GRACE);
-    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+    let Some(status) = server.exits_within(limit) else {
         falls!(
             "the process never ended: a client never ended its command, and it still ran {} s after the signal",
             asked.elapsed().as_secs()
@@ -308,9 +308,9 @@ fn grace_ends(trial: &Trial<'_>) -> Judged {
         let asked = Instant::now();
         trial.ask_to_stop("check", &mut server)?;
         // So late that three seconds from here on are far more than three.
-        wait_until(GRACE.mul_f32(0.8), || None::<()>);
+        wait_for(GRACE.mul_f32(0.8));
         trial.ask_to_stop("check", &mut server)?;
-        if server.process().and_then(|process| process.exits_within(trial.terms.limit.max(2 * GRACE))).is_none() {
+        if server.exits_within(trial.terms.limit.max(2 * GRACE)).is_none() {
             falls!(
                 "the process never ended: it got a second SIGTERM, and still ran {} s after the first",
                 asked.elapsed().as_secs()

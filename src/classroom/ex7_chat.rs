@@ -1,10 +1,8 @@
 //! The chat room.
 
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::Shutdown;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::ex6_closing::{SOON_OVER, ends_after_grace, expect_bye, shut_after};
@@ -14,11 +12,13 @@ use super::kit::{
 use super::model::{Act, Room, as_the_task_says, come, conversations, plays, say, step, talk};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
+use crate::lab::kernel;
 use crate::lab::recording::{escape, with_thousands};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
-use crate::lab::{kernel, lack};
-use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, require_no_wrapper, skipped, unreachable};
+use crate::probes::{
+    Explained, Judged, Needs, Otherwise, Sending, Trial, falls, require_no_wrapper, skipped, unreachable,
+};
 
 /// The longest line, in bytes, its end not counted.
 const LONGEST_LINE: usize = 1024;
@@ -195,7 +195,8 @@ fn chopped_commands(trial: &Trial<'_>) -> Judged {
 }
 
 fn long_line(trial: &Trial<'_>) -> Judged {
-    const MOST: usize = 16 * 1024 * 1024;
+    const CHUNK: usize = 16 * 1024;
+    const MOST: usize = 1024 * CHUNK;
     let mut server = trial.start()?;
     let mut alice = member(trial, &mut server, "alice")?;
     let mut bob = member(trial, &mut server, "bob")?;
@@ -204,40 +205,28 @@ fn long_line(trial: &Trial<'_>) -> Judged {
     speaks(trial, "bob", &longest, &mut [("bob", &mut bob), ("alice", &mut alice)])
         .about("a line of 1024 bytes is not too long")?;
 
-    let (sent, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let mut sender =
-        bob.stream().try_clone().map_err(|error| Otherwise::skipped(format!("no second handle: {error}")))?;
     bob.note("sends \"xxxx…\" without a newline, and reads all the time");
-    let sending = lack::spawn({
-        let (sent, enough) = (Arc::clone(&sent), Arc::clone(&enough));
-        move || {
-            while !enough.load(SeqCst) && sent.load(SeqCst) < MOST {
-                match sender.write(&[b'x'; 16 * 1024]) {
-                    Ok(count) => _ = sent.fetch_add(count, SeqCst),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    // Refused or stuck: either shows at the reading side.
-                    Err(_) => break,
-                }
-            }
-            // The answer may still be on its way to a client that has said everything.
-            let _ = sender.shutdown(Shutdown::Write);
-        }
+    let mut left = MOST / CHUNK;
+    let sending = Sending::begin(&bob, move || {
+        left = left.checked_sub(1)?;
+        Some(vec![b'x'; CHUNK])
     })?;
     // While bytes are still being taken, silence is not yet the answer. It is when that takes a minute.
     let began = Instant::now();
     let told = loop {
-        let before = sent.load(SeqCst);
+        let before = sending.sent();
         match bob.line(trial.terms.limit) {
-            Reply::Nothing(..) if (before + 1..MOST).contains(&sent.load(SeqCst)) && began.elapsed() < TOO_LONG => {}
+            Reply::Nothing(..) if (before + 1..MOST).contains(&sending.sent()) && began.elapsed() < TOO_LONG => {}
             told => break told,
         }
     };
-    enough.store(true, SeqCst);
+    let sent = with_thousands(sending.sent());
+    drop(sending);
+    // It may tell only whoever has said everything, and one that it has told, it may listen to until then.
+    let _ = bob.stream().shutdown(Shutdown::Write);
+    let told = if let Reply::Nothing(..) = told { bob.line(trial.terms.limit) } else { told };
     let judged = judge_line(b"error: line too long\n", &told)
         .and_then(|()| expect_gone(trial, &mut bob).about("after \"error: line too long\\n\""));
-    drop(bob.stream().shutdown(Shutdown::Both));
-    let _ = sending.join();
-    let sent = with_thousands(sent.load(SeqCst));
     judged.about(&format!("{sent} bytes without a newline were sent"))?;
     expect_line(trial, &mut alice, "* bob left").about("bob was disconnected, and alice")?;
     speaks(trial, "alice", "still here", &mut [("alice", &mut alice)])?;
@@ -313,8 +302,7 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     }
     trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
     // The server has no event to announce here. What ends this wait early is its end.
-    let ended = server.process().and_then(|process| process.exits_within(Duration::from_millis(500)));
-    if ended.is_some() {
+    if server.exits_within(Duration::from_millis(500)).is_some() {
         falls!("with {DESCRIPTORS} descriptors and {} clients, {}", crowd.len(), server.obituary().unwrap_or_default());
     }
     let with_crowd = format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients");

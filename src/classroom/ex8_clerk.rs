@@ -13,7 +13,7 @@ use super::model::{Clerk, as_the_task_says, come, conversations, plays, say};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
+use crate::lab::wait::{wait_for, wait_until};
 use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, unreachable};
 
 /// How long a customer has from the first byte of a line to its end.
@@ -276,15 +276,15 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     let mut counter = trial.start()?;
     let came = Instant::now();
     let mut customer = arrive(&mut counter, "customer 1")?;
-    wait_until(SILENCE, || None::<()>);
+    wait_for(SILENCE);
     customer.send(b"a ");
-    wait_until(HALF_OF_FIRST, || None::<()>);
+    wait_for(HALF_OF_FIRST);
     customer.send(b"st");
     let mut was_quick = came.elapsed() < SILENCE + HALF_OF_FIRST + LATER;
     let mut pause = HALF_OF_FIRST;
     for number in 1.. {
         let began = Instant::now();
-        wait_until(pause, || None::<()>);
+        wait_for(pause);
         // With the end of each line comes the beginning of the next.
         customer.send(b"amp\na st");
         was_quick &= began.elapsed() < pause + LATER;
@@ -325,7 +325,7 @@ fn takes_late(trial: &Trial<'_>) -> Judged<()> {
             full.last = Instant::now();
             let began = full.last;
             full.is_cut_off(FULL, TOO_LONG);
-            wait_until(in_time.saturating_sub(began.elapsed()), || None::<()>);
+            wait_for(in_time.saturating_sub(began.elapsed()));
             was_quick &= began.elapsed() < in_time + LATER;
             take_all(trial, &mut full, &mut taken, &mut was_quick)
         });
@@ -400,7 +400,7 @@ fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
     let mut full = full_customer(trial, &mut counter)?;
     let full_is_out = full.is_cut_off(FULL, TOO_LONG);
     // So that it is the last, and a tally which says so only when the customer has gone says too little.
-    wait_until(IDLE.saturating_sub(LATE).saturating_sub(full.came.elapsed()), || None::<()>);
+    wait_for(IDLE.saturating_sub(LATE).saturating_sub(full.came.elapsed()));
     slow.send(b"and a for");
     let ends = |mut customer: Client, what: &str, limit: Duration| {
         let patience = limit + trial.terms.limit;

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::lab::client::Client;
 use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
+use crate::lab::wait::wait_for;
 
 /// For how long a connection takes nothing before it is full.
 pub(super) const FULL: Duration = Duration::from_millis(500);
@@ -50,7 +50,7 @@ impl FullHands {
                 Ok(count) => {
                     self.sent += count;
                     if pauses {
-                        wait_until(Duration::from_millis(100), || None::<()>);
+                        wait_for(Duration::from_millis(100));
                     } else {
                         self.last = Instant::now();
                     }

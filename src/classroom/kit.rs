@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::lab::client::{Client, Reply};
 use crate::lab::recording::{Payload, escape};
 use crate::lab::server::Running;
-use crate::lab::wait::wait_until;
+use crate::lab::wait::wait_for;
 use crate::lab::{lack, load, lock};
 use crate::probes::{Difference, Judged, Otherwise, Trial, falls, unreachable};
 
@@ -74,7 +74,7 @@ pub(super) fn expect_gone(trial: &Trial<'_>, client: &mut Client) -> Judged<()> 
 
 /// Expects that the process ends within `limit`, and says this line of a tally on standard output.
 pub(super) fn expect_tally(trial: &Trial<'_>, server: &mut Running, limit: Duration, expected: &str) -> Judged<()> {
-    let Some(status) = server.process().and_then(|process| process.exits_within(limit)) else {
+    let Some(status) = server.exits_within(limit) else {
         falls!("the process never ended: it still ran {} s later, without a tally", limit.as_secs());
     };
     let output = server.process().map(|process| process.last_output()).unwrap_or_default();
@@ -124,9 +124,9 @@ impl Took {
 
 /// Expects that something takes no longer than it may. `attempt` does it with a new server, and says how long it took.
 ///
-/// Longer falls only if it happens twice, and each time by more than this machine can have been the cause of, as a control
-/// server shows, which does nothing but answer. Else it is tried again; and if it always may have been this machine, the time
-/// isn't judged, which costs no point and is said.
+/// A server falls if it takes longer twice, each time by more than this machine can be blamed for: a control server, which
+/// does nothing but answer, shows how much that is. If it may have been this machine every time, the time isn't judged, which
+/// costs no point and is said.
 pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, T)>) -> Judged<T> {
     const ATTEMPTS: usize = 4;
     const AT_MOST: Duration = Duration::from_secs(20);
@@ -151,14 +151,14 @@ pub(super) fn in_time<T>(trial: &Trial<'_>, attempt: impl Fn() -> Judged<(Took, 
     }
 }
 
-/// All that was seen is right, and not all could be judged: what was late may be this machine's fault. Neither `holds`, nor
-/// `skipped`, as if nothing had been: that would favour one or the other of a wrong and a right server.
+/// All that was seen is right, but what was late may be this machine's fault and could not be judged. To call that `holds`
+/// would favour wrong servers, and to call it `skipped`, as if nothing had been seen, would cost right ones their points.
 pub(super) fn not_judged(seen: &str) -> Otherwise {
     Otherwise::note(format!("{seen}, which could not be judged: {}", load::too_busy()))
 }
 
-/// How late the answers of the control server were in sum, and how long the server examined had no processor to run on. The
-/// control server needs so little of one that it seldom waits.
+/// How late this machine was: the answers of the control server in sum, and how long the server examined had no processor to
+/// run on, since the control server needs so little of one that it seldom waits.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Lateness {
     in_sum: Duration,
@@ -199,7 +199,7 @@ pub(super) fn beside_control_server<T>(trial: &Trial<'_>, something: impl Fn() -
                 }
                 // A pause that lasts too long says as much as a slow answer.
                 let began = Instant::now();
-                wait_until(PAUSE, || None::<()>);
+                wait_for(PAUSE);
                 if client.write_all(&byte).and_then(|()| client.read_exact(&mut byte)).is_err() {
                     break;
                 }

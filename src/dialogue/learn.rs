@@ -115,16 +115,32 @@ impl Conversation {
         (heard, ended)
     }
 
-    fn ask(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
+    /// Sends bytes, and hears the answer to the end of what is claimed, as `hear_all` does.
+    fn ask(&mut self, bytes: &[u8], check: impl Fn(&[u8]) -> Match) -> (Vec<u8>, bool, bool) {
         self.client.send(bytes);
-        self.hear(PATIENCE)
+        let heard = self.hear(PATIENCE);
+        self.hear_all(heard, check)
+    }
+
+    /// Says what has to be said first. That one of these isn't answered is for the probes to judge.
+    ///
+    /// # Errors
+    /// A sentence, if one is answered otherwise than was claimed.
+    fn set_up(&mut self, steps: &[Exchange], number: &[u8]) -> Result<()> {
+        for step in steps {
+            let request = step.fill(number);
+            let (answer, _, is_right) = self.ask(&request.bytes, |got| request.check(got));
+            if !is_right && !answer.is_empty() {
+                return Err(broken(&request, &answer));
+            }
+        }
+        Ok(())
     }
 
     /// Sends a line, and hears the answer to the end of its line, since it may be a slow one.
     fn ask_line(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
         let is_whole = |got: &[u8]| if got.ends_with(b"\n") { Match::Whole(got.len()) } else { Match::Partial };
-        let heard = self.ask(bytes);
-        let (answer, ended, _) = self.hear_all(heard, is_whole);
+        let (answer, ended, _) = self.ask(bytes, is_whole);
         (answer, ended)
     }
 
@@ -364,32 +380,18 @@ fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<L
             ensure!(answer_is_known, "{flood}, so there is nothing to judge it by");
             return Ok(learning.silent(flood));
         }
-        let dialogue = &mut learning.dialogue;
-        for step in &dialogue.setup {
-            let request = step.fill(format!("{round}").as_bytes());
-            let heard = talk.ask(&request.bytes);
-            let (answer, _, is_right) = talk.hear_all(heard, |got| request.check(got));
-            if !is_right && !answer.is_empty() {
-                return Err(broken(&request, &answer));
-            }
-        }
-        let request = dialogue.exchange.fill(format!("{round}").as_bytes());
+        let number = round.to_string();
+        talk.set_up(&learning.dialogue.setup, number.as_bytes())?;
+        let request = learning.dialogue.exchange.fill(number.as_bytes());
         let check = |got: &[u8]| if answer_is_known { request.check(got) } else { Match::Whole(got.len()) };
-        let heard = talk.ask(&request.bytes);
-        let (answer, ended, is_right) = talk.hear_all(heard, check);
+        let (answer, ended, is_right) = talk.ask(&request.bytes, check);
         if answer.is_empty() {
             let silence = talk.silence(&request.bytes, ended);
             ensure!(answer_is_known, "{silence}, so there is nothing to judge it by. {}", missing_end(&request.bytes));
             return Ok(learning.silent(silence));
         }
-        let is_last = dialogue.one_request || ended || (is_right && request.is_last(&answer));
-        let (second, as_claimed) = if is_last {
-            (Vec::new(), true)
-        } else {
-            let heard = talk.ask(&request.bytes);
-            let (second, _, as_claimed) = talk.hear_all(heard, check);
-            (second, as_claimed)
-        };
+        let is_last = learning.dialogue.one_request || ended || (is_right && request.is_last(&answer));
+        let (second, _, as_claimed) = if is_last { (Vec::new(), true, true) } else { talk.ask(&request.bytes, check) };
         // What the first answer has more than the second may be a greeting that came late.
         let more = answer.strip_suffix(&second[..]).filter(|more| !more.is_empty() && !second.is_empty());
         if !learning.knows_greeting && (more.is_some() || !is_right) && learning.learn_greeting()? {
@@ -423,13 +425,10 @@ fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<L
     if !answer_is_known {
         let learned = expectation(&dialogue, &answers)?;
         says.push(format!("it answers \"{}\" by \"{learned}\", three times of three", dialogue.exchange.request));
-        let answer = Answer::Bytes(learned);
-        let exchange = Exchange { answer, ..dialogue.exchange.clone() };
+        let exchange = Exchange { answer: Answer::Bytes(learned), ..dialogue.exchange.clone() };
         dialogue = dialogue.answered_by(exchange);
     }
-    if let Some(status) = status {
-        says.push(format!("it answers with status {status}"));
-    }
+    says.extend(status.map(|status| format!("it answers with status {status}")));
     says.push(match (dialogue.one_request, dialogue.joined) {
         (true, _) => "it ends the connection after one answer".into(),
         (false, true) => {
@@ -461,7 +460,7 @@ fn missing_end(request: &[u8]) -> String {
 
 /// Whether each of two requests is answered that are sent together.
 fn is_joined(talk: &mut Conversation, request: &Request, answer: &[u8], answer_is_known: bool) -> bool {
-    let (both, _) = talk.ask(&request.bytes.repeat(2));
+    let (both, ..) = talk.ask(&request.bytes.repeat(2), |got| Match::Whole(got.len()));
     if !answer_is_known {
         return both == answer.repeat(2);
     }

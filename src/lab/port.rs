@@ -1,7 +1,7 @@
 //! Ports for servers that are started by command.
 
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
@@ -26,6 +26,13 @@ pub struct Port {
     // UDP has ports of its own. Holding a number there that belongs to this one tells every other program that draws ports.
     // Not the same number: a server of names takes that as well.
     _reservation: UdpSocket,
+}
+
+impl Port {
+    /// It on this machine alone.
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.number).into()
+    }
 }
 
 /// Draws a port that nobody holds at the moment. No other program that draws with this gets it in the meantime.
@@ -53,7 +60,5 @@ pub fn draw() -> io::Result<Port> {
 pub fn is_free(port: u16) -> bool {
     // Not std's listener, which would share a port in TIME_WAIT.
     let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else { return false };
-    socket
-        .bind(&std::net::SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())
-        .is_ok_and(|()| socket.listen(1).is_ok())
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()).is_ok_and(|()| socket.listen(1).is_ok())
 }

@@ -19,6 +19,7 @@ use super::port::{self, Port};
 use super::process::Process;
 use super::recording::{Action, Payload, Recorder};
 use super::signal::Signal;
+use super::tree::Tree;
 use super::wait::wait_until;
 
 /// How long anything that a server owes may take.
@@ -151,7 +152,7 @@ impl Target {
             }
             Target::Command(_) => {
                 let port = port::draw()?;
-                let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number));
+                let addr = port.addr();
                 let running = self.start_at(&addr.to_string(), addr, &recorder, descriptors)?;
                 Ok(Running { _port: Some(port), ..running })
             }
@@ -230,9 +231,19 @@ impl Running {
         self.process.as_mut()
     }
 
+    /// The processes of it, if it was started by a command and this system shows them.
+    pub fn tree(&self) -> Option<Tree> {
+        self.process.as_ref()?.tree().ok()
+    }
+
     /// The process's number, if it was started by a command.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
+    }
+
+    /// Waits for the end of the process, at once in vain if it was not started here.
+    pub fn exits_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        self.process()?.exits_within(limit)
     }
 
     /// Connects a client. While the server refuses, tries again, at most for 10 s, or for as long as it may take to start.
@@ -290,26 +301,14 @@ impl Running {
         Some(value)
     }
 
-    /// Lets clients connect and reset their connections before it accepts them, where it can be halted meanwhile.
-    pub fn reset_in_queue(&mut self) {
-        const CLIENTS: usize = 8;
-        let (addr, quiet) = (self.addr, Recorder::new());
-        // The queue may be shorter.
-        let come = |_| Client::connect(addr, "hasty client", &quiet, Duration::from_millis(300)).ok();
-        let reset = || (0..CLIENTS).map_while(come).map(Client::reset).count();
-        if let Some(count) = self.while_halted(reset) {
-            let text = format!("connect, {count} of them, and reset their connections before they are accepted");
-            self.recorder.note("hasty clients", text);
-        }
-    }
-
     /// What the kernel shows of a process that runs and is not where it is looked for, as the end of a sentence.
     fn whereabouts(&self) -> String {
-        let Some(process) = &self.process else { return String::new() };
+        if self.process.is_none() {
+            return String::new();
+        }
         let longer = if self.reached { "" } else { ", or give it longer to start: --start SECONDS" };
-        let tree = process.tree().ok();
-        let Some(listeners) = tree.and_then(|tree| kernel::listening(tree.processes().map(|process| process.pid)))
-        else {
+        let pids = |tree: Tree| kernel::listening(tree.processes().map(|process| process.pid));
+        let Some(listeners) = self.tree().and_then(pids) else {
             return format!(". Its process runs. Check the command{longer}");
         };
         if listeners.is_empty() {

@@ -21,3 +21,8 @@ pub fn wait_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Op
         pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
+
+/// Lets so much time pass. For a client that is slow on purpose.
+pub fn wait_for(time: Duration) {
+    wait_until(time, || None::<()>);
+}

@@ -137,8 +137,7 @@ fn every_interface(trial: &Trial<'_>) -> Judged {
 
 fn port_taken(trial: &Trial<'_>) -> Judged {
     let reserved = draw_port()?;
-    let port = reserved.number;
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (port, addr) = (reserved.number, reserved.addr());
     // A process that a probe beside this one is just starting may still have the listener with which the port was tried.
     let Some(_holder) = wait_until(trial.terms.limit, || hold(addr).ok()) else {
         skipped!("port {port} could not be held");
@@ -222,8 +221,7 @@ fn without_numbers(line: &str) -> String {
 
 fn restart(trial: &Trial<'_>) -> Judged {
     let reserved = draw_port()?;
-    let port = reserved.number;
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (port, addr) = (reserved.number, reserved.addr());
     let start_again = || {
         let mut again = trial.start_at(&addr.to_string(), addr)?;
         again.connect("client 2").map(Client::leave).map_err(unreachable)

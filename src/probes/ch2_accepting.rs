@@ -55,7 +55,7 @@ fn next_client(trial: &Trial<'_>) -> Judged {
         trial.ask(&mut client, text).with_obituary(&mut server).about(name)?;
         client.leave();
         // A server that ends with its client is given the time for that, so that the next doesn't meet it half closed.
-        server.process().and_then(|process| process.exits_within(A_MOMENT));
+        server.exits_within(A_MOMENT);
     }
     Ok("after client 1 had left, client 2 was served".into())
 }
@@ -164,7 +164,7 @@ fn is_served_after(trial: &Trial<'_>, server: &mut Running, after: &str) -> Judg
     });
     trial.unless_it_recovers(answered, server).with_obituary(server).about(after)?;
     // One that serves each client on a thread may end a little later.
-    server.process().and_then(|process| process.exits_within(A_MOMENT));
+    server.exits_within(A_MOMENT);
     match server.process().and_then(Process::exited).and_then(|_| server.obituary()) {
         Some(obituary) => falls!("{after}: {obituary}"),
         None => Ok(()),

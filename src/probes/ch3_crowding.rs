@@ -247,7 +247,7 @@ fn start_with_few(trial: &Trial<'_>) -> Judged<Running> {
     // To close its first connection takes Java a descriptor (JDK 17, FileDispatcherImpl), and without one it never closes
     // any. So it has to have closed one before there are none.
     let Err(why) = trial.serves_two(&mut server) else { return Ok(server) };
-    let status = server.process().and_then(|process| process.exits_within(A_MOMENT));
+    let status = server.exits_within(A_MOMENT);
     match server.obituary() {
         Some(obituary) if status.is_some_and(|status| !status.success()) => {
             skipped!("it can't be run with {FEW} descriptors: {obituary}")
@@ -268,9 +268,9 @@ fn watch(server: &mut Running) -> Judged<Known<Window>> {
     }
 }
 
-/// Whether a server may be spinning. On a busy machine one that does gets little and waits for more all the time; an idle
-/// JVM waits as well, but hardly runs. One that tries again in bursts, as asyncio does each second, is neither: but with
-/// very many beside it, it waits from one burst to the next.
+/// Whether a server may be spinning. On a busy machine, one that spins gets little of a processor and waits for more all the
+/// time. An idle JVM waits as well, but hardly runs. One that tries again in bursts, as asyncio does each second, does
+/// neither; but where very many others run, each of its bursts waits until the next one is due.
 fn is_busy(window: &Window) -> bool {
     window.running >= Duration::from_millis(500)
         || never_rests(window) && window.running >= Duration::from_millis(100) && load::overload().is_none()
@@ -284,7 +284,8 @@ fn all_of(window: &Window) -> Duration {
     window.running + window.waiting
 }
 
-/// Expects that a server which was busy when it was full is nearly as busy with descriptors left.
+/// Expects that a server which was busy without descriptors is nearly as busy with some left: then it does something else
+/// than to try again.
 fn expect_no_spin(trial: &Trial<'_>, full: &Window) -> Judged<()> {
     let mut server = trial.start()?;
     trial.serves_two(&mut server)?;
@@ -453,7 +454,7 @@ fn survives_resets(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
         trial.in_turn(server, &["hello"])
     });
     let patience = if all.is_ok() { A_MOMENT } else { A_MOMENT * 10 };
-    match server.process().and_then(|process| process.exits_within(patience)) {
+    match server.exits_within(patience) {
         Some(_) => skipped!("it ends when a client resets in the middle of a request: see leaves-unread"),
         // Nothing is used up by so few.
         None => {

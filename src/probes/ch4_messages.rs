@@ -116,8 +116,8 @@ fn byte_by_byte(trial: &Trial<'_>) -> Judged {
     Ok(format!("{} bytes, one at a time, one answer", bytes.len()).into())
 }
 
-/// The control of a request that was ended `after` so long: one whose beginning comes in one piece must not be ended as well,
-/// and not at once.
+/// The control of a request that came in pieces and was ended `after` so long. If its beginning in one piece is ended after
+/// about as long, it was time that ended it, and no piece.
 fn is_not_ended_by_time(trial: &Trial<'_>, request: &Request, sent: &[u8], after: Duration) -> Judged<()> {
     // Before this, nobody ends a request for being slow.
     const NOT_SLOW: Duration = Duration::from_millis(400);
@@ -199,8 +199,8 @@ fn joined_messages(trial: &Trial<'_>) -> Judged {
     trial.unless_simpler(judged, UNANSWERED, |trial, server| trial.in_turn(server, &["one"]))
 }
 
-/// A server that handles one message each time it wakes up does so twice for a new client that has sent something. So this
-/// one has been answered before.
+/// Expects four answers to four requests in one write, from a server that has answered this client before. One that handles
+/// one message each time it wakes up would wake up twice for a new client: for the connection, and for what it has sent.
 pub(super) fn four_in_one_write(trial: &Trial<'_>, server: &mut Running, texts: [&str; 4]) -> Judged<()> {
     let mut client = trial.connect(server, "client")?;
     trial.ask(&mut client, "hello")?;

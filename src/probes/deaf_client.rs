@@ -38,7 +38,7 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     let got = other.answer(trial.terms.limit.min(Duration::from_secs(2)), |got| request.check(got));
     Trial::judge(&request, &got).map_err(not_beside)?;
     deaf.note("asks again and again, and reads nothing");
-    let flood = Flood::send(trial, &mut server, &deaf)?;
+    let flood = Flood::send(trial, &server, &deaf)?;
     let taken = flood.sending.sent();
     deaf.note(format!("could send {} MiB", taken / MIB));
     let request = trial.request("still there?");
@@ -69,7 +69,7 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
         let mut deaf_ones = Vec::new();
         let is_kept_again = |name| {
             let Ok(another) = trial.connect_with(&mut server, name, &quiet, None) else { return true };
-            let again = Flood::send(trial, &mut server, &another).ok();
+            let again = Flood::send(trial, &server, &another).ok();
             deaf_ones.push(another);
             again.is_none_or(|again| again.is_kept() || again.sending.sent() < MUCH)
         };
@@ -96,9 +96,11 @@ struct Flood {
 
 impl Flood {
     /// Sends as much as the server takes, or as makes it clear that it is kept.
-    fn send(trial: &Trial<'_>, server: &mut Running, client: &Client) -> Judged<Self> {
+    fn send(trial: &Trial<'_>, server: &Running, client: &Client) -> Judged<Self> {
         const STANDSTILL: Duration = Duration::from_millis(800);
         const LONGEST: Duration = Duration::from_secs(20);
+        // To look at all processes takes time, which the server may need.
+        const LOOK_EVERY: Duration = Duration::from_millis(250);
         let before = memory(server);
         // Of lines one of 500 bytes, so that there are not too many answers.
         let asked: Vec<u8> = (0..128).flat_map(|_| trial.request(&"x".repeat(499)).bytes).collect();
@@ -107,28 +109,25 @@ impl Flood {
             left = left.checked_sub(1)?;
             Some(asked.clone())
         })?;
-        let mut this = Flood { sending, grown: None };
-        let (began, mut looked, mut last) = (Instant::now(), Instant::now(), 0);
-        // The server is borrowed by the wait, so its memory is looked at in between.
-        while began.elapsed() < LONGEST {
-            this.sending.stands_still(server, client, STANDSTILL, Duration::from_millis(250), || false);
-            this.grown = this.grown.max(grown(server, before));
-            let now = this.sending.sent();
+        let (mut most, mut looked) = (None, Instant::now());
+        sending.stands_still(server, client, STANDSTILL, LONGEST, || {
+            if looked.elapsed() > LOOK_EVERY {
+                most = most.max(grown(server, before));
+                looked = Instant::now();
+            }
             // What nobody will read need not be sent to the last byte.
-            if this.is_kept() && now > 2 * MUCH {
-                break;
-            }
-            if now != last {
-                (last, looked) = (now, Instant::now());
-            } else if looked.elapsed() > STANDSTILL || this.sending.is_over() {
-                break;
-            }
-        }
-        Ok(this)
+            sending.sent() > 2 * MUCH && is_kept(sending.sent(), most)
+        });
+        let grown = most.max(grown(server, before));
+        Ok(Flood { sending, grown })
     }
 
     fn is_kept(&self) -> bool {
-        let taken = self.sending.sent();
-        taken > MUCH && self.grown.is_some_and(|grown| grown >= taken / 2)
+        is_kept(self.sending.sent(), self.grown)
     }
+}
+
+/// Whether a server that has taken so much, and has grown by so much, keeps it.
+fn is_kept(taken: usize, grown: Option<usize>) -> bool {
+    taken > MUCH && grown.is_some_and(|grown| grown >= taken / 2)
 }

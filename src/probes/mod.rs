@@ -19,6 +19,7 @@ mod trial;
 
 pub use self::finding::{Difference, Evidence, Finding, Verdict};
 pub(crate) use self::finding::{Explained, Judged, Otherwise, falls, skipped};
+pub(crate) use self::sending::Sending;
 pub use self::trial::{Terms, Trial};
 pub(crate) use self::trial::{draw_port, refuses_within, require_no_wrapper, unreachable};
 use crate::lab::recording::Recorder;

@@ -17,7 +17,7 @@ use crate::lab::wait::wait_until;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A thread that writes to a client's connection. Dropping it ends the thread and leaves the connection open.
-pub(super) struct Sending {
+pub(crate) struct Sending {
     sent: Arc<AtomicUsize>,
     enough: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -25,7 +25,7 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Begins to write what `next` gives, until that is `None`, or the connection takes no more.
-    pub(super) fn begin(client: &Client, mut next: impl FnMut() -> Option<Vec<u8>> + Send + 'static) -> Judged<Self> {
+    pub(crate) fn begin(client: &Client, mut next: impl FnMut() -> Option<Vec<u8>> + Send + 'static) -> Judged<Self> {
         let no_handle = |error| Otherwise::skipped(format!("no second handle of the connection: {error}"));
         let mut stream = client.stream().try_clone().map_err(no_handle)?;
         stream.set_write_timeout(Some(LOOK)).map_err(no_handle)?;
@@ -58,7 +58,7 @@ impl Sending {
     }
 
     /// How many bytes the connection has taken.
-    pub(super) fn sent(&self) -> usize {
+    pub(crate) fn sent(&self) -> usize {
         self.sent.load(SeqCst)
     }
 
@@ -100,11 +100,11 @@ impl Drop for Sending {
 }
 
 /// By how many bytes the memory of a server has grown that was so large `before`. `None` where that can't be seen.
-pub(super) fn grown(server: &mut Running, before: Option<u64>) -> Option<usize> {
+pub(super) fn grown(server: &Running, before: Option<u64>) -> Option<usize> {
     usize::try_from(memory(server)?.saturating_sub(before?)).ok()
 }
 
 /// The memory that a server has in use and that isn't a file's, in bytes, if it was started here and can be looked at.
-pub(super) fn memory(server: &mut Running) -> Option<u64> {
-    server.process()?.tree().ok()?.memory().ok()
+pub(super) fn memory(server: &Running) -> Option<u64> {
+    server.tree()?.memory().ok()
 }

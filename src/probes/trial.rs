@@ -57,8 +57,8 @@ impl<'a> Trial<'a> {
         Trial { target, terms, recorder, requests: AtomicUsize::new(0) }
     }
 
-    /// Starts the server, or takes the one that is running. That it can be started has been tried: if it can't, then this
-    /// machine is at fault, or short of something.
+    /// Starts the server, or takes the one that is running. It could be started before: if it can't now, this machine is at
+    /// fault, or short of something.
     pub(crate) fn start(&self) -> Judged<Running> {
         self.start_short_of(None)
     }
@@ -108,7 +108,7 @@ impl<'a> Trial<'a> {
         Ok(client)
     }
 
-    /// Connects a polite client and serves it, before a probe does what it is about. What fails here is `next-client`'s.
+    /// Has a polite client served, before a probe does what it is about. A failure here is for `next-client` to judge.
     pub(crate) fn served(&self, server: &mut Running, which: &str) -> Judged<Client> {
         let answered = self.connect(server, &format!("{which} client")).and_then(|mut client| {
             self.ask(&mut client, "hello")?;
@@ -120,7 +120,7 @@ impl<'a> Trial<'a> {
         })
     }
 
-    /// Serves two polite clients, one after the other: the control run of a probe that is about something worse.
+    /// Has two polite clients served, one after the other: the control of a probe that is about something worse.
     pub(crate) fn serves_two(&self, server: &mut Running) -> Judged<()> {
         self.served(server, "first")?.leave();
         self.served(server, "second")?.leave();
@@ -174,15 +174,15 @@ impl<'a> Trial<'a> {
         self.terms.dialogue.claimed && self.terms.dialogue.lines.is_some()
     }
 
-    /// What a server owes that echoes lines, as the user claims. Of other protocols, sane servers decide it differently,
-    /// whatever a right answer is.
+    /// What a server owes if the user says that it echoes lines. In other protocols sane servers decide it differently, also
+    /// where the user says what a right answer is.
     pub(crate) fn owed_by_lines(&self, evidence: impl Into<Evidence>) -> Otherwise {
         if self.claims_lines() { Otherwise::falls(evidence) } else { Otherwise::differs(evidence) }
     }
 
-    /// Gives a verdict unless it blames the server for what it does as well without that which the probe is about: the
-    /// control, a plainer conversation with a server of its own. Where that fails, `simpler` says which probe to look at,
-    /// unless the control itself says why it can't be held.
+    /// Takes an accusation back if a plainer conversation fails as well: the `control`, with a server of its own. Then what
+    /// the probe is about isn't to blame, and `simpler` says which probe to look at. If the control can't be held, the verdict
+    /// is why.
     pub(crate) fn unless_simpler<T>(
         &self,
         judged: Judged<T>,
@@ -202,8 +202,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Gives a verdict unless it blames a server that serves again after some quiet. What is broken or lost stays so, but a
-    /// bound on how often somebody may come doesn't.
+    /// Takes an accusation back if the server serves again after some quiet. What is broken or lost stays so; a bound on how
+    /// often somebody may connect doesn't.
     pub(crate) fn unless_it_recovers<T>(&self, judged: Judged<T>, server: &mut Running) -> Judged<T> {
         let Some(instead) = judged.as_ref().err().filter(|why| why.accuses()) else { return judged };
         wait_until(self.terms.limit, || server.process()?.exited());
@@ -216,7 +216,7 @@ impl<'a> Trial<'a> {
         judged
     }
 
-    /// Does something that leaves no trace but its verdict: what was seen is to be read without what is only made sure of.
+    /// Does something and keeps only its verdict. A control would hide what was seen in the recording of the probe.
     pub(crate) fn aside<T>(&self, examine: impl FnOnce(&Trial<'_>) -> Judged<T>) -> Judged<T> {
         let quiet = self.recorder.aside();
         examine(&Trial::new(self.target, self.terms, &quiet))
@@ -252,8 +252,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Expects that silence isn't that of a server which has work to do and no processor: one that waits sleeps. `before` is
-    /// how long it had starved when it was asked.
+    /// Expects that a server which gave no answer had a processor to run on. `before` is how long it had waited for one when
+    /// it was asked: a server that waits for something else sleeps, and that doesn't count.
     pub(crate) fn is_no_starvation(&self, got: &Reply, before: Duration) -> Judged<()> {
         let starved = || self.recorder.leash().starved().saturating_sub(before);
         if matches!(got, Reply::Nothing(..)) && starved() > self.terms.limit / 2 {
@@ -278,22 +278,22 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Runs an examination that ends its wait, after the patience it is given, by doing what should not matter.
+    /// Runs an examination that waits for an answer as long as it is told to, and then does what should not matter.
     ///
-    /// Only a server that answers right after that falls, and only if it does so twice, after waits so different that
-    /// a slow one can't be at fault in both by chance. A server that answers later is slow, and has the full limit.
+    /// A server falls only if it answers right after that, twice, and after waits so different that a slow one can't do so
+    /// by chance. One that answers later is slow, and has the full limit.
     pub(crate) fn twice(&self, examine: impl Fn(Duration) -> Judged<Silence>) -> Judged {
         const FIRST: Duration = Duration::from_secs(1);
         const SECOND: Duration = Duration::from_millis(1900);
-        for patience in [FIRST, SECOND] {
-            match examine(patience)? {
-                Silence::No(evidence) => return Ok(evidence),
-                Silence::UntilThen(_) if patience == FIRST => self.recorder.note("probe", AGAIN),
-                Silence::UntilThen(falls) => return Err(falls),
-                Silence::Longer => break,
-            }
+        let mut silence = examine(FIRST)?;
+        if matches!(silence, Silence::UntilThen(_)) {
+            self.recorder.note("probe", AGAIN);
+            silence = examine(SECOND)?;
         }
-        match examine(self.terms.limit)? {
+        if matches!(silence, Silence::Longer) {
+            silence = examine(self.terms.limit)?;
+        }
+        match silence {
             Silence::No(evidence) => Ok(evidence),
             Silence::UntilThen(falls) => Err(falls),
             Silence::Longer => falls!("it did not answer at all"),
@@ -325,13 +325,13 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// What came of a wait for an answer, ended by what should not matter.
+/// How long a server was silent, when its client ended the wait for an answer by doing what should not matter.
 pub(crate) enum Silence {
-    /// There was none: the server holds.
+    /// It wasn't: the answer came before that. So it holds.
     No(Evidence),
-    /// It was over right after that: this would be the verdict.
+    /// Until right after that, and so because of it, as it seems. Seen twice, this is the verdict.
     UntilThen(Otherwise),
-    /// It lasted longer.
+    /// Longer than that.
     Longer,
 }
 

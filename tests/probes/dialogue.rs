@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{Answer, Dialogue, Exchange, HttpAnswer, Learned, Lines, Match, Template, learn};
 use tcp_pitfalls::lab::server::Target;
-use tcp_pitfalls::lab::wait::wait_until;
+use tcp_pitfalls::lab::wait::wait_for;
 
 #[track_caller]
 fn answer(text: &str) -> Template {
@@ -195,7 +195,7 @@ fn another_protocol_is_told_with_a_sample() {
 
 /// A server in this process that waits so long before its greeting, and before each part of its answer to each line.
 fn slow(before_greeting: u64, greeting: fn() -> String, before_part: u64, parts: &'static [&'static str]) -> Target {
-    let pass = |millis| wait_until(Duration::from_millis(millis), || None::<()>);
+    let pass = |millis| wait_for(Duration::from_millis(millis));
     Target::in_process(move |connection| {
         let mut stream = connection.stream;
         pass(before_greeting);

@@ -106,9 +106,12 @@ fn run<'a>(names: impl IntoIterator<Item = &'a str>, target: &Target, terms: &Te
     jobs.iter().map(|job| job.probe.name).zip(findings).collect()
 }
 
-/// Runs a probe on a server of this process.
-fn in_process(name: &str, target: &Target) -> Finding {
-    probes::find(name).unwrap().run(target, &Terms::default(), &Recorder::new())
+/// Runs a probe on a server, and expects this verdict.
+#[track_caller]
+fn expect(name: &str, target: &Target, verdict: Verdict) -> Finding {
+    let finding = probes::find(name).unwrap().run(target, &Terms::default(), &Recorder::new());
+    assert_eq!(finding.verdict, verdict, "{name}: {}", finding.evidence);
+    finding
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn a_server_without_a_command_is_not_accused_of_what_needs_one() {
     let target = Target::in_process(|connection| chapter_04::server::echo_lines(connection.stream, connection.stream));
     for probe in probes::all() {
         if matches!(probe.needs, Needs::Command | Needs::CommandOnLinux | Needs::Signals) {
-            assert_eq!(in_process(probe.name, &target).verdict, Verdict::Skipped, "{}", probe.name);
+            expect(probe.name, &target, Verdict::Skipped);
         }
     }
 }
@@ -136,8 +139,7 @@ fn a_line_that_is_refused_with_a_text_is_no_pitfall() {
         Ok(())
     };
     let target = Target::in_process(move |connection| refuses(connection.stream));
-    let finding = in_process("not-utf8", &target);
-    assert_eq!(finding.verdict, Verdict::Holds, "{}", finding.evidence);
+    expect("not-utf8", &target, Verdict::Holds);
 }
 
 #[test]
@@ -147,16 +149,14 @@ fn a_line_that_is_too_long_may_be_answered_by_the_end_alone() {
         chapter_04::close::close(connection.stream);
         served
     });
-    let finding = in_process("endless-line", &target);
-    assert_eq!(finding.verdict, Verdict::Holds, "{}", finding.evidence);
+    expect("endless-line", &target, Verdict::Holds);
 }
 
 #[test]
 fn a_silent_client_that_is_dropped_was_not_served_beside() {
     // One thread, and a short read timeout: client 2 is answered, but only since client 1 is cut off.
     let target = command(env!("CARGO_BIN_EXE_02_accept_blocking"), "--read-timeout=1");
-    let finding = in_process("idle-client", &target);
-    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+    expect("idle-client", &target, Verdict::Falls);
 }
 
 /// What a server makes of a line. `None` for no answer.
@@ -288,9 +288,7 @@ fn any_bytes_sees_what_becomes_of_a_line() {
     ];
     for (what, change, unless_claimed) in changes {
         let target = Manner { change, ..Manner::RIGHT }.target();
-        let finding = in_process("any-bytes", &target);
-        assert_eq!(finding.verdict, Verdict::Falls, "{what}: {}", finding.evidence);
-        let sentence = &finding.evidence.sentence;
+        let sentence = expect("any-bytes", &target, Verdict::Falls).evidence.sentence;
         assert!(sentence.contains("seed ") || sentence.contains("without the rest"), "{sentence}");
         let finding = probes::find("any-bytes").unwrap().run(&target, &unclaimed(&target), &Recorder::new());
         assert_eq!(finding.verdict, unless_claimed, "{what}, and nothing claimed: {}", finding.evidence);
@@ -303,8 +301,7 @@ fn any_bytes_leaves_a_short_line_and_a_text_that_is_none_to_others() {
         let text = |line: &[u8]| Some(String::from_utf8_lossy(line).into_owned().into_bytes());
         Manner { change: text, ..Manner::RIGHT }.serve(connection.stream)
     });
-    let finding = in_process("any-bytes", &target);
-    assert_eq!(finding.verdict, Verdict::Holds, "{}", finding.evidence);
+    expect("any-bytes", &target, Verdict::Holds);
 }
 
 #[test]
@@ -325,8 +322,7 @@ fn any_bytes_sees_letters_that_are_cut() {
             }
         }
     });
-    let finding = in_process("any-bytes", &target);
-    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+    expect("any-bytes", &target, Verdict::Falls);
 }
 
 #[test]
@@ -423,9 +419,8 @@ fn what_is_lost_of_many_answers_is_lost_without_their_being_joined() {
         }
         Ok(())
     });
-    assert_eq!(in_process("every-byte", &target).verdict, Verdict::Falls);
-    let finding = in_process("pipelined-lines", &target);
-    assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
+    expect("every-byte", &target, Verdict::Falls);
+    expect("pipelined-lines", &target, Verdict::Skipped);
 }
 
 #[test]
@@ -443,11 +438,9 @@ fn a_bound_on_the_requests_of_a_connection_is_no_lost_byte() {
             }
             Ok(())
         });
-        let finding = in_process("every-byte", &target);
-        assert_eq!(finding.verdict, Verdict::Differs, "{}", finding.evidence);
+        let finding = expect("every-byte", &target, Verdict::Differs);
         assert!(finding.evidence.sentence.contains("request 1,001"), "{}", finding.evidence);
-        let finding = in_process("pipelined-lines", &target);
-        assert_eq!(finding.verdict, Verdict::Skipped, "{}", finding.evidence);
+        expect("pipelined-lines", &target, Verdict::Skipped);
     }
 }
 
@@ -483,8 +476,7 @@ fn a_client_in_the_middle_of_a_line_must_not_be_waited_for_by_all() {
         }
         Ok(())
     });
-    let finding = in_process("idle-client", &target);
-    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+    let finding = expect("idle-client", &target, Verdict::Falls);
     assert!(finding.evidence.sentence.contains("in the middle of a request"), "{}", finding.evidence);
 }
 
@@ -506,8 +498,7 @@ fn what_two_clients_send_must_not_be_mixed() {
             }
         }
     });
-    let finding = in_process("any-bytes", &target);
-    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+    let finding = expect("any-bytes", &target, Verdict::Falls);
     assert!(finding.evidence.sentence.contains("client 2"), "{}", finding.evidence);
 }
 
@@ -533,8 +524,7 @@ fn a_deaf_client_must_not_be_waited_for_by_all() {
 #[cfg(target_os = "linux")]
 fn answers_that_nobody_takes_must_not_be_kept() {
     let Some(target) = common::python("keeps_answers.py", &["{addr}"]) else { return };
-    let finding = in_process("deaf-client", &target);
-    assert_eq!(finding.verdict, Verdict::Falls, "{}", finding.evidence);
+    expect("deaf-client", &target, Verdict::Falls);
 }
 
 #[test]
@@ -557,8 +547,7 @@ fn a_deadline_that_is_claimed_must_be_there() {
         assert_eq!(finding.verdict, expected, "{name}: {}", finding.evidence);
     }
 
-    let finding = in_process("slow-line", &strict);
-    assert_eq!(finding.verdict, Verdict::Note, "{}", finding.evidence);
+    expect("slow-line", &strict, Verdict::Note);
 }
 
 #[test]

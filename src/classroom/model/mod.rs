@@ -23,7 +23,7 @@ pub(super) use self::clerk::Clerk;
 pub(super) use self::counter::Counter;
 use self::dice::Dice;
 pub(super) use self::door::{doors, doors_at, greeted, has_ipv6, refused};
-pub(super) use self::parcels::{Parcels, offices, parcel};
+pub(super) use self::parcels::{Parcels, parcel};
 use self::play::DESCRIPTORS;
 pub(super) use self::play::{beginning, conversations, plays};
 pub(super) use self::room::Room;

@@ -2,13 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::play::beginning;
 use super::{
-    Act, Dice, Due, Dues, Model, NOBODY, Step, beside_flood, come, conversations, crowd, hasty, pause, pieces, say,
-    step, visits,
+    Act, Dice, Due, Dues, Model, NOBODY, Step, beside_flood, come, crowd, hasty, pause, pieces, say, step, visits,
 };
-use crate::classroom::kit::{arrive, judge_line};
-use crate::probes::{Explained, Judged, Trial};
 
 /// The most contents of a parcel, in bytes.
 const LARGEST: usize = 1024 * 1024;
@@ -17,27 +13,6 @@ const LARGEST: usize = 1024 * 1024;
 pub(in crate::classroom) struct Parcels {
     /// What has come of each client's next parcel.
     pending: BTreeMap<usize, Vec<u8>>,
-}
-
-/// Plays the conversations, after clients who were gone before they could be accepted: that must end nothing.
-pub(in crate::classroom) fn offices(trial: &Trial<'_>) -> Judged {
-    let recorder = trial.recorder.aside();
-    let aside = Trial::new(trial.target, trial.terms, &recorder);
-    outlives_the_hasty(&aside).inspect_err(|_| trial.recorder.adopt(&recorder))?;
-    conversations::<Parcels>(trial)
-}
-
-fn outlives_the_hasty(trial: &Trial<'_>) -> Judged<()> {
-    let mut server = trial.start()?;
-    let first = arrive(&mut server, "client 1")?;
-    server.reset_in_queue();
-    let mut next = arrive(&mut server, "client 2")?;
-    next.send(&parcel(b"parcel"));
-    let expected = parcel(b"lecrap");
-    let got = next.answer(trial.terms.limit, |got| beginning(&expected, got));
-    drop(first);
-    let after = "clients had reset their connections before they were accepted";
-    judge_line(&expected, &got).with_obituary(&mut server).about(after)
 }
 
 impl Model for Parcels {
@@ -114,9 +89,16 @@ impl Model for Parcels {
             steps.extend([come(1), say(1, [&parcel(b"one")[..], &header, &[b'x'; 2000]].concat())]);
         }
         steps.extend([come(1), step(1, Act::SayOn(vec![vec![1, 0, 0, 0], vec![b'x'; 3 * LARGEST]]))]);
-        // Two at a time, and one who is not there any more.
-        let mut both =
-            vec![come(1), come(2), say(1, &two[..5]), say(2, parcel(b"two")), say(1, &two[5..]), step(1, Act::Reset)];
+        // Two at a time, others who are gone before they are accepted, and one who is not there any more.
+        let mut both = vec![
+            come(1),
+            step(NOBODY, Act::Dash(vec![])),
+            come(2),
+            say(1, &two[..5]),
+            say(2, parcel(b"two")),
+            say(1, &two[5..]),
+            step(1, Act::Reset),
+        ];
         both.extend([say(2, parcel(b"two")), come(1), say(1, &two[..5]), step(1, Act::Leave), say(2, parcel(b"two"))]);
         both.extend([step(NOBODY, Act::Dash(parcel(b"a").repeat(2000))), say(2, parcel(b"two")), step(2, Act::Leave)]);
         vec![both, steps, crowd(parcel(b"crowd")), visits(parcel(b"visit"))]

@@ -15,7 +15,7 @@ use crate::lab::kernel;
 use crate::lab::load;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running};
-use crate::lab::wait::wait_until;
+use crate::lab::wait::{wait_for, wait_until};
 use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, falls, require_no_wrapper};
 
 /// How many descriptors the server has: plenty for those who are there, also if each has one to read and others to write,
@@ -65,7 +65,7 @@ const ARRIVING: Duration = Duration::from_millis(20);
 /// How long the server may take to read the first of them, where that can be seen.
 const READING: Duration = Duration::from_millis(200);
 
-/// While a conversation is made shorter: what takes longer than this is taken for missing, until it is played at last.
+/// How long what is owed may take while a conversation is made shorter. It is judged only when the result is played at last.
 const HASTE: Duration = Duration::from_millis(400);
 
 /// How long is spent on making it shorter.
@@ -453,7 +453,7 @@ impl<M: Model> Player<M> {
             Act::Leave => self.clients.remove(&step.who).into_iter().for_each(Client::leave),
             Act::Reset => self.clients.remove(&step.who).into_iter().for_each(Client::reset),
             Act::Pause(ms) => {
-                wait_until(Duration::from_millis(*ms), || None::<()>);
+                wait_for(Duration::from_millis(*ms));
                 if *ms > 3000 {
                     self.since = Instant::now();
                 }
@@ -685,8 +685,8 @@ impl<M: Model> Player<M> {
     }
 }
 
-/// Gives the server time to read what was sent, so that the next bytes come with another read. If it needs longer, they
-/// may come together, and a faulty server pass. A look takes milliseconds where the kernel has thousands of connections.
+/// Gives the server time to read what was sent, so that it needs another read for the next bytes. If it takes longer, both may
+/// come with one, and a faulty server may pass. Each look takes milliseconds where the kernel has thousands of connections.
 fn let_it_read(server: &Running, client: &Client) {
     let Ok(own) = client.stream().local_addr() else { return };
     let began = Instant::now();

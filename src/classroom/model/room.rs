@@ -113,6 +113,7 @@ impl Model for Room {
         leaving.extend([
             hasty(say(1, "say whole\nsay half")),
             step(1, Act::End),
+            step(NOBODY, Act::Dash(vec![])),
             step(NOBODY, Act::Dash("who\n".repeat(2000).into_bytes())),
             come(1),
         ]);

@@ -114,6 +114,7 @@ impl Model for Till {
         let gone = vec![
             come(1),
             say(1, "no\n"),
+            step(NOBODY, Act::Dash(vec![])),
             step(NOBODY, Act::Dash("no\n".repeat(2000).into_bytes())),
             come(3),
             hasty(say(3, "sell 5\nsell 6\n")),

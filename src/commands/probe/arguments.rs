@@ -14,7 +14,7 @@ use tcp_pitfalls::lab::server::{Launch, Target};
 use tcp_pitfalls::lab::signal::Signal;
 use tcp_pitfalls::probes::{Terms, Verdict};
 
-use super::report::Judged;
+use super::report::Probed;
 use crate::commands::probe_name;
 
 /// Examine a server of your own, in any language and any protocol of requests and answers
@@ -301,8 +301,8 @@ impl Arguments {
     }
 
     /// The probes that were required and not judged.
-    pub(super) fn missing(&self, judged: &[Judged]) -> impl Iterator<Item = &String> {
-        let is_judged = |name: &str, one: &Judged| one.probe.name == name && one.finding.verdict != Verdict::Skipped;
+    pub(super) fn missing(&self, judged: &[Probed]) -> impl Iterator<Item = &String> {
+        let is_judged = |name: &str, one: &Probed| one.probe.name == name && one.finding.verdict != Verdict::Skipped;
         self.require.iter().filter(move |name| !judged.iter().any(|one| is_judged(name, one)))
     }
 

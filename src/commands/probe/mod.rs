@@ -18,7 +18,7 @@ use tcp_pitfalls::probes::{self, Finding, Probe, Terms, Verdict};
 use tcp_pitfalls::show::screen::{self, BOLD, eprintln, failure};
 
 pub(crate) use self::arguments::{Arguments, expanded};
-use self::report::{Examined, Judged};
+use self::report::{Examined, Probed};
 use self::tell::Teller;
 
 /// How many probes run side by side on a server that each of them starts for itself.
@@ -71,14 +71,14 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
     teller.begin(apply);
     let done = examination::run_watched(&jobs, AT_ONCE, |index, progress| teller.see(index, &progress));
     let mut done = done.into_iter();
-    let judged: Vec<Judged> = probes
+    let judged: Vec<Probed> = probes
         .iter()
         .filter_map(|&probe| {
             let (finding, took) = match &hopeless {
                 Some(finding) if is_hopeless(probe) => (finding.clone(), Duration::ZERO),
                 _ => done.next()?,
             };
-            Some(Judged { probe, finding, took })
+            Some(Probed { probe, finding, took })
         })
         .collect();
     let status = status(&judged, arguments);
@@ -119,7 +119,7 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Probe>> {
 
 /// 1 if the server falls where that was not expected. 2 if nothing was found out, or not all that was required, or not all
 /// because the prober lacks something: none of them must pass for a success.
-fn status(judged: &[Judged], arguments: &Arguments) -> u8 {
+fn status(judged: &[Probed], arguments: &Arguments) -> u8 {
     let any = |is: fn(Verdict) -> bool| judged.iter().any(|one| is(one.finding.verdict));
     if judged.iter().any(|one| one.finding.verdict == Verdict::Falls && !one.is_expected(arguments)) {
         1

@@ -13,8 +13,8 @@ use super::arguments::Arguments;
 use crate::commands::junit::{self, Case, Outcome, Suite};
 use crate::commands::print_json;
 
-/// A probe and its verdict.
-pub(super) struct Judged {
+/// A probe and what it said of the server.
+pub(super) struct Probed {
     pub(super) probe: &'static Probe,
     pub(super) finding: Finding,
     pub(super) took: Duration,
@@ -61,11 +61,11 @@ pub(super) struct Examined {
     pub(super) target: String,
     /// What was seen before any verdict, in sentences.
     pub(super) learned: Vec<String>,
-    pub(super) judged: Vec<Judged>,
+    pub(super) judged: Vec<Probed>,
     pub(super) took: Duration,
 }
 
-impl Judged {
+impl Probed {
     /// Whether the user knows and accepts that the server falls here.
     pub(super) fn is_expected(&self, arguments: &Arguments) -> bool {
         arguments.expect_falls.iter().any(|name| name == self.probe.name)
@@ -129,7 +129,7 @@ impl Examined {
     /// Writes the findings as JUnit XML: a suite for the server, a case for each probe.
     pub(super) fn write_junit(&self, file: &Path, arguments: &Arguments) -> Result<()> {
         let missing: Vec<&String> = arguments.missing(&self.judged).collect();
-        let is_missing = |judged: &Judged| missing.iter().any(|name| *name == judged.probe.name);
+        let is_missing = |judged: &Probed| missing.iter().any(|name| *name == judged.probe.name);
         let cases = self.judged.iter().map(|judged| Case {
             class: format!("chapter_{}", judged.probe.chapter),
             name: judged.probe.name,

@@ -13,7 +13,7 @@ use tcp_pitfalls::show::screen::{self, BOLD, DIM, eprint, eprintln, print, print
 use tcp_pitfalls::show::{evidence, timeline};
 
 use super::arguments::Arguments;
-use super::report::{Examined, Judged};
+use super::report::{Examined, Probed};
 use crate::commands::{PAGE, plural};
 
 /// Where the text of a verdict begins: behind its sign and its word.
@@ -156,8 +156,8 @@ impl Teller {
             print!("{}", skipped(&examined.judged));
             sum_up(examined);
         }
-        let mended = |judged: &&Judged| judged.is_expected(arguments) && judged.finding.verdict != Verdict::Falls;
-        for Judged { probe, finding, .. } in examined.judged.iter().filter(mended) {
+        let mended = |judged: &&Probed| judged.is_expected(arguments) && judged.finding.verdict != Verdict::Falls;
+        for Probed { probe, finding, .. } in examined.judged.iter().filter(mended) {
             let word = finding.verdict.word();
             eprintln!("{BOLD}note:{BOLD:#} {} was expected to fall, and {word} now", probe.name);
         }
@@ -204,9 +204,9 @@ fn refutation(probe: &Probe) -> String {
 }
 
 /// The probes that were skipped, each reason once.
-fn skipped(judged: &[Judged]) -> String {
+fn skipped(judged: &[Probed]) -> String {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for Judged { probe, finding, .. } in judged {
+    for Probed { probe, finding, .. } in judged {
         if finding.verdict == Verdict::Skipped {
             reasons.entry(&finding.evidence.sentence).or_default().push(probe.name);
         }

@@ -95,7 +95,7 @@ impl Contestant {
     /// Starts the server as the last arguments of another program.
     pub fn start_under(&self, wrapper: &[String]) -> Result<Running> {
         let port = port::draw().context("cannot find a port for the server")?;
-        let addr = SocketAddr::from(([127, 0, 0, 1], port.number));
+        let addr = port.addr();
         let own = self.command.iter().map(|argument| argument.replace("{addr}", &addr.to_string()));
         let command: Vec<String> = wrapper.iter().cloned().chain(own).collect();
         let mut process = Process::start(&command, None).with_context(|| format!("cannot start {}", command[0]))?;
