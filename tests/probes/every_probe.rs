@@ -338,9 +338,8 @@ fn answers_that_reach_the_wrong_client_are_blamed_on_one_probe() {
     for (name, verdict, said) in
         [("any-bytes", Verdict::Falls, "got the answer to another one"), ("crowd", Verdict::Skipped, "see any-bytes")]
     {
-        let finding = in_process(name, &target);
-        assert_eq!(finding.verdict, verdict, "{name}: {}", finding.evidence);
-        assert!(finding.evidence.sentence.contains(said), "{name}: {}", finding.evidence);
+        let evidence = expect(name, &target, verdict).evidence;
+        assert!(evidence.sentence.contains(said), "{name}: {evidence}");
     }
 }
 
