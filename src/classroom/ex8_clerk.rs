@@ -276,8 +276,13 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     let mut counter = trial.start()?;
     let came = Instant::now();
     let mut customer = arrive(&mut counter, "customer 1")?;
+    let mut thinking = arrive(&mut counter, "customer 2")?;
     wait_for(SILENCE);
     customer.send(b"a ");
+    let thought = Instant::now();
+    if !says_after_silence(trial, &mut thinking, came, ["a stamp", "1: a stamp"])? {
+        return Ok(None);
+    }
     wait_for(HALF_OF_FIRST);
     customer.send(b"st");
     let mut was_quick = came.elapsed() < SILENCE + HALF_OF_FIRST + LATER;
@@ -300,8 +305,23 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
         }
         pause = PAUSE;
     }
+    if !says_after_silence(trial, &mut thinking, thought, ["and a form", "2: and a form"])? {
+        return Ok(None);
+    }
     let seconds = came.elapsed().as_secs();
-    Ok(Some(format!("a customer that was never too slow was served for {seconds} s").into()))
+    Ok(Some(format!("two customers that were never too slow were served for {seconds} s").into()))
+}
+
+/// Says a whole line and expects its answer, after a silence that began at `since` or later. False if this machine made that
+/// so long that the customer may have lost its place.
+fn says_after_silence(trial: &Trial<'_>, customer: &mut Client, since: Instant, line: [&str; 2]) -> Judged<bool> {
+    let [line, answer] = line;
+    match ask(trial, customer, line, answer) {
+        Err(_) if since.elapsed() >= IDLE => Ok(false),
+        judged => {
+            judged.about("a customer said whole lines, and was silent for three seconds before each").map(|()| true)
+        }
+    }
 }
 
 /// A customer that says lines of a thousand bytes and takes no answer.
