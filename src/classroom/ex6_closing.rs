@@ -274,8 +274,7 @@ pub(super) fn ends_after_grace(
     // It can only be seen later than it was, so what looks early was early.
     if client.ends_within(GRACE.saturating_sub(TOLERANCE + asked.elapsed())) {
         falls!(
-            "{} was in the middle of a command and was cut off {:.1} s after the signal, and it has {} s",
-            client.name(),
+            "a client in the middle of a command was cut off {:.1} s after the signal, and it has {} s",
             asked.elapsed().as_secs_f32(),
             GRACE.as_secs()
         );
@@ -302,7 +301,7 @@ fn grace_ends(trial: &Trial<'_>) -> Judged {
             let mut client = in_progress(trial, server)?;
             let asked = Instant::now();
             trial.ask_to_stop("check", server)?;
-            let (status, took) = ends_after_grace(trial, server, asked, &mut client)?;
+            let (status, took) = ends_after_grace(trial, server, asked, &mut client).about("client 1")?;
             let evidence =
                 format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs());
             Ok((took, evidence))

@@ -527,7 +527,7 @@ fn room_closes(trial: &Trial<'_>) -> Judged {
             expect_among_farewells(trial, &mut bob, "bye").about(half)?;
             expect_end(trial, &mut bob).about(half)?;
             drop((alice, bob));
-            let (status, ended) = ends_after_grace(trial, server, asked, &mut carol)?;
+            let (status, ended) = ends_after_grace(trial, server, asked, &mut carol).about("carol")?;
             let took = took.or(ended);
             let addr = server.addr();
             let mut next = trial.start_at(&addr.to_string(), addr)?;

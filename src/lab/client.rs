@@ -158,11 +158,6 @@ impl Client {
         Ok(stream)
     }
 
-    /// What it is called in the recording.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The connection, for what this type doesn't offer.
     pub fn stream(&self) -> &TcpStream {
         &self.stream

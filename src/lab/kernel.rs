@@ -80,19 +80,12 @@ pub fn listens(pid: u32, listener: SocketAddr) -> Option<bool> {
 
 /// Whether every thread of a process is halted, as SIGSTOP does it.
 pub fn is_halted(pid: u32) -> Option<bool> {
-    is_every_thread(pid, 'T')
-}
-
-/// Whether every thread of a process sleeps until something happens.
-pub fn is_asleep(pid: u32) -> Option<bool> {
-    is_every_thread(pid, 'S')
-}
-
-fn is_every_thread(pid: u32, letter: char) -> Option<bool> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
     let mut stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
     // The state stands behind the program's name, which may hold anything (proc(5)).
-    Some(stats.all(|stat| stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with(letter))))
+    let is_halted =
+        |stat: String| stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'));
+    Some(stats.all(is_halted))
 }
 
 /// Where these processes listen. `None` where that can't be seen.

@@ -452,7 +452,7 @@ impl<M: Model> Player<M> {
             Some(kernel::to_server(self.server.addr(), own)? == (0, 0))
         };
         let all_is_read = || self.clients.values().all(|client| is_read(client) == Some(true));
-        wait_until(READING, || (all_is_read() && kernel::is_asleep(pid) == Some(true)).then_some(())).is_some()
+        wait_until(READING, || (all_is_read() && is_asleep(pid)).then_some(())).is_some()
     }
 
     fn take(&mut self, step: &Step) -> Result<(), Stop> {
@@ -701,6 +701,14 @@ impl<M: Model> Player<M> {
     fn stop(&self, text: String, late_by: Option<Duration>) -> Stop {
         Stop::Differs(Mismatch { text, bytes: None, late_by, steps: self.steps, obituary: None }.into())
     }
+}
+
+/// Whether every thread of a process sleeps until something happens. False where that can't be seen.
+fn is_asleep(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut stats = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
+    // The state stands behind the program's name, which may hold anything (proc(5)).
+    stats.all(|stat| stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S')))
 }
 
 /// Gives the server time to read what was sent, so that it needs another read for the next bytes. If it takes longer, both may
