@@ -184,7 +184,38 @@ fn room_rules(trial: &Trial<'_>) -> Judged {
     let names = talk(2, &["join b-o-b\n", "join alice\n", "join sixteenletters16\n"]);
     let after = talk(2, &["join bob\n", "dance\n", "who\n"]);
     let steps = [vec![come(1), say(1, "join alice\n"), come(2)], before, names, after].concat();
-    plays::<Room>(trial, &steps, "each mistake was answered by its error, and the client could go on")
+    let evidence = plays::<Room>(trial, &steps, "each mistake was answered by its error, and the client could go on")?;
+    one_gets_the_name(trial)?;
+    Ok(evidence)
+}
+
+/// Guests who join under the same name in one moment: a room that looks it up first, and enters it later, lets in more of them
+/// than one.
+fn one_gets_the_name(trial: &Trial<'_>) -> Judged<()> {
+    const GUESTS: usize = 20;
+    let quiet = trial.recorder.aside();
+    let mut server = trial.start()?;
+    let mut guests = Vec::new();
+    for number in 1..=GUESTS {
+        let mut guest = server.connect_with(&format!("guest {number}"), &quiet, None).map_err(unreachable)?;
+        ask(trial, &mut guest, "who", "error: join first")?;
+        guests.push(guest);
+    }
+    trial.recorder.note("guests", format!("{GUESTS} join as ann in one moment"));
+    for guest in &mut guests {
+        guest.send(b"join ann\n");
+    }
+    let mut welcome = 0;
+    for guest in &mut guests {
+        match guest.line(trial.terms.limit) {
+            Reply::Line(line) if line == b"welcome ann\n" => welcome += 1,
+            told => judge_line(b"error: name taken\n", &told).about("twenty guests joined as ann in one moment")?,
+        }
+    }
+    if welcome != 1 {
+        falls!("{GUESTS} guests joined as ann in one moment, and {welcome} of them were welcome");
+    }
+    Ok(())
 }
 
 fn chopped_commands(trial: &Trial<'_>) -> Judged {

@@ -102,7 +102,12 @@ impl Model for Room {
         steps.push(pieces(1, &[long("say ", 1024, "").as_bytes(), b"\r", b"\n"]));
         // A third, in the order of bytes, and at the limit of a name.
         steps.extend([come(2), say(2, "join Abcdefghijklmno9\n"), say(2, "who\n"), say(1, "say hi\n"), come(3)]);
-        steps.extend([come(4), say(4, "join Abcdefghijklmno8\n"), say(4, "say hi\n")]);
+        steps.extend([
+            come(4),
+            say(4, "join Abcdefghijklmno8\n"),
+            say(4, "say hi\n"),
+            say(4, long("say ", 1024, "\n")),
+        ]);
         steps.extend(talks(3, &["join bob\n", "join Bob\n", "say hi\n", "who\n"]));
         steps.extend([come(5), say(5, "join 7up\n"), come(6), say(6, "join 42\n"), say(6, "who\n")]);
         let gone = || (1..=8).flat_map(|who| [say(who, "who\n"), step(who, Act::Leave)]);
@@ -148,8 +153,7 @@ impl Model for Room {
         ]);
         too_long.extend(gone());
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
-        // One of them stays when it was told the end.
-        let closing = [come(3)].into_iter().chain(member(STAYS)).chain([1, 2, 4, 5].into_iter().flat_map(member));
+        let closing = [come(3)].into_iter().chain([1, 2, 4, 5].into_iter().flat_map(member));
         let halves = [
             say(2, "who\nsay h"),
             say(4, "who\nsa"),
@@ -162,7 +166,10 @@ impl Model for Room {
         ];
         let rests = [say(7, "in t\n"), say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n"), say(6, "ix\n")];
         let closing = closing.chain(halves).chain(rests);
-        vec![steps, leaving, too_long, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
+        let one = vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")];
+        // Who stays when it was told the end holds up nobody.
+        let stays = member(STAYS).into_iter().chain([signal()]).collect();
+        vec![steps, leaving, too_long, closing.collect(), one, stays]
     }
 
     fn slow() -> Vec<Vec<Step>> {
@@ -171,7 +178,7 @@ impl Model for Room {
         let flood = step(4, Act::Flood([&b"no".repeat(500)[..], b"\n"].concat()));
         vec![
             three()
-                .chain([come(4), pause(3200), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
+                .chain([come(4), pause(5300), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
                 .chain(member(5))
                 .collect(),
             three().chain([signal(), pause(1900), say(1, "b\n"), say(2, "o"), pause(1300)]).collect(),
