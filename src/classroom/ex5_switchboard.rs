@@ -1,7 +1,7 @@
 //! The switchboard.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::kit::{AT_ONCE, Took, arrive, ask, expect_line, in_time, judge_line};
 use super::model::{Act, Switchboard, as_the_task_says, come, conversations, hasty, plays, say, step, talk};
@@ -128,7 +128,38 @@ fn longest_line(trial: &Trial<'_>) -> Judged {
     let evidence =
         "1,024 bytes were taken and 1,025 refused, an endless line before its end, and the next line was a command";
     let talk = talk(1, &[&whole, &too_long, "LEN next\n", &endless, &rest]);
-    plays::<Switchboard>(trial, &[vec![come(1)], talk].concat(), evidence)
+    let evidence = plays::<Switchboard>(trial, &[vec![come(1)], talk].concat(), evidence)?;
+    throws_the_rest_away(trial)?;
+    Ok(evidence)
+}
+
+/// Expects that the rest of a line that is too long isn't kept. Nothing is examined where the memory can't be seen, or where
+/// this takes too long.
+fn throws_the_rest_away(trial: &Trial<'_>) -> Judged<()> {
+    const MIB: usize = 1024 * 1024;
+    const REST: usize = 256;
+    const AT_MOST: Duration = Duration::from_secs(10);
+    let mut server = trial.start()?;
+    let mut client = arrive(&mut server, "client 1")?;
+    let memory = || usize::try_from(server.tree()?.memory().ok()?).ok();
+    ask(trial, &mut client, "LEN first", "5")?;
+    let Some(before) = memory() else { return Ok(()) };
+    client.note(format!("sends {REST} MiB without a newline"));
+    let began = Instant::now();
+    for _ in 0..REST {
+        // That it can't send is for another check to say.
+        if client.stream().write_all(&vec![b'x'; MIB]).is_err() || began.elapsed() > AT_MOST {
+            return Ok(());
+        }
+    }
+    match memory().map(|now| now.saturating_sub(before) / MIB) {
+        // One that cleans up now and then has kept some of it.
+        Some(grown) if grown > REST / 2 => falls!(
+            "{REST} MiB without a newline were sent, and its memory has grown by {grown} MiB: what is left of a line that is \
+             too long is thrown away"
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn joined_commands(trial: &Trial<'_>) -> Judged {
