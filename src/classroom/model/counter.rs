@@ -92,7 +92,7 @@ impl Model for Counter {
         // Who ends its side behind an order is served.
         steps.extend([hasty(say(2, "last\n")), step(2, Act::End), come(2)]);
         // One too many, who has said nothing, has ordered, has ended its side, or goes on ordering.
-        steps.push(come(7));
+        steps.extend(vec![come(7); 40]);
         steps.extend([hasty(come(7)), say(7, "tea\n"), hasty(come(7)), step(7, Act::End)]);
         steps.extend([hasty(come(7)), step(7, Act::SayOn(vec![b"tea\n".to_vec()]))]);
         // In whatever way a visit ends, its seat is free, and one seat at a time.

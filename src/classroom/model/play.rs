@@ -189,7 +189,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
     let began = Instant::now();
     let mut starting = Duration::ZERO;
     let tables = M::table();
-    let (mut player, mut number, mut attempt) = (None, 0, 1);
+    let (mut player, mut number, mut attempt) = (None::<Player<M>>, 0, 1);
     let mut all = Played::default();
     loop {
         let random = number >= tables.len();
@@ -201,6 +201,7 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
         };
         if enough {
             all.unjudged += tables.len().saturating_sub(number);
+            player.map_or(Ok(()), Player::expect_nothing_kept)?;
             return Ok(all);
         }
         let steps = match tables.get(number) {
@@ -359,6 +360,8 @@ struct Player<M> {
     staying: Vec<Client>,
     owed: Dues,
     patience: Duration,
+    /// How many descriptors the server had open when the first had connected.
+    descriptors: Option<usize>,
     /// How long it took until the first could connect.
     starting: Duration,
     /// Since when somebody is there, or the last long pause or flood is over.
@@ -381,6 +384,7 @@ impl<M: Model> Player<M> {
             staying: Vec::new(),
             owed: Vec::new(),
             patience,
+            descriptors: None,
             starting: Duration::ZERO,
             since: Instant::now(),
             played: Vec::new(),
@@ -397,6 +401,26 @@ impl<M: Model> Player<M> {
         short.then(|| {
             format!("its process has {open} descriptors open, and {clients} clients: it keeps those of the gone")
         })
+    }
+
+    /// When all clients have gone, expects that the server has closed what it had for them.
+    fn expect_nothing_kept(self) -> Judged<()> {
+        /// A program may open more of them as it goes on.
+        const A_FEW: usize = 32;
+        /// It may listen to the gone for seconds, and this machine may be busy.
+        const MOST: Duration = Duration::from_secs(12);
+        drop((self.clients, self.staying));
+        let Some((pid, before)) = self.server.id().zip(self.descriptors) else { return Ok(()) };
+        let too_many = || kernel::descriptors(pid).filter(|&open| open > before + A_FEW);
+        if wait_until(MOST, || too_many().is_none().then_some(())).is_none() {
+            let open = too_many().unwrap_or_default();
+            falls!(
+                "its process has {open} descriptors open {} s after all clients have gone, and had {before} at the beginning: \
+                 it keeps those of the gone",
+                MOST.as_secs()
+            );
+        }
+        Ok(())
     }
 
     fn play(&mut self, steps: &[Step]) -> Result<(), Stop> {
@@ -495,6 +519,7 @@ impl<M: Model> Player<M> {
         self.clients.insert(who, connected);
         if is_first {
             self.starting = began.elapsed();
+            self.descriptors = self.server.id().and_then(kernel::descriptors);
         }
         Ok(())
     }
