@@ -17,7 +17,7 @@ use crate::lab::recording::{escape, with_thousands};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::probes::{
-    Explained, Judged, Needs, Otherwise, Sending, Trial, falls, require_no_wrapper, skipped, unreachable,
+    Explained, Judged, Needs, Otherwise, Sending, Trial, falls, require_no_wrapper, silent_crowd, skipped, unreachable,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -291,15 +291,8 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
     let mut alice = member(trial, &mut server, "alice")?;
     require_no_wrapper(&server)?;
-    let quiet = trial.recorder.aside();
-    let mut crowd = Vec::new();
     // The kernel connects those who are not accepted as well, as many as its queue holds.
-    while crowd.len() < CLIENTS {
-        match Client::connect(server.addr(), "client", &quiet, Duration::from_millis(500)) {
-            Ok(client) => crowd.push(client),
-            Err(_) => break,
-        }
-    }
+    let crowd = silent_crowd(trial, &server, CLIENTS)?;
     trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
     // The server has no event to announce here. What ends this wait early is its end.
     if server.exits_within(Duration::from_millis(500)).is_some() {

@@ -79,7 +79,11 @@ fn idle_client(trial: &Trial<'_>) -> Judged {
 
 /// Whether a client is served beside one that says nothing, or that has `begun` a request and says no more.
 fn is_served_beside(trial: &Trial<'_>, begun: bool) -> Judged {
-    let silence = if begun { "stopped in the middle of a request" } else { "was silent" };
+    let (silence, until) = if begun {
+        ("stopped in the middle of a request", "client 1 left, which had stopped in the middle of a request")
+    } else {
+        ("was silent", "the silent client 1 left")
+    };
     trial.twice(|patience| {
         let mut server = trial.start()?;
         let mut silent = reach(&mut server, "client 1")?;
@@ -107,13 +111,9 @@ fn is_served_beside(trial: &Trial<'_>, begun: bool) -> Judged {
                 (true, _) => {
                     Ok(Silence::No("client 1 is silent and still connected, and client 2 got its answer".into()))
                 }
-                (false, true) if begun => Ok(Silence::UntilThen(Otherwise::falls(
-                    "client 2 asked and got nothing until client 1 left, which had stopped in the middle of a request; then \
-                     it was answered",
-                ))),
-                (false, true) => Ok(Silence::UntilThen(Otherwise::falls(
-                    "client 2 asked and got nothing until the silent client 1 left; then it was answered",
-                ))),
+                (false, true) => Ok(Silence::UntilThen(Otherwise::falls(format!(
+                    "client 2 asked and got nothing until {until}; then it was answered"
+                )))),
                 (false, false) => Ok(Silence::Longer),
             }
         })
@@ -195,7 +195,7 @@ const CLIENTS: usize = 200;
 
 fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     let mut server = start_with_few(trial)?;
-    let crowd = fill(trial, &mut server, CLIENTS)?;
+    let crowd = silent_crowd(trial, &server, CLIENTS)?;
     let count = crowd.len();
     trial.recorder.number_by_chance(count, "clients connect until the server gives up");
     trial.recorder.note("clients", format!("{count} have connected, and say nothing"));
@@ -227,7 +227,7 @@ fn out_of_descriptors(trial: &Trial<'_>) -> Judged {
     trial.unless_simpler(asked, simpler, |trial, server| {
         let mut few = start_with_few(trial)?;
         (0..FEW).try_for_each(|_| trial.in_turn(&mut few, &["hello"]))?;
-        drop(fill(trial, server, CLIENTS)?);
+        drop(silent_crowd(trial, server, CLIENTS)?);
         trial.in_turn(server, &["hello"])
     })?;
     let went_on =
@@ -290,7 +290,7 @@ fn expect_no_spin(trial: &Trial<'_>, full: &Window) -> Judged<()> {
     let mut server = trial.start()?;
     trial.serves_two(&mut server)?;
     // As many: one that starts a process for each has that to do, with descriptors or without.
-    let silent = fill(trial, &mut server, CLIENTS)?;
+    let silent = silent_crowd(trial, &server, CLIENTS)?;
     let Ok(control) = watch(&mut server)? else { return Ok(()) };
     drop(silent);
     trial.kernel(format!("counts {} for one that has descriptors left", in_words(&control)));
@@ -319,7 +319,7 @@ fn in_words(window: &Window) -> String {
 }
 
 /// Connects so many silent clients, or as many as the server takes.
-fn fill(trial: &Trial<'_>, server: &mut Running, count: usize) -> Judged<Vec<Client>> {
+pub(crate) fn silent_crowd(trial: &Trial<'_>, server: &Running, count: usize) -> Judged<Vec<Client>> {
     let quiet = trial.recorder.aside();
     let addr = server.addr();
     let mut crowd = Vec::new();

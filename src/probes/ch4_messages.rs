@@ -418,37 +418,31 @@ fn round_trips(trial: &Trial<'_>, server: &mut Running, together: usize) -> Judg
         .recorder
         .note("client 1", format!("makes {ROUNDS} round trips of {what}; in every second one it acknowledges at once"));
     let began = Instant::now();
-    let mut connection: Option<(Client, usize)> = None;
-    for round in 0..ROUNDS {
-        if began.elapsed() > LONGEST / 2 {
-            return Err(too_slow(round * together));
-        }
-        let (mut client, asked) = match connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connected = trial.connect_with(server, "client 1", &quiet, None);
-                let no_time = |why| Otherwise::skipped(format!("no time can be told ({why}); see next-client"));
-                (connected.map_err(no_time)?, 0)
+    let of_a_connection = if trial.terms.dialogue.lines.is_some() { ROUNDS } else { MOST_REQUESTS / together };
+    let mut rounds = 0..ROUNDS;
+    while !rounds.is_empty() {
+        let connected = trial.connect_with(server, "client 1", &quiet, None);
+        let no_time = |why| Otherwise::skipped(format!("no time can be told ({why}); see next-client"));
+        let mut client = connected.map_err(no_time)?;
+        for round in rounds.by_ref().take(of_a_connection) {
+            if began.elapsed() > LONGEST / 2 {
+                return Err(too_slow(round * together));
             }
-        };
-        let requests: Vec<Request> = (0..together).map(|_| trial.request("prompt")).collect();
-        let quick = round % 2 == 1;
-        let start = Instant::now();
-        client.send(&joined(&requests));
-        acknowledge_at_once(&client, quick);
-        for request in &requests {
-            trial.expect(&mut client, request).map_err(|other| {
-                let see = if together == 1 { "" } else { "; see joined-messages" };
-                Otherwise::skipped(format!(
-                    "no time can be told, since the round trip {} of {ROUNDS}, {what}, went wrong ({other}){see}",
-                    round + 1
-                ))
-            })?;
-        }
-        times[usize::from(quick)].push(start.elapsed());
-        let asked = asked + together;
-        if trial.terms.dialogue.lines.is_some() || asked + together <= MOST_REQUESTS {
-            connection = Some((client, asked));
+            let requests: Vec<Request> = (0..together).map(|_| trial.request("prompt")).collect();
+            let quick = round % 2 == 1;
+            let start = Instant::now();
+            client.send(&joined(&requests));
+            acknowledge_at_once(&client, quick);
+            for request in &requests {
+                trial.expect(&mut client, request).map_err(|other| {
+                    let see = if together == 1 { "" } else { "; see joined-messages" };
+                    Otherwise::skipped(format!(
+                        "no time can be told, since the round trip {} of {ROUNDS}, {what}, went wrong ({other}){see}",
+                        round + 1
+                    ))
+                })?;
+            }
+            times[usize::from(quick)].push(start.elapsed());
         }
     }
     let [plain, quick] = times.map(|mut times| {
