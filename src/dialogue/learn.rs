@@ -279,7 +279,12 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
             }
             // A server that has ended wants no other end of line.
             if ended {
-                return Ok(learning.silent(talk.silence(&sent, ended)));
+                let has_fallen = talk.server.obituary().is_some();
+                let silence = talk.silence(&sent, ended);
+                if has_fallen {
+                    return Ok(learning.silent(silence));
+                }
+                return Ok(Learned { otherwise: Some(silence), ..Learned::nothing(learning.dialogue) });
             }
             if ends == b"\n" {
                 ends = b"\r\n";
@@ -437,8 +442,25 @@ fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<L
         if !is_right {
             return Err(broken(&request, &answer));
         }
+        if let (true, Match::Whole(length)) = (answer_is_known, request.check(&answer)) {
+            let more = Payload::new(&answer[length..]);
+            ensure!(
+                length == answer.len(),
+                "\"{}\" was answered as you say, and behind that came {more}. Say what its whole answer is, or mend the server",
+                escape(&request.bytes)
+            );
+        }
         if !as_claimed && !second.is_empty() {
             return Err(broken(&request, &second).context("the second time on a connection"));
+        }
+        let statuses = [&answer, &second].map(|answer| request.status(answer));
+        if let [Some(first), Some(then)] = statuses {
+            ensure!(
+                first == then,
+                "\"{}\" was answered with status {first}, and the second time on a connection with status {then}. Correct that in \
+                 the server, or name a request that can be repeated",
+                escape(&request.bytes)
+            );
         }
         if !answer_is_known && !second.is_empty() && second != answer {
             return Err(differing(&answer, &second));
@@ -491,12 +513,15 @@ fn missing_end(request: &[u8]) -> String {
 
 /// Whether each of two requests is answered that are sent together.
 fn is_joined(talk: &mut Conversation, request: &Request, answer: &[u8], answer_is_known: bool) -> bool {
-    let (both, ..) = talk.ask(&request.bytes.repeat(2), |got| Match::Whole(got.len()));
+    let both = request.bytes.repeat(2);
     if !answer_is_known {
-        return both == answer.repeat(2);
+        return talk.ask(&both, |got| Match::Whole(got.len())).0 == answer.repeat(2);
     }
-    let Match::Whole(first) = request.check(&both) else { return false };
-    matches!(request.check(&both[first..]), Match::Whole(_))
+    let (.., is_right) = talk.ask(&both, |got| match request.check(got) {
+        Match::Whole(first) => request.check(&got[first..]),
+        one => one,
+    });
+    is_right
 }
 
 /// What is the same in two greetings: a beginning, and the end of the line.

@@ -55,7 +55,8 @@ pub(super) const PROBES: &[Probe] = &[
     Probe {
         name: "no-leak",
         chapter: 3,
-        does: "Serves 500 clients that ask, and 500 that reset in the middle of a request, and then as many again; what these took must be given back",
+        does: "Serves 500 clients that ask, and 500 that reset in the middle of a request or take no answer, and then as many \
+               again; what these took must be given back",
         remedy: Some(
             "Close each connection on every way out, also after an error, and don't collect the handles of finished threads",
         ),
@@ -394,8 +395,7 @@ fn no_leak(trial: &Trial<'_>) -> Judged {
         trial.recorder.number_by_chance(more.mappings, "which threads ran at the same time");
         trial.recorder.number_by_chance(more.mebibytes(), "which threads ran at the same time");
         trial.kernel(format!("counts more than before: {more}"));
-        evidence =
-            format!("{ROUND} clients that left and {ROUND} that reset in the middle of a request left behind {more}");
+        evidence = format!("{ROUND} clients that left and {ROUND} that reset or took no answer left behind {more}");
         if settled.is_some() {
             return Ok(evidence.into());
         }
@@ -455,9 +455,11 @@ impl fmt::Display for Held {
 /// A client that asks and is gone when it is answered.
 fn leave_unread(trial: &Trial<'_>, server: &mut Running, recorder: &Recorder) -> Judged<()> {
     let Dialogue { one_request, joined, .. } = trial.terms.dialogue;
-    let count = if one_request || !joined { 1 } else { 50 };
+    // More than is read and answered at once: the second write finds nobody.
+    let count = if one_request || !joined { 1 } else { 200 };
     let mut client = trial.introduce(server.connect_with("hasty client", recorder, None).map_err(unreachable)?)?;
-    client.send(&trial.request("hello").bytes.repeat(count));
+    client.send(&trial.request(&"x".repeat(499)).bytes.repeat(count));
+    client.half_close();
     client.leave();
     Ok(())
 }
@@ -494,10 +496,10 @@ fn one_after_the_other(trial: &Trial<'_>, server: &mut Running, count: usize, be
         if began.elapsed() > LONGEST {
             skipped!("too slow to be judged: it took over {} s", LONGEST.as_secs());
         }
-        if number % 2 == 0 {
-            reset_in_the_middle(trial, server, &quiet, false)?;
-        } else {
+        if number % 4 == 0 {
             leave_unread(trial, server, &quiet)?;
+        } else {
+            reset_in_the_middle(trial, server, &quiet, false)?;
         }
         let client = server.connect_with("client", &quiet, None).map_err(unreachable)?;
         let answered = trial.introduce(client).and_then(|mut client| trial.ask(&mut client, "hello"));

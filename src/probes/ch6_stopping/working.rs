@@ -151,10 +151,11 @@ fn finishes_queue(trial: &Trial<'_>, is_shown: bool) -> Judged {
     }
     let mut working = at_work(trial, &mut server, QUEUED, takes)?;
     let in_queue = if is_shown { kernel::accept_queue(server.addr()).unwrap_or(0) } else { 0 };
+    send_stop(trial, &mut server, &mut [])?;
+    // Before the signal is sent, all that runs here is looked through.
     if working.iter_mut().all(is_answered) {
         skipped!("this machine was too busy to see whether slow requests were being worked on at the signal");
     }
-    send_stop(trial, &mut server, &mut [])?;
     let answered = working.iter_mut().map(|(client, request)| trial.expect(client, request));
     let lost: Vec<Otherwise> = answered.filter_map(Judged::err).collect();
     let Some(instead) = lost.first() else {
