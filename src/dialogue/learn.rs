@@ -281,7 +281,7 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
                 PATIENCE.as_secs()
             )));
         }
-        let Some(mut lines) = spelling(&answer, LINE, ends) else {
+        let Some(lines) = spelling(&answer, LINE, ends) else {
             drop(talk);
             // What stands before the echo may be a greeting that came late.
             let has_echo = answer.windows(LINE.len()).any(|part| part == LINE);
@@ -294,34 +294,36 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
         };
         let second = if ended { Vec::new() } else { talk.ask_line(&[OTHER_LINE, ends].concat()).0 };
         drop(talk);
-        let Learning { target, dialogue, mut says, .. } = learning;
-        if ends == b"\r\n" {
-            says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
-        }
-        if lines != Lines::of_the_course() {
-            says.push(format!(
-                "it answers \"{}\" by {}, which is taken for its echo",
-                escape(&sent),
-                Payload::new(&answer)
-            ));
-        }
-        if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
-            says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
-            lines.bytewise = true;
-        }
-        let one_request = second.is_empty();
-        if one_request {
-            says.push("it ends the connection after one answer".into());
-        }
-        let learned = if changes(target, &dialogue, &lines, &second)? {
-            after_anything(&lines, &mut says)?
-        } else {
-            Dialogue::lines(lines)
-        };
-        let Dialogue { exchange, lines, joined, .. } = learned;
-        let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
-        return Ok(Learned { says, ..Learned::nothing(dialogue) });
+        return learn_echo(learning, lines, &answer, &second);
     }
+}
+
+/// Completes the dialogue with a server that has echoed a line like this, and then perhaps a second one.
+fn learn_echo(learning: Learning<'_>, mut lines: Lines, first: &[u8], second: &[u8]) -> Result<Learned> {
+    let Learning { target, dialogue, mut says, .. } = learning;
+    if lines.ends == b"\r\n" {
+        says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
+    }
+    if lines != Lines::of_the_course() {
+        let sent = escape(&[LINE, lines.ends].concat());
+        says.push(format!("it answers \"{sent}\" by {}, which is taken for its echo", Payload::new(first)));
+    }
+    if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
+        says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
+        lines.bytewise = true;
+    }
+    let one_request = second.is_empty();
+    if one_request {
+        says.push("it ends the connection after one answer".into());
+    }
+    let learned = if changes(target, &dialogue, &lines, second)? {
+        after_anything(&lines, &mut says)?
+    } else {
+        Dialogue::lines(lines)
+    };
+    let Dialogue { exchange, lines, joined, .. } = learned;
+    let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
+    Ok(Learned { says, ..Learned::nothing(dialogue) })
 }
 
 /// How the line was echoed, if it was.
