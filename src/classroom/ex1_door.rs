@@ -43,7 +43,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
             does: "Starts the door on :PORT, and calls by IPv4 and by IPv6; each caller must be greeted by its own \
                    address",
             needs: Needs::Command,
-            why: "Some of your callers have only IPv4 and some only IPv6, and who dials the other family finds no door",
+            why: "Some of your callers have only IPv4 and some only IPv6: each has to find the door, and to be known by the \
+                  address that is its own",
             page: "01_listen.html#where-is-every-interface",
             points: 2,
             starter_falls: true,

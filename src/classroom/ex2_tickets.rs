@@ -52,8 +52,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
             does: "The first customer says letters without end, late and ever faster; it must be told that it is too \
                    slow, in time, and the second be served",
             needs: Needs::Command,
-            why: "A time limit that starts anew with every byte is no limit: a slow customer can hold you as long as \
-                  it likes",
+            why: "A time limit that starts anew with every byte is no limit, and one that is over early turns away who is \
+                  slow and in time",
             page: "02_accept_blocking.html#the-server-of-this-step",
             points: 1,
             starter_falls: true,

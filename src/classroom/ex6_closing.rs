@@ -316,8 +316,13 @@ fn grace_ends(trial: &Trial<'_>) -> Judged {
                 asked.elapsed().as_secs()
             );
         }
+        let time = asked.elapsed();
+        let printed = server.process().map(|process| process.last_output()).unwrap_or_default();
+        if printed.lines().filter(|line| line.starts_with("tally:")).count() > 1 {
+            falls!("it got a second SIGTERM, and printed more than one tally");
+        }
         let what = "after the first of two signals, to cut off a client and to end";
-        Ok((Took::new(what, asked.elapsed(), GRACE + AT_ONCE), evidence.clone().into()))
+        Ok((Took::new(what, time, GRACE + AT_ONCE), evidence.clone().into()))
     })
 }
 

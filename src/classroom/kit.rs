@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::escape;
+use crate::lab::recording::{Payload, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_for;
 use crate::lab::{lack, load, lock};
@@ -36,11 +36,11 @@ pub(super) fn judge_line(expected: &[u8], got: &Reply) -> Judged<()> {
         Reply::Line(line) if line == expected => Ok(()),
         Reply::Line(line) => Err(differing(expected, line)),
         Reply::Nothing(..) => falls!(
-            "it never answered, and before all else you have to find out what it waits for: expected \"{}\", got {}",
-            escape(expected),
+            "it never answered, and before all else you have to find out what it waits for: expected {}, got {}",
+            Payload::new(expected),
             Trial::describe(got)
         ),
-        other => falls!("expected \"{}\", got {}", escape(expected), Trial::describe(other)),
+        other => falls!("expected {}, got {}", Payload::new(expected), Trial::describe(other)),
     }
 }
 

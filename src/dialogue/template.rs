@@ -171,13 +171,25 @@ fn check(parts: &[Part], number: &[u8], got: &[u8], at: usize) -> Match {
             };
         }
         Part::Anything => {
-            // At the end, only what is bounded by a length in front. Else what follows is looked for.
-            let Some(Part::Bytes(end)) = after.first() else { return Match::Whole(got.len()) };
-            let found = got[at..].windows(end.len()).position(|window| window == end);
-            return match found {
-                Some(found) => check(after, number, got, at + found),
-                None if got.len() - at > LONGEST => Match::Wrong(got.len()),
-                None => Match::Partial,
+            // At the end, only what is bounded by a length in front. Else what follows is looked for, wherever it may stand.
+            let next = match after.first() {
+                Some(Part::Bytes(bytes)) => bytes,
+                Some(Part::Number) => number,
+                _ => return Match::Whole(got.len()),
+            };
+            let (mut wrong, mut is_open) = (None, false);
+            for place in (at..got.len()).filter(|&place| got[place..].starts_with(next)) {
+                match check(after, number, got, place) {
+                    Match::Wrong(differs) => wrong = wrong.or(Some(differs)),
+                    Match::Partial | Match::UntilEnd => is_open = true,
+                    whole @ Match::Whole(_) => return whole,
+                }
+            }
+            let is_over = matches!(after.last(), Some(Part::Bytes(end)) if got.ends_with(end));
+            return match wrong {
+                Some(differs) if is_over && !is_open => Match::Wrong(differs),
+                _ if got.len() - at > LONGEST => Match::Wrong(got.len()),
+                _ => Match::Partial,
             };
         }
     };

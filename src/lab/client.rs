@@ -1,7 +1,7 @@
 //! A client that writes down what it does and what it gets. Every wait has a limit and every answer a size.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,8 +90,40 @@ impl Client {
         limit: Duration,
         receive_buffer: Option<usize>,
     ) -> io::Result<Client> {
+        Self::connect_prepared(addr, name, recorder, limit, |socket| {
+            let Some(size) = receive_buffer else { return Ok(()) };
+            socket.set_recv_buffer_size(size)?;
+            #[cfg(target_os = "linux")]
+            if size < 4096 {
+                socket.set_tcp_mss(SMALL_SEGMENT)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Connects from this address of this machine, and not from the one that the system would choose.
+    ///
+    /// # Errors
+    /// Those of `connect`, and the system's own if the address isn't this machine's.
+    pub fn connect_from(
+        own: IpAddr,
+        addr: SocketAddr,
+        name: &str,
+        recorder: &Recorder,
+        limit: Duration,
+    ) -> io::Result<Client> {
+        Self::connect_prepared(addr, name, recorder, limit, |socket| socket.bind(&SocketAddr::new(own, 0).into()))
+    }
+
+    fn connect_prepared(
+        addr: SocketAddr,
+        name: &str,
+        recorder: &Recorder,
+        limit: Duration,
+        prepare: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<Client> {
         recorder.look();
-        let stream = Self::open(addr, limit, receive_buffer).map_err(|error| Lack::connecting(addr, error))?;
+        let stream = Self::open(addr, limit, prepare).map_err(|error| Lack::connecting(addr, error))?;
         recorder.record(name, Action::Connects);
         if let (Some(watch), Ok(own)) = (recorder.watch(), stream.local_addr()) {
             watch.client(name, own);
@@ -108,15 +140,13 @@ impl Client {
         })
     }
 
-    fn open(addr: SocketAddr, limit: Duration, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+    fn open(
+        addr: SocketAddr,
+        limit: Duration,
+        prepare: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        if let Some(size) = receive_buffer {
-            socket.set_recv_buffer_size(size)?;
-            #[cfg(target_os = "linux")]
-            if size < 4096 {
-                socket.set_tcp_mss(SMALL_SEGMENT)?;
-            }
-        }
+        prepare(&socket)?;
         socket.connect_timeout(&addr.into(), limit)?;
         let stream = TcpStream::from(socket);
         if stream.local_addr()? == stream.peer_addr()? {

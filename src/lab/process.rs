@@ -200,10 +200,11 @@ impl Process {
 
     /// What it has printed when it has ended, given a moment for the last of it to be read.
     pub fn last_output(&self) -> String {
-        // Both collecting threads drop their handle at the end of the output. A child that inherited it may hold it.
-        wait_until(Duration::from_secs(1), || {
-            self.output.iter().all(|output| Arc::strong_count(output) == 1).then_some(())
-        });
+        // A child that inherited its output may keep it open. If there is none, whoever reads it only waits for a processor.
+        let is_kept_open = self.root.members().iter().any(Member::lives);
+        let moment = Duration::from_secs(if is_kept_open { 1 } else { 10 });
+        // Both collecting threads drop their handle at the end of the output.
+        wait_until(moment, || self.output.iter().all(|output| Arc::strong_count(output) == 1).then_some(()));
         self.output()
     }
 

@@ -60,7 +60,11 @@ fn any_bytes(trial: &Trial<'_>) -> Judged {
     let lines = trial.lines()?;
     trial.stays_open()?;
     let seed = trial.terms.seed.unwrap_or_else(random::seed);
-    let judged = converse(trial, lines, seed).and_then(|evidence| trial.aside(kept_apart).map(|()| evidence));
+    let judged = converse(trial, lines, seed).and_then(|evidence| {
+        trial.aside(kept_apart)?;
+        trial.aside(|trial| each_its_own(trial, &mut trial.start()?))?;
+        Ok(evidence)
+    });
     let simpler = "it goes wrong with plain lines already; see split-message and joined-messages";
     trial.unless_simpler(judged, simpler, plain_lines)
 }
@@ -99,6 +103,45 @@ fn kept_apart(trial: &Trial<'_>) -> Judged<()> {
         Reply::Line(answer) if !long.is_answered_by(&answer) => mixed("client 1, when it had sent the rest,", &answer),
         _ => Ok(()),
     }
+}
+
+/// Expects that of clients that ask in the same moment each has its own answer. Threads that share a buffer cross them only
+/// now and then. Anything else that goes wrong is for others to tell.
+pub(super) fn each_its_own(trial: &Trial<'_>, server: &mut Running) -> Judged<()> {
+    const ROUNDS: usize = 20;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let dialogue = &trial.terms.dialogue;
+    if dialogue.one_request || dialogue.greeting.is_some() || !dialogue.setup.is_empty() {
+        return Ok(());
+    }
+    let mut clients = Vec::new();
+    for number in 1..=8 {
+        let Ok(client) = trial.connect(server, &format!("client {number}")) else { return Ok(()) };
+        clients.push(client);
+    }
+    for round in 1..=ROUNDS {
+        let requests: Vec<Request> =
+            (1..=clients.len()).map(|number| trial.request(&format!("client {number} asks {round}"))).collect();
+        for (client, request) in clients.iter_mut().zip(&requests) {
+            client.send(&request.bytes);
+        }
+        for (client, request) in clients.iter_mut().zip(&requests) {
+            let Reply::Line(answer) = client.answer(PATIENCE, |got| request.check(got)) else { return Ok(()) };
+            if request.is_answered_by(&answer) {
+                continue;
+            }
+            if requests.iter().any(|other| other.is_answered_by(&answer)) {
+                falls!(
+                    "{} clients asked at once: one that sent {} got the answer to another one, {}",
+                    requests.len(),
+                    shown(&request.bytes),
+                    shown(&answer)
+                );
+            }
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// The control: four lines in one write, and one in two.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::any_bytes;
 use super::ch2_accepting::{A_MOMENT, reset_in_the_middle};
 use super::trial::{LONGEST, Silence, Trial, reach, unreachable, unread, until_accepted};
 use super::{Explained, Judged, Needs, Otherwise, PLAIN, Probe, Verdict, falls, skipped};
@@ -120,6 +121,11 @@ fn is_served_beside(trial: &Trial<'_>, begun: bool) -> Judged {
 }
 
 fn crowd(trial: &Trial<'_>) -> Judged {
+    let simpler = "answers reach the wrong client, however few there are; see any-bytes";
+    trial.unless_simpler(serves_a_crowd(trial), simpler, any_bytes::each_its_own)
+}
+
+fn serves_a_crowd(trial: &Trial<'_>) -> Judged {
     let crowd = trial.terms.crowd;
     let mut server = trial.start()?;
     trial.serves_two(&mut server)?;

@@ -331,7 +331,7 @@ fn not_utf8(trial: &Trial<'_>) -> Judged {
 
 /// Takes what comes as an answer when nobody knows how long that is, and whether the connection ended with it.
 fn listen(client: &mut Client) -> (Vec<u8>, bool) {
-    client.take_until_pause(Duration::from_secs(1), Duration::from_millis(100))
+    client.take_until_pause(Duration::from_secs(1), Duration::from_millis(300))
 }
 
 /// How a line that isn't UTF-8 was answered, as part of a sentence.

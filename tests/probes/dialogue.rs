@@ -47,6 +47,11 @@ fn an_answer_is_known_to_be_whole_partial_or_wrong_at_any_cut() {
     let numbered = answer("<{n}>");
     assert_eq!(numbered.check(b"12", b"<12>"), Match::Whole(4));
     assert_eq!(numbered.check(b"12", b"<13>"), Match::Wrong(2));
+    let anywhere = answer("*x{n}\\n");
+    assert_eq!(anywhere.check(b"0", b"you said x x1? no: x0\n"), Match::Whole(22));
+    assert_eq!(anywhere.check(b"0", b"you said x"), Match::Partial);
+    assert_eq!(anywhere.check(b"0", b"you said x1\n"), Match::Wrong(10));
+    assert_eq!(answer("*{n}\\n").check(b"12", b"1 and 12\n"), Match::Whole(9));
     let framed = answer("{len2}*");
     assert_eq!(framed.check(b"", b"\0\x03abcd"), Match::Whole(5));
     assert_eq!(framed.check(b"", b"\0\x03ab"), Match::Partial);

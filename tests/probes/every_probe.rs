@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use tcp_pitfalls::dialogue::{self, Dialogue, Exchange, Lines, Template};
@@ -322,6 +323,24 @@ fn any_bytes_sees_letters_that_are_cut() {
         }
     });
     expect("any-bytes", &target, Verdict::Falls);
+}
+
+#[test]
+fn answers_that_reach_the_wrong_client_are_blamed_on_one_probe() {
+    static LINE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    let shared: Change = |line| {
+        *LINE.lock().unwrap() = line.to_vec();
+        // Others that have a line come in between.
+        (0..100).for_each(|_| thread::yield_now());
+        Some(LINE.lock().unwrap().clone())
+    };
+    let target = Manner { change: shared, ..Manner::RIGHT }.target();
+    for (name, verdict, said) in
+        [("any-bytes", Verdict::Falls, "got the answer to another one"), ("crowd", Verdict::Skipped, "see any-bytes")]
+    {
+        let evidence = expect(name, &target, verdict).evidence;
+        assert!(evidence.sentence.contains(said), "{name}: {evidence}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The counter with six seats.
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, Step, beside_flood, come, hasty, pause, pieces, say, step,
-    talk, visits,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, STAYS, Step, beside_flood, come, hasty, pause, pieces,
+    say, step, talk, visits,
 };
 
 const SEATS: usize = 6;
@@ -114,8 +114,14 @@ impl Model for Counter {
                 steps.extend([say(5, "te"), step(5, ending), come(5), order(5), come(7)]);
             }
         }
+        // Who stays when it was thrown out has no seat, either.
+        let fire = say(STAYS, "fire\n");
+        steps.extend([step(5, Act::Leave), come(STAYS), fire, come(5), order(5), come(7)]);
         steps.extend((1..=6).map(order));
         steps.extend((1..=6).map(|who| step(who, Act::Leave)));
+        // Gone while they are served.
+        let dash = step(NOBODY, Act::Dash("tea\n".repeat(2000).into_bytes()));
+        steps.extend([come(1), order(1), dash, order(1), come(2), order(2), step(1, Act::Leave), step(2, Act::Leave)]);
         steps.extend(full());
         steps.push(come(7));
         steps.extend((1..=6).map(|who| step(who, Act::Leave)));

@@ -25,6 +25,9 @@ const AT_MOST: Duration = Duration::from_secs(20);
 const RANDOM: usize = 60;
 const SIDE_BY_SIDE: usize = 4;
 
+/// Another address of this machine, on Linux: there the whole of 127.0.0.0/8 is.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// The task's two tables: where a door stands, which is everywhere if it is no one address, or what must be said if it can't.
 /// Where an address has two faults, one of the words is enough.
 fn door(spelling: &str) -> Result<Option<IpAddr>, Vec<&'static str>> {
@@ -61,7 +64,6 @@ pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
     let has_ipv6 = has_ipv6();
     let mut hosts = vec!["127.0.0.1", ""];
     hosts.extend(has_ipv6.then_some("[::1]"));
-    // Linux: the whole of 127.0.0.0/8 is this machine.
     hosts.extend(cfg!(target_os = "linux").then_some("127.0.0.2"));
     let good = hosts.iter().flat_map(|host| [format!("{host}:PORT"), format!("{host}:0")]);
     let good = good.chain(["127.0.0.1:00PORT".to_owned()]);
@@ -179,7 +181,7 @@ pub(in crate::classroom) fn doors_at(trial: &Trial<'_>, spellings: &[&str], evid
 /// Starts one door, with callers of all kinds if there are dice. `PORT` stands for one that nobody holds.
 fn one(trial: &Trial<'_>, spelling: &str, dice: Option<&mut Dice>) -> Judged<()> {
     let has_ipv6 = has_ipv6();
-    let elsewhere = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv4Addr::new(127, 0, 0, 2).into(), Ipv6Addr::LOCALHOST.into()];
+    let elsewhere = [IpAddr::from(Ipv4Addr::LOCALHOST), ELSEWHERE.into(), Ipv6Addr::LOCALHOST.into()];
     let is_closed = |addr| Client::connect(addr, "caller", &trial.recorder.aside(), PATIENCE).is_err();
     let drawn = || port::draw().ok().filter(|port| elsewhere.iter().all(|&ip| is_closed((ip, port.number).into())));
     let reserved = wait_until(trial.terms.limit, drawn).ok_or_else(|| Otherwise::skipped("no port is free"))?;
@@ -255,9 +257,16 @@ fn call(trial: &Trial<'_>, door: &mut Running, addr: SocketAddr, dice: &mut Dice
     Ok(())
 }
 
+/// Connects a caller. One who calls at `ELSEWHERE` has an address that no other caller has.
 fn call_at(trial: &Trial<'_>, addr: SocketAddr) -> Judged<Client> {
-    Client::connect(addr, "caller", trial.recorder, trial.terms.limit)
-        .map_err(|error| Otherwise::falls(format!("a caller at {addr} could not connect: {error}")))
+    const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+    let limit = trial.terms.limit;
+    let connected = if addr.ip() == ELSEWHERE {
+        Client::connect_from(OWN, addr, &OWN.to_string(), trial.recorder, limit)
+    } else {
+        Client::connect(addr, "caller", trial.recorder, limit)
+    };
+    connected.map_err(|error| Otherwise::falls(format!("a caller at {addr} could not connect: {error}")))
 }
 
 /// Expects that a caller is greeted by the address of its end of the connection, and sees the end then.
@@ -337,7 +346,15 @@ fn greets_many_and_stands_alone(trial: &Trial<'_>) -> Judged<()> {
     let quiet = trial.recorder.aside();
     let quietly = Trial::new(trial.target, trial.terms, &quiet);
     trial.recorder.note("callers", format!("call, {CALLERS} of them, one after the other"));
+    let began = Instant::now();
     for number in 1..=CALLERS {
+        if began.elapsed() > AT_MOST {
+            return Err(Otherwise::note(format!(
+                "doors stood where their addresses say; this one takes its time for each caller, and of {CALLERS} the last \
+                 {} could not call",
+                CALLERS - number + 1
+            )));
+        }
         greeted(&quietly, call_at(&quietly, addr)?).with_obituary(&mut first).about(&format!("caller {number}"))?;
     }
     let mut second = trial.start_at(&spelling, addr)?;

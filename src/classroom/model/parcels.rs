@@ -100,14 +100,15 @@ impl Model for Parcels {
             step(1, Act::Reset),
         ];
         both.extend([say(2, parcel(b"two")), come(1), say(1, &two[..5]), step(1, Act::Leave), say(2, parcel(b"two"))]);
-        both.push(step(2, Act::Leave));
+        both.extend([step(NOBODY, Act::Dash(parcel(b"a").repeat(2000))), say(2, parcel(b"two")), step(2, Act::Leave)]);
         vec![both, steps, crowd(parcel(b"crowd")), visits(parcel(b"visit"))]
     }
 
     fn slow() -> Vec<Vec<Step>> {
         let whole = parcel(b"slow");
         let begin = [come(1), say(1, &whole[..2]), come(2), say(2, &whole[..6]), come(3), say(3, &whole), come(4)];
-        let end = [pause(3200), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
+        let mut end = vec![pause(3200), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
+        end.extend([come(5), say(5, &whole)]);
         let insists = vec![come(1), hasty(say(1, [0xff; 4])), step(1, Act::Insist)];
         vec![begin.into_iter().chain(end).collect(), insists, beside_flood(&whole, parcel(&[b'x'; 1000]))]
     }

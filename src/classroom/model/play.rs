@@ -620,21 +620,21 @@ impl<M: Model> Player<M> {
     }
 
     fn expect_nothing_else(&mut self, after: &Step) -> Result<(), Stop> {
-        let mut stray = None;
-        for (who, client) in &mut self.clients {
+        let stray = self.clients.iter_mut().find_map(|(who, client)| {
             while client.state() != State::Open {
                 let got = client.line(Duration::ZERO);
                 if !matches!(&got, Reply::Line(line) if self.model.may_come(line)) {
-                    let got = match &got {
-                        Reply::Nothing(part, _) => Payload::new(part).to_string(),
-                        got => Trial::describe(got),
-                    };
-                    stray = Some(format!("after {after}:\nclient {who}: expected nothing, got {got}"));
-                    break;
+                    return Some((*who, got));
                 }
             }
-        }
-        stray.map_or(Ok(()), |text| Err(self.differs(text)))
+            None
+        });
+        let Some((who, got)) = stray else { return Ok(()) };
+        let got = match &got {
+            Reply::Nothing(part, _) => Payload::new(part).to_string(),
+            got => Trial::describe(got),
+        };
+        Err(self.differs(format!("after {after}:\nclient {who}: expected nothing, got {got}")))
     }
 
     fn expect_exit(&mut self, last: Option<&str>) -> Result<(), Stop> {
@@ -751,7 +751,7 @@ impl std::fmt::Display for Due {
         match self {
             Due::Line(bytes) | Due::Bytes(bytes) => write!(f, "{}", Payload::new(bytes)),
             Due::OneOf(lines) => {
-                let lines: Vec<String> = lines.iter().map(|line| format!("\"{}\"", escape(line))).collect();
+                let lines: Vec<String> = lines.iter().map(|line| Payload::new(line).to_string()).collect();
                 write!(f, "{}", lines.join(" or "))
             }
             Due::Begins(start) => write!(f, "\"{}…\"", escape(start)),

@@ -114,6 +114,7 @@ impl Model for Room {
             hasty(say(1, "say whole\nsay half")),
             step(1, Act::End),
             step(NOBODY, Act::Dash(vec![])),
+            step(NOBODY, Act::Dash("who\n".repeat(2000).into_bytes())),
             come(1),
         ]);
         leaving.extend([
@@ -155,6 +156,7 @@ impl Model for Room {
         vec![
             three()
                 .chain([come(4), pause(3200), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
+                .chain(member(5))
                 .collect(),
             three().chain([signal(), pause(1900), say(1, "b\n"), say(2, "o"), pause(1300)]).collect(),
             three().chain([flood, say(3, "say hi\n"), signal(), say(1, "b\n"), pause(3200)]).collect(),

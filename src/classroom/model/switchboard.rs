@@ -101,6 +101,7 @@ impl Model for Switchboard {
         for text in CHANGED_UNASKED {
             steps.extend(talk(1, &[format!("UPPER {text}\n"), format!("LEN {text}\n"), format!("{text}\n")]));
         }
+        steps.extend(talk(1, &["QUIT\r\r\n", "\rQUIT\n"]));
         steps.extend([say(1, "\0QUIT\n"), say(1, "LEN a\n".repeat(1500)), say(1, "no\n".repeat(300))]);
         // Joined and cut.
         steps.extend([
@@ -117,7 +118,7 @@ impl Model for Switchboard {
         ]);
         steps.push(pieces(1, &[long("LEN ", 1024, "").as_bytes(), b"\r", b"\n"]));
         // Refused before it ends, once, and the talk goes on behind its end.
-        steps.extend([say(1, long("LEN ", 1026, "")), say(1, long("", 5000, "")), say(1, "\nLEN after\n")]);
+        steps.extend([say(1, long("LEN ", 1026, "")), say(1, long("", 5000, "\rQUIT\r")), say(1, "\nLEN after\n")]);
         steps.extend([say(1, long("", 1024, &"\r".repeat(100))), say(1, "\n")]);
         steps.extend([say(1, "LEN a\n".to_owned() + &long("", 2000, "")), say(1, "LEN b"), say(1, "\nLEN c\n")]);
         steps.extend([
@@ -125,6 +126,7 @@ impl Model for Switchboard {
             hasty(say(1, "LEN a\nLEN b")),
             step(1, Act::End),
         ]);
+        steps.extend([come(1), say(1, long("", 3000, "")), step(1, Act::End)]);
         // The end: said, with more behind it and more to come, and by ending the side.
         steps.extend([come(1), say(1, "QUIT\r\n"), come(1), say(1, "LEN a\nQUIT\nLEN b\nLEN c")]);
         steps.extend([
@@ -151,7 +153,8 @@ impl Model for Switchboard {
     fn slow() -> Vec<Vec<Step>> {
         let begin = [come(1), say(1, "LEN a"), come(2), say(2, "LEN b\n"), come(3), pause(3200)];
         let flooded = beside_flood("LEN a\n", [b"UPPER ", &b"x".repeat(1000)[..], b"\n"].concat());
-        vec![begin.into_iter().chain([say(2, "LEN b\n"), say(1, "b\n"), say(3, "QUIT\n")]).collect(), flooded]
+        let end = [say(2, "LEN b\n"), say(1, "b\n"), say(3, "QUIT\n"), come(4), say(4, "LEN d\n")];
+        vec![begin.into_iter().chain(end).collect(), flooded]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

@@ -111,8 +111,14 @@ impl Model for Till {
             say(3, "y\n"),
         ]);
         let nothing = vec![come(1), say(1, "no\n"), signal()];
-        let gone =
-            vec![come(1), say(1, "no\n"), step(NOBODY, Act::Dash(vec![])), come(3), hasty(say(3, "sell 5\nsell 6\n"))];
+        let gone = vec![
+            come(1),
+            say(1, "no\n"),
+            step(NOBODY, Act::Dash(vec![])),
+            step(NOBODY, Act::Dash("no\n".repeat(2000).into_bytes())),
+            come(3),
+            hasty(say(3, "sell 5\nsell 6\n")),
+        ];
         let gone = [gone, vec![step(3, Act::End), say(1, "sell 7\n"), signal()]].concat();
         // A sum that a `double` can't hold; and one who is gone counts once.
         let mut much = vec![come(1), say(1, "sell 999999999999999\n".repeat(11)), come(3), say(3, "no\nsell 1")];
@@ -137,7 +143,7 @@ impl Model for Till {
         let then = |then: &[Step]| [&two[..], then].concat();
         let flood = step(4, Act::Flood([&b"no".repeat(30)[..], b"\n"].concat()));
         vec![
-            then(&[pause(3200), say(1, "0\n"), signal(), say(2, "0\n")]),
+            then(&[pause(3200), come(3), say(3, "no\n"), say(1, "0\n"), signal(), say(2, "0\n")]),
             then(&[signal(), pause(1800), say(1, "0\n"), say(2, "0\n")]),
             // Who stays when it was told the end, and who takes no answer, holds up nobody.
             then(&[come(STAYS), say(STAYS, "sell 3\n"), signal(), say(1, "0\n"), say(2, "0\n")]),

@@ -61,8 +61,8 @@ impl Model for Window {
             (Act::Leave | Act::Reset, Some(customer)) => customer.gone = true,
             (Act::Pause(..1300), _) => {}
             (Act::Pause(3000..), _) => {
+                let Some(slow) = self.queue.pop_front() else { return Some(dues) };
                 // Those behind it must not be waited for: nobody knows how much of their time is left.
-                let slow = self.queue.pop_front()?;
                 self.queue.iter().all(|next| next.name().is_some() || next.gone || next.ended).then_some(())?;
                 dues.extend([(slow.who, Due::line("too slow")), (slow.who, Due::Gone)]);
             }
@@ -143,7 +143,8 @@ impl Model for Window {
             let then = [come(2), say(2, "Grace\n"), pause(3200), come(1), say(1, "Ada\n")];
             [come(3), say(3, "Lin\n"), come(STAYS)].into_iter().chain(first).chain(then).collect()
         };
-        vec![slow(vec![]), slow(vec![say(STAYS, "Ad")])]
+        let quiet = vec![come(1), say(1, "Ada\n"), pause(3200), come(2), say(2, "Grace\n")];
+        vec![slow(vec![]), slow(vec![say(STAYS, "Ad")]), quiet]
     }
 
     fn conversation(dice: &mut Dice) -> Vec<Step> {

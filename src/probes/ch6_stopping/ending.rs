@@ -131,7 +131,12 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
         };
         trial.recorder.note(who, "are idle, and see the end");
         let and = "and the one in the middle of a request was not";
-        return Ok(format!("idle clients were disconnected at once{as_well}, {and}").into());
+        let soon = if after < Duration::from_secs(1) {
+            "at once".to_owned()
+        } else {
+            format!("{:.1} s after the signal", after.as_secs_f32())
+        };
+        return Ok(format!("idle clients were disconnected {soon}{as_well}, {and}").into());
     }
     // The one in the middle of a request ended: was it the stop?
     let together = "idle clients and the one in the middle of a request were disconnected together";
@@ -227,6 +232,11 @@ fn stops_with_a_stuck_client(trial: &Trial<'_>, alone: Duration) -> Judged<(Exit
     }
     // One that went on accepting has shown nothing yet.
     if !refuses && !lets_finish(trial)? {
+        if after > Duration::from_secs(1) {
+            skipped!(
+                "it went on accepting, which doesn't tell its grace time from a slow death; see refuses-after-stop"
+            );
+        }
         let what = "its process went on for a moment, and then it disconnected the client in the middle of a request";
         return Err(unfinished(trial, &mut server, what));
     }
