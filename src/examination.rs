@@ -120,7 +120,7 @@ pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Find
 /// When somebody who waits for many probes has waited for long enough.
 #[derive(Clone, Copy)]
 pub struct Hurry {
-    /// Then, if the server hangs: something has fallen, and nothing has held so far, or this machine could have done more.
+    /// Then, if the server hangs: something has fallen, and either nothing has held so far or this machine isn't busy.
     pub enough: Instant,
     /// Then, in any case.
     pub last: Instant,

@@ -154,7 +154,7 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
 
 /// Expects that new clients are refused after the signal. Gives how long that took, as far as it can be seen.
 ///
-/// For a while nobody knocks: that would wake an `accept` which waits for somebody, and sees no signal before.
+/// For a while nobody knocks: a client would wake a server that waits in `accept` and hasn't seen the signal.
 pub(super) fn shut_after(trial: &Trial<'_>, server: &mut Running, client: &mut Client) -> Judged<Duration> {
     const NOBODY_KNOCKS: Duration = Duration::from_millis(1500);
     let asked = Instant::now();

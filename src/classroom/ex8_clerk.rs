@@ -310,8 +310,8 @@ fn full_customer(trial: &Trial<'_>, counter: &mut Running) -> Judged<FullHands> 
     FullHands::come(counter, "customer 1", trial.recorder, line).map_err(unreachable)
 }
 
-/// A customer that takes its answers late, twice, and each in time, has lost no place. Nor has half a line which waited behind
-/// them.
+/// Expects that a customer which takes its answers late, but in time, keeps its place, twice. Nor is the line too slow that it
+/// has half said: the counter had no time to read the rest.
 fn takes_late(trial: &Trial<'_>) -> Judged<()> {
     const ATTEMPTS: usize = 3;
     // Not much less than the customer has, and still less when this machine is a little late. Together they are more.
@@ -399,7 +399,7 @@ fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
     let (mut slow, idle) = (served("customer 2")?, served("customer 3")?);
     let mut full = full_customer(trial, &mut counter)?;
     let full_is_out = full.is_cut_off(FULL, TOO_LONG);
-    // So that it is the last, and a tally which says so only when the customer has gone says too little.
+    // So that this one is the last to be told, and a tally that counts it only when it has gone says too little.
     wait_for(IDLE.saturating_sub(LATE).saturating_sub(full.came.elapsed()));
     slow.send(b"and a for");
     let ends = |mut customer: Client, what: &str, limit: Duration| {

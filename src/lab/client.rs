@@ -28,7 +28,8 @@ pub struct Client {
     pending: Vec<u8>,
     /// Whether the connection is known to have ended, so that leaving it is no event.
     over: bool,
-    /// Whether it has ended its sending side. How soon an answer comes then may be what is judged, so no look delays it.
+    /// Whether it has ended its sending side. How soon its answer comes may be judged then, so no look at the kernel may delay
+    /// it.
     half_closed: bool,
 }
 

@@ -244,8 +244,8 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
     }
 }
 
-/// The shortest conversation found that ends with a difference as this one does: it, or all that was played before with the
-/// same server.
+/// The shortest conversation found that ends with such a difference. It is cut from this one or, if that doesn't fail by
+/// itself, from all that was played with the same server.
 fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
     let fails = |steps: &[Step]| {
         let replayed = replay::<M>(trial, &trial.recorder.aside(), steps, HASTE);
@@ -258,8 +258,8 @@ fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: 
     }
 }
 
-/// Plays the first of these conversations that fails once more, for the student to see. What differed falls in any case.
-/// What did not come in time falls only if it stays away again.
+/// Plays these conversations until one fails once more, for the student to see. What differed falls in any case. What did not
+/// come in time falls only if it stays away again.
 fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Judged<Played> {
     let mut played = Played::UNJUDGED;
     // On a machine that is too slow to judge what is late, once more.
