@@ -1,9 +1,9 @@
 //! Many probes on one server or on several, some at the same time, each for a bounded time.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -245,13 +245,10 @@ fn listens(addr: SocketAddr) -> bool {
 }
 
 /// Does this for the index of each job, `at_once` side by side, and alone at the end what must be.
-fn in_order<K: Send>(jobs: &[Job<'_>], at_once: usize, each: impl Fn(usize) -> K + Sync) -> Vec<K> {
+fn in_order<K: Send + Sync>(jobs: &[Job<'_>], at_once: usize, each: impl Fn(usize) -> K + Sync) -> Vec<K> {
     process::raise_descriptor_limit();
-    let kept: Vec<Mutex<Option<K>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
-    let run = |index: usize| {
-        let result = each(index);
-        *lock(&kept[index]) = Some(result);
-    };
+    let kept: Vec<OnceLock<K>> = jobs.iter().map(|_| OnceLock::new()).collect();
+    let run = |index: usize| drop(kept[index].set(each(index)));
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);
     let next = AtomicUsize::new(0);
     let work = || {
@@ -268,5 +265,5 @@ fn in_order<K: Send>(jobs: &[Job<'_>], at_once: usize, each: impl Fn(usize) -> K
     });
     alone.into_iter().for_each(run);
     // By now there is something in each.
-    kept.into_iter().filter_map(|cell| cell.into_inner().ok().flatten()).collect()
+    kept.into_iter().filter_map(OnceLock::into_inner).collect()
 }

@@ -74,7 +74,7 @@ pub fn raise_descriptor_limit() {
 /// What was started here and could not be ended, for example because it has changed its user. Each is told once, if it
 /// still runs.
 pub fn left_behind() -> Vec<Member> {
-    let left = std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"));
+    let left = std::mem::take(&mut *lock(&LEFT_BEHIND));
     left.into_iter().filter(Member::lives).collect()
 }
 
