@@ -116,7 +116,11 @@ impl Client {
         Self::connect_prepared(addr, name, recorder, limit, |socket| socket.bind(&SocketAddr::new(own, 0).into()))
     }
 
-    fn connect_prepared(
+    /// Connects from a socket that is prepared like this before.
+    ///
+    /// # Errors
+    /// Those of `connect`, and the system's own of preparing it.
+    pub fn connect_prepared(
         addr: SocketAddr,
         name: &str,
         recorder: &Recorder,
