@@ -1,6 +1,5 @@
 //! Closing time.
 
-use std::io::Write;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -234,7 +233,7 @@ fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
     let mut after = 0;
     while asked.elapsed() < trial.terms.limit {
         // Nobody takes it any more? The next read tells why.
-        let _ = client.stream().write_all(b"sell 1\n");
+        client.quiet_send(b"sell 1\n");
         match client.quiet_line(trial.terms.limit) {
             Reply::Line(line) if line == b"sold 1\n" => after += 1,
             Reply::Line(line) if line == b"bye\n" => {

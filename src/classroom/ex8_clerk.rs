@@ -1,6 +1,5 @@
 //! The counter that waits for nobody.
 
-use std::io::Write;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -178,7 +177,7 @@ fn dripping_customer(trial: &Trial<'_>) -> Judged {
         expect_on_and_on(&dripping, untold)?;
         expect_line(trial, &mut dripping, "error: too slow").about(WHAT)?;
         expect_end(trial, &mut dripping).about(WHAT)?;
-        let still = || dripping.stream().write_all(b"a").is_err().then_some(());
+        let still = || (!dripping.quiet_send(b"a")).then_some(());
         if wait_until(trial.terms.limit, still).is_none() {
             let limit = trial.terms.limit.as_secs();
             falls!("{WHAT} was told to go and went on for {limit} s more, and was not cut off");
@@ -201,7 +200,7 @@ fn drip(customer: &mut Client, most: Duration) -> Judged<Instant> {
     loop {
         let untold = Instant::now();
         let pause = if HURRY.contains(&began.elapsed()) { 1 } else { 100 };
-        let sent = customer.stream().write_all(b"a").is_ok();
+        let sent = customer.quiet_send(b"a");
         if !sent || customer.comes_within(Duration::from_millis(pause)) {
             return Ok(untold);
         }
@@ -214,7 +213,7 @@ fn drip(customer: &mut Client, most: Duration) -> Judged<Instant> {
 /// Expects that a customer can go on for a moment after it was told to go, which was later than at `untold`.
 fn expect_on_and_on(customer: &Client, untold: Instant) -> Judged<()> {
     const A_MOMENT: Duration = Duration::from_millis(400);
-    let reset = wait_until(A_MOMENT, || customer.stream().write_all(b"a").is_err().then_some(()));
+    let reset = wait_until(A_MOMENT, || (!customer.quiet_send(b"a")).then_some(()));
     // If it was this machine that took so long, the counter may have had enough.
     if reset.is_some() && untold.elapsed() < GOING_ON {
         falls!(

@@ -105,7 +105,7 @@ fn slow_line(trial: &Trial<'_>) -> Judged {
     let after = until_let_go(window, &mut client, |client| {
         if seconds % every == 0 {
             if let Some(byte) = bytes.get(seconds / every) {
-                let _ = client.stream().write_all(&[*byte]);
+                client.quiet_send(&[*byte]);
             }
         }
         seconds += 1;

@@ -1,7 +1,6 @@
 //! The player: it takes the steps of a conversation with a real server, and awaits what the model says is owed.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -496,7 +495,7 @@ impl<M: Model> Player<M> {
         }
         if matches!(step.act, Act::SayOn(_)) {
             client.note("goes on sending");
-            let reset = wait_until(GOING_ON, || client.stream().write_all(MORE).is_err().then_some(()));
+            let reset = wait_until(GOING_ON, || (!client.quiet_send(MORE)).then_some(()));
             // If it was this machine that took so long, the server may have had enough.
             let after = began.elapsed();
             if reset.is_some() && after < CUT_OFF && self.owed.contains(&(step.who, Due::End)) {
@@ -511,7 +510,7 @@ impl<M: Model> Player<M> {
     fn insist(&mut self, who: usize) -> Result<(), Stop> {
         let Some(client) = self.clients.get(&who) else { return Ok(()) };
         client.note("goes on sending, and reads nothing");
-        let cut_off = wait_until(INSISTING, || client.stream().write_all(MORE).is_err().then_some(()));
+        let cut_off = wait_until(INSISTING, || (!client.quiet_send(MORE)).then_some(()));
         if cut_off.is_none() {
             let text = format!("client {who} went on sending for {} s, and was not cut off", INSISTING.as_secs_f32());
             return Err(self.missing(text));
