@@ -172,7 +172,8 @@ pub fn run_watched(
     let each = |index: usize| {
         let job = &jobs[index];
         watch(index, Progress::Begins);
-        let lost = lock(&hope).lost.clone().filter(|_| job.probe.impossible(job.target).is_none());
+        let is_told = |_: &String| !OF_SILENCE.contains(&job.probe.name) && job.probe.impossible(job.target).is_none();
+        let lost = lock(&hope).lost.clone().filter(is_told);
         let done = match lost {
             Some(why) => Done::without_a_run(Finding::skipped(why)),
             None => {
@@ -186,6 +187,9 @@ pub fn run_watched(
     };
     in_order(jobs, at_once, each)
 }
+
+/// The probes that tell what it means if a polite client gets no answer.
+pub const OF_SILENCE: [&str; 2] = ["next-client", "withheld-answer"];
 
 /// Whether it makes sense to go on.
 struct Hope {

@@ -286,7 +286,7 @@ fn crlf(trial: &Trial<'_>) -> Judged {
 }
 
 fn not_utf8(trial: &Trial<'_>) -> Judged {
-    const LINE: &[u8] = b"\xff\xfe caf\xe9";
+    const LINE: &[u8] = b"\xff\xfe-caf\xe9";
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
     let lines = trial.terms.dialogue.lines.as_ref().filter(|lines| !lines.bytewise);
@@ -336,10 +336,10 @@ fn listen(client: &mut Client) -> (Vec<u8>, bool) {
 
 /// How a line that isn't UTF-8 was answered, as part of a sentence.
 fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sent: &Payload) -> Judged {
-    let request = trial.line(b"\xff\xfe caf\xe9");
+    let request = trial.line(b"\xff\xfe-caf\xe9");
     let got = client.line(trial.terms.limit);
     // An echo that was changed still has the part that is text.
-    let is_echo = |answer: &[u8]| answer.starts_with(&lines.prefix) && answer.windows(4).any(|part| part == b" caf");
+    let is_echo = |answer: &[u8]| answer.starts_with(&lines.prefix) && answer.windows(4).any(|part| part == b"-caf");
     match &got {
         Reply::Line(answer) if request.is_answered_by(answer) => Ok("was echoed as it is".into()),
         Reply::Line(answer) if !is_echo(answer) => Ok("was refused with a text".into()),
@@ -413,7 +413,7 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     // What is lost in the course of many is lost without their being joined.
     let simpler = "it doesn't answer as many one after the other, either; see every-byte";
     trial.unless_simpler(judged, simpler, |trial, server| {
-        let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line {number}"))).collect();
+        let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line-{number}"))).collect();
         one_by_one(trial, server, &requests)
     })
 }
@@ -421,7 +421,7 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
 fn all_at_once(trial: &Trial<'_>, count: usize) -> Judged {
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
-    let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line {number}"))).collect();
+    let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line-{number}"))).collect();
     let mut all = Some(joined(&requests));
     let bytes = all.as_ref().map_or(0, Vec::len);
     trial.recorder.pieces_by_chance("the kernel cuts what is sent without a pause");

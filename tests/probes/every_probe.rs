@@ -336,7 +336,7 @@ fn answers_that_reach_the_wrong_client_are_blamed_on_one_probe() {
     };
     let target = Manner { change: shared, ..Manner::RIGHT }.target();
     for (name, verdict, said) in
-        [("any-bytes", Verdict::Falls, "got the answer to another one"), ("crowd", Verdict::Skipped, "see any-bytes")]
+        [("any-bytes", Verdict::Falls, "got the answer to another one"), ("crowd", Verdict::Skipped, "and any-bytes")]
     {
         let evidence = expect(name, &target, verdict).evidence;
         assert!(evidence.sentence.contains(said), "{name}: {evidence}");

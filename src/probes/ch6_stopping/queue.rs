@@ -104,7 +104,7 @@ fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Reques
         // A full queue leaves the attempt unanswered.
         let patience = Duration::from_millis(500);
         let Ok(mut client) = Client::connect(server.addr(), &name, &aside, patience) else { break };
-        let request = trial.request(&name);
+        let request = trial.request(&name.replace(' ', "-"));
         client.send(&request.bytes);
         waiting.push((client, request));
     }
