@@ -1,6 +1,5 @@
 //! The switchboard.
 
-use std::io::Write;
 use std::time::Instant;
 
 use super::kit::{AT_ONCE, Took, arrive, ask, expect_line, in_time, judge_line};
@@ -177,7 +176,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
             |(text, is_right): &(String, bool)| format!("{} {text}\n", if *is_right { "UPPER" } else { "upper" });
         let packet: String = commands.iter().map(line).chain(ends.then(|| "QUIT\n".into())).collect();
         // As much as one line may have, so that any server has room for it.
-        let _ = client.stream().write_all(packet.as_bytes());
+        client.quiet_send(packet.as_bytes());
         for (number, (text, is_right)) in commands.iter().enumerate() {
             let got = client.quiet_line(trial.terms.limit);
             let right =

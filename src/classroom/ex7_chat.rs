@@ -1,7 +1,6 @@
 //! The chat room.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
@@ -335,7 +334,7 @@ fn speech(number: usize) -> String {
 /// Says the next batch. That it couldn't shows at the next read.
 fn say_batch(speaker: &Client, from: usize) {
     let batch: String = (from..from + BATCH).map(|number| format!("say {}\n", speech(number))).collect();
-    let _ = speaker.stream().write_all(batch.as_bytes());
+    speaker.quiet_send(batch.as_bytes());
 }
 
 /// A member with a small buffer for what it receives, and small packets, so that the kernels keep little, who never reads
@@ -452,7 +451,7 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
 
 /// What tom is told when it asks who is there. All that was said before is read first, and whether it said that sam left.
 fn sam_is_here(trial: &Trial<'_>, tom: &mut Client, heard: &mut bool) -> Judged<bool> {
-    let _ = tom.stream().write_all(b"who\n");
+    tom.quiet_send(b"who\n");
     let is_past = |line: &[u8]| {
         *heard |= line == b"* sam left\n";
         !line.starts_with(b"here: ")

@@ -299,7 +299,7 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
         if let Some(too_long) = too_long(&sent, &answer) {
             return Ok(learning.silent(too_long));
         }
-        let Some(mut lines) = spelling(&answer, LINE, ends) else {
+        let Some(lines) = spelling(&answer, LINE, ends) else {
             drop(talk);
             // What stands before the echo may be a greeting that came late.
             let has_echo = answer.windows(LINE.len()).any(|part| part == LINE);
@@ -312,32 +312,40 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
         };
         let (second, over) = if ended { (Vec::new(), true) } else { talk.ask_line(&[OTHER_LINE, ends].concat()) };
         drop(talk);
-        let Learning { target, dialogue, mut says, .. } = learning;
-        if ends == b"\r\n" {
-            says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
-        }
-        if lines != Lines::of_the_course() {
-            says.push(format!(
-                "it answers \"{}\" by {}, which is taken for its echo",
-                escape(&sent),
-                Payload::new(&answer)
-            ));
-        }
-        if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
-            says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
-            lines.bytewise = true;
-        }
-        let one_request = second.is_empty() && over;
-        says.extend(second.is_empty().then(|| after_one_answer(over)));
-        let learned = if changes(target, &dialogue, &lines, &second)? {
-            after_anything(&lines, &mut says)?
-        } else {
-            Dialogue::lines(lines)
-        };
-        let Dialogue { exchange, lines, joined, .. } = learned;
-        let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
-        return Ok(Learned { says, ..Learned::nothing(dialogue) });
+        return learn_echo(learning, lines, &answer, (&second, over));
     }
+}
+
+/// Completes the dialogue with a server that has echoed a line like this, and then perhaps a second one. `over` is whether the
+/// connection has ended by then.
+fn learn_echo(
+    learning: Learning<'_>,
+    mut lines: Lines,
+    first: &[u8],
+    (second, over): (&[u8], bool),
+) -> Result<Learned> {
+    let Learning { target, dialogue, mut says, .. } = learning;
+    if lines.ends == b"\r\n" {
+        says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
+    }
+    if lines != Lines::of_the_course() {
+        let sent = escape(&[LINE, lines.ends].concat());
+        says.push(format!("it answers \"{sent}\" by {}, which is taken for its echo", Payload::new(first)));
+    }
+    if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
+        says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
+        lines.bytewise = true;
+    }
+    let one_request = second.is_empty() && over;
+    says.extend(second.is_empty().then(|| after_one_answer(over)));
+    let learned = if changes(target, &dialogue, &lines, second)? {
+        after_anything(&lines, &mut says)?
+    } else {
+        Dialogue::lines(lines)
+    };
+    let Dialogue { exchange, lines, joined, .. } = learned;
+    let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
+    Ok(Learned { says, ..Learned::nothing(dialogue) })
 }
 
 /// What is to be said of a server that answers once on each connection.
