@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::{Answer, Dialogue, Exchange, Lines, Match, Request, Template};
-use crate::lab::client::{Client, LONGEST_ANSWER};
+use crate::lab::client::{Client, LONGEST_ANSWER, State};
 use crate::lab::lack::Lack;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{Running, Target};
@@ -269,22 +269,23 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
         if let Some(flood) = flood(&greeting) {
             return Ok(learning.silent(flood));
         }
+        let is_gone = talk.client.state() == State::Ended;
         let sent = [LINE, ends].concat();
         let (answer, ended) = talk.ask_line(&sent);
         if answer.is_empty() {
-            if ended && !greeting.is_empty() {
-                // It wants something else, or nothing at all.
-                let otherwise = format!("it says {}, and {}", Payload::new(&greeting), talk.silence(&sent, ended));
-                return Ok(Learned { otherwise: Some(otherwise), ..Learned::nothing(learning.dialogue) });
-            }
-            // A server that has ended wants no other end of line.
             if ended {
-                let has_fallen = talk.server.obituary().is_some();
                 let silence = talk.silence(&sent, ended);
-                if has_fallen {
+                // One that falls, or ends the connection before it is asked anything, answers nobody.
+                if greeting.is_empty() && (is_gone || talk.server.obituary().is_some()) {
                     return Ok(learning.silent(silence));
                 }
-                return Ok(Learned { otherwise: Some(silence), ..Learned::nothing(learning.dialogue) });
+                // Any other wants something else.
+                let says = if greeting.is_empty() {
+                    String::new()
+                } else {
+                    format!("it says {}, and ", Payload::new(&greeting))
+                };
+                return Ok(Learned { otherwise: Some(says + &silence), ..Learned::nothing(learning.dialogue) });
             }
             if ends == b"\n" {
                 ends = b"\r\n";
