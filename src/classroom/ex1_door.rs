@@ -64,8 +64,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
         },
         Check {
             name: "door-taken",
-            does: "Starts the door on a port that another program holds; it must end, name the port, and say that it \
-                   is in use",
+            does: "Starts the door on a port that another program holds; it must end, quote the address, and say \
+                   that its port is in use",
             needs: Needs::Command,
             why: "An error that doesn't name the port doesn't tell which of the programs here is in the way of which",
             page: "01_listen.html#port-taken",
@@ -92,11 +92,13 @@ pub(super) const EXERCISE: Exercise = Exercise {
 fn every_caller(trial: &Trial<'_>) -> Judged {
     in_time(trial, || {
         let mut door = trial.start()?;
+        // They don't close their side: no door has to wait for that.
+        let mut callers = Vec::new();
         let mut longest = Duration::ZERO;
         for number in 1..=5 {
             let caller = arrive(&mut door, &format!("caller {number}"))?;
             let came = Instant::now();
-            greeted(trial, caller).with_obituary(&mut door)?;
+            callers.push(greeted(trial, caller).with_obituary(&mut door)?);
             longest = longest.max(came.elapsed());
             if longest > AT_ONCE {
                 break;
@@ -129,9 +131,10 @@ fn door_taken(trial: &Trial<'_>) -> Judged {
         skipped!("port {port} could not be held");
     };
     trial.recorder.note("neighbour", format!("holds port {port}"));
-    let mut door = trial.start_at(&addr.to_string(), addr)?;
+    let spelling = addr.to_string();
+    let mut door = trial.start_at(&spelling, addr)?;
     // The system's own words count, Windows' as well.
-    refused(trial, &mut door, &port.to_string(), &["in use", "only one usage"])
+    refused(trial, &mut door, &spelling, &["in use", "only one usage"])
         .about(&format!("started on {addr}, which another program holds"))?;
     Ok("on a port that another program holds, it says so, and ends".into())
 }
@@ -175,5 +178,5 @@ fn opens_twice(trial: &Trial<'_>, mut first: Running, caller: Client, spelling: 
     let mut second = trial.start_at(spelling, addr)?;
     let next = arrive(&mut second, "caller 2");
     let greeted = next.and_then(|caller| greeted(trial, caller)).with_obituary(&mut second);
-    greeted.about(&format!("started again on \"{spelling}\" at once"))
+    greeted.map(drop).about(&format!("started again on \"{spelling}\" at once"))
 }

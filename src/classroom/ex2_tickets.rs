@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use super::kit::{Took, arrive, expect_end, expect_line, expect_not_early, in_time};
+use super::kit::{AT_ONCE, Took, arrive, expect_end, expect_line, expect_not_early, in_time};
 use super::model::{Act, NOBODY, Step, Window, as_the_task_says, come, conversations, plays, say, step};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
@@ -96,27 +96,51 @@ fn one_at_a_time(trial: &Trial<'_>) -> Judged {
 }
 
 fn silent_client(trial: &Trial<'_>) -> Judged {
+    in_time(trial, || {
+        let (mut window, called) = served_once(trial)?;
+        let mut silent = arrive(&mut window, "customer 1")?;
+        let mut next = arrive(&mut window, "customer 2")?;
+        next.send(b"Grace\n");
+        has_room(trial, &window)?;
+        let what = "a customer that said nothing";
+        let took = judge_slow(trial, called, &mut silent, what).with_obituary(&mut window)?;
+        expect_end(trial, &mut silent).with_obituary(&mut window).about(what)?;
+        expect_ticket(trial, &mut next, "Grace")
+            .with_obituary(&mut window)
+            .about("customer 1 said nothing, and customer 2 waited behind it")?;
+        let evidence = "the silent customer 1 was told that it is too slow, and customer 2 got its ticket";
+        Ok((took.or(next_took(called)), evidence.into()))
+    })
+}
+
+/// A window that has served a customer, and when it had: while a server starts, nobody is called.
+fn served_once(trial: &Trial<'_>) -> Judged<(Running, Instant)> {
     let mut window = trial.start()?;
-    let mut silent = arrive(&mut window, "customer 1")?;
-    let mut next = arrive(&mut window, "customer 2")?;
-    next.send(b"Grace\n");
-    has_room(trial, &window)?;
-    expect_ticket(trial, &mut next, "Grace")
-        .with_obituary(&mut window)
-        .about("customer 1 said nothing, and customer 2 waited behind it")?;
-    expect_line(trial, &mut silent, "too slow")
-        .and_then(|()| expect_end(trial, &mut silent))
-        .with_obituary(&mut window)
-        .about("customer 1 said nothing until customer 2 behind it had its ticket")?;
-    Ok("the silent customer 1 was told that it is too slow, and customer 2 got its ticket".into())
+    let mut first = arrive(&mut window, "customer 0")?;
+    first.send(b"Lin\n");
+    expect_ticket(trial, &mut first, "Lin").with_obituary(&mut window)?;
+    Ok((window, Instant::now()))
+}
+
+/// Expects that a customer is told that it is too slow, and not too early. It was called later than at `called`.
+fn judge_slow(trial: &Trial<'_>, called: Instant, customer: &mut Client, what: &str) -> Judged<Took> {
+    expect_line(trial, customer, "too slow").about(what)?;
+    let told = called.elapsed();
+    expect_not_early(what, told, 2 * SECOND)?;
+    Ok(Took::new("to tell a customer that it is too slow", told, 3 * SECOND))
+}
+
+/// The next customer has its ticket now, and came when the one before it was called.
+fn next_took(called: Instant) -> Took {
+    Took::new("to serve the next one behind a customer that is too slow", called.elapsed(), 3 * SECOND + AT_ONCE)
 }
 
 /// Lets more customers come while the first two are there, and go again.
 fn has_room(trial: &Trial<'_>, window: &Running) -> Judged<()> {
     // Where there is no room, the kernel says nothing, and the customer's own tries again after a second.
-    const AT_ONCE: Duration = Duration::from_millis(900);
+    const LESS: Duration = Duration::from_millis(900);
     let quiet = trial.recorder.aside();
-    let come = |number| Client::connect(window.addr(), &format!("customer {number}"), &quiet, AT_ONCE);
+    let come = |number| Client::connect(window.addr(), &format!("customer {number}"), &quiet, LESS);
     let queue: Vec<_> = (3..=1 + QUEUE).map(|number| come(number).map_err(|error| (number, error))).collect();
     trial.recorder.note("more customers", "come, until there are six, and go again");
     match queue.into_iter().find_map(Result::err) {
@@ -129,30 +153,21 @@ fn has_room(trial: &Trial<'_>, window: &Running) -> Judged<()> {
 
 fn dripping_client(trial: &Trial<'_>) -> Judged {
     in_time(trial, || {
-        let mut window = trial.start()?;
-        // While a server starts, nobody is called.
-        let mut first = arrive(&mut window, "customer 0")?;
-        first.send(b"Lin\n");
-        expect_ticket(trial, &mut first, "Lin").with_obituary(&mut window)?;
-        let called = Instant::now();
+        let (mut window, called) = served_once(trial)?;
         let mut dripping = window.connect_with("customer 1", &trial.recorder.aside(), None).map_err(unreachable)?;
         trial.recorder.note("customer 1", "says a letter after 1.5 s, then more, and from 1.8 s on one every 2 ms");
         let mut next = arrive(&mut window, "customer 2")?;
         next.send(b"Grace\n");
         drip(&mut dripping);
-        expect_line(trial, &mut dripping, "too slow")
-            .with_obituary(&mut window)
-            .about("customer 1 said a letter now and then")?;
-        let took = called.elapsed();
+        let what = "a customer that said a letter now and then";
+        let took = judge_slow(trial, called, &mut dripping, what).with_obituary(&mut window)?;
         trial.recorder.note("customer 1", "is told that it is too slow");
-        expect_not_early("a customer that said a letter now and then", took, 2 * SECOND)?;
         expect_ticket(trial, &mut next, "Grace")
             .with_obituary(&mut window)
             .about("customer 1 said a letter now and then, and customer 2 waited behind it")?;
-        let what = "a customer said a letter now and then, and to tell it that it is too slow";
         let evidence =
             "customer 1 would have said letters for ever; it was told too slow, and customer 2 got its ticket";
-        Ok((Took::new(what, took, 3 * SECOND), evidence.into()))
+        Ok((took.or(next_took(called)), evidence.into()))
     })
 }
 

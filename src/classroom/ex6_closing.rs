@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::kit::{
     AT_ONCE, TOLERANCE, Took, arrive, ask, differing, expect_gone, expect_line, expect_tally, in_time, judge_line,
+    with_server,
 };
 use super::model::{Till, as_the_task_says, come, conversations, plays, say};
 use super::{Check, Exercise};
@@ -132,22 +133,23 @@ fn till_sells(trial: &Trial<'_>) -> Judged {
 
 fn door_closes(trial: &Trial<'_>) -> Judged {
     in_time(trial, || {
-        let mut server = trial.start()?;
-        let mut client = in_progress(trial, &mut server)?;
-        let asked = Instant::now();
-        trial.ask_to_stop("check", &mut server)?;
-        let shut_after = shut_after(trial, &mut server, &mut client)?;
-        let took = Took::new("after the signal, to refuse new clients", shut_after, AT_ONCE);
-        if asked.elapsed() > SOON_OVER {
-            let took = Took::new("to look whether new clients are refused", asked.elapsed(), AT_ONCE);
-            return Ok((took, "after the signal new clients were refused".into()));
-        }
-        // Nobody is there to refuse anybody? Only the rest of the command tells.
-        let moment = format!("new clients were refused {:.1} s after the signal", asked.elapsed().as_secs_f32());
-        client.send(b"9\n");
-        expect_line(trial, &mut client, "sold 19").about(&format!("{moment}, and then the rest of a command"))?;
-        let evidence = "after the signal new clients were refused, and the one in the middle of a command stayed";
-        Ok((took, evidence.into()))
+        with_server(trial, |server| {
+            let mut client = in_progress(trial, server)?;
+            let asked = Instant::now();
+            trial.ask_to_stop("check", server)?;
+            let shut_after = shut_after(trial, server, &mut client)?;
+            let took = Took::new("after the signal, to refuse new clients", shut_after, AT_ONCE);
+            if asked.elapsed() > SOON_OVER {
+                let looked = Took::new("to look whether new clients are refused", asked.elapsed(), SOON_OVER);
+                return Ok((took.or(looked), "after the signal new clients were refused".into()));
+            }
+            // Nobody is there to refuse anybody? Only the rest of the command tells.
+            let moment = format!("new clients were refused {:.1} s after the signal", asked.elapsed().as_secs_f32());
+            client.send(b"9\n");
+            expect_line(trial, &mut client, "sold 19").about(&format!("{moment}, and then the rest of a command"))?;
+            let evidence = "after the signal new clients were refused, and the one in the middle of a command stayed";
+            Ok((took, evidence.into()))
+        })
     })
 }
 
@@ -174,42 +176,44 @@ pub(super) fn shut_after(trial: &Trial<'_>, server: &mut Running, client: &mut C
 }
 
 fn command_finishes(trial: &Trial<'_>) -> Judged {
-    let mut server = trial.start()?;
-    let mut client = in_progress(trial, &mut server)?;
-    let mut idle = idle(trial, &mut server)?;
-    trial.ask_to_stop("check", &mut server)?;
-    // The rest is late on purpose: the server has had the time to send the idle client away.
-    idle.comes_within(Duration::from_secs(1));
-    client.send(b"9\n");
-    let half = "\"sell 1\" was sent before the signal, \"9\\n\" after it";
-    expect_line(trial, &mut client, "sold 19").about(half)?;
-    expect_bye(trial, &mut client).about("after the last answer")?;
-    Ok("a command that was half sent at the signal was completed and answered, and then came bye".into())
+    with_server(trial, |server| {
+        let mut client = in_progress(trial, server)?;
+        let mut idle = idle(trial, server)?;
+        trial.ask_to_stop("check", server)?;
+        // The rest is late on purpose: the server has had the time to send the idle client away.
+        idle.comes_within(Duration::from_secs(1));
+        client.send(b"9\n");
+        let half = "\"sell 1\" was sent before the signal, \"9\\n\" after it";
+        expect_line(trial, &mut client, "sold 19").about(half)?;
+        expect_bye(trial, &mut client).about("after the last answer")?;
+        Ok("a command that was half sent at the signal was completed and answered, and then came bye".into())
+    })
 }
 
 fn idle_hears_bye(trial: &Trial<'_>) -> Judged {
     in_time(trial, || {
-        let mut server = trial.start()?;
-        let mut busy = in_progress(trial, &mut server)?;
-        let mut idle = idle(trial, &mut server)?;
-        let asked = Instant::now();
-        trial.ask_to_stop("check", &mut server)?;
-        expect_bye(trial, &mut idle).about("the client that was idle at the signal")?;
-        let took = Took::new("to tell an idle client bye after the signal", asked.elapsed(), AT_ONCE);
-        // Told to go for being idle, or only together with everybody else?
-        busy.send(b"9\n");
-        expect_line(trial, &mut busy, "sold 19")
-            .about("when the idle client had gone, the one in the middle of a command")?;
-        let evidence =
-            "the idle client heard bye at once, and the one in the middle of a command could still finish it";
-        Ok((took, evidence.into()))
+        with_server(trial, |server| {
+            let mut busy = in_progress(trial, server)?;
+            let mut idle = idle(trial, server)?;
+            let asked = Instant::now();
+            trial.ask_to_stop("check", server)?;
+            expect_bye(trial, &mut idle).about("the client that was idle at the signal")?;
+            let took = Took::new("to tell an idle client bye after the signal", asked.elapsed(), AT_ONCE);
+            // Told to go for being idle, or only together with everybody else?
+            busy.send(b"9\n");
+            expect_line(trial, &mut busy, "sold 19")
+                .about("when the idle client had gone, the one in the middle of a command")?;
+            let evidence =
+                "the idle client heard bye at once, and the one in the middle of a command could still finish it";
+            Ok((took, evidence.into()))
+        })
     })
 }
 
 fn talker_hears_bye(trial: &Trial<'_>) -> Judged {
     // A client may be sending while the server says bye and closes, and that can destroy the bye. Not three times.
     for attempt in 1..=3 {
-        if let Some(evidence) = talk(trial)? {
+        if let Some(evidence) = with_server(trial, |server| talk(trial, server))? {
             return Ok(evidence);
         }
         if attempt < 3 {
@@ -220,14 +224,13 @@ fn talker_hears_bye(trial: &Trial<'_>) -> Judged {
 }
 
 /// One client that never pauses. Nothing if its connection was reset.
-fn talk(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
+fn talk(trial: &Trial<'_>, server: &mut Running) -> Judged<Option<Evidence>> {
     const BEFORE: usize = 50;
-    let mut server = trial.start()?;
-    let mut client = arrive(&mut server, "client 1")?;
+    let mut client = arrive(server, "client 1")?;
     for _ in 0..BEFORE {
         ask(trial, &mut client, "sell 1", "sold 1")?;
     }
-    trial.ask_to_stop("check", &mut server)?;
+    trial.ask_to_stop("check", server)?;
     client.note("goes on, one command after the other");
     let asked = Instant::now();
     let mut after = 0;
@@ -293,35 +296,38 @@ pub(super) fn ends_after_grace(
 
 fn grace_ends(trial: &Trial<'_>) -> Judged {
     let evidence = in_time(trial, || {
-        let mut server = trial.start()?;
-        let mut client = in_progress(trial, &mut server)?;
-        let asked = Instant::now();
-        trial.ask_to_stop("check", &mut server)?;
-        let (status, took) = ends_after_grace(trial, &mut server, asked, &mut client)?;
-        let evidence = format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs());
-        Ok((took, evidence))
+        with_server(trial, |server| {
+            let mut client = in_progress(trial, server)?;
+            let asked = Instant::now();
+            trial.ask_to_stop("check", server)?;
+            let (status, took) = ends_after_grace(trial, server, asked, &mut client).about("client 1")?;
+            let evidence =
+                format!("the client got its {} s, and then the process ended with {status}", GRACE.as_secs());
+            Ok((took, evidence))
+        })
     })?;
     in_time(trial, || {
-        let mut server = trial.start()?;
-        let _client = in_progress(trial, &mut server)?;
-        let asked = Instant::now();
-        trial.ask_to_stop("check", &mut server)?;
-        // So late that three seconds from here on are far more than three.
-        wait_for(GRACE.mul_f32(0.8));
-        trial.ask_to_stop("check", &mut server)?;
-        if server.exits_within(trial.terms.limit.max(2 * GRACE)).is_none() {
-            falls!(
-                "the process never ended: it got a second SIGTERM, and still ran {} s after the first",
-                asked.elapsed().as_secs()
-            );
-        }
-        let time = asked.elapsed();
-        let printed = server.process().map(|process| process.last_output()).unwrap_or_default();
-        if printed.lines().filter(|line| line.starts_with("tally:")).count() > 1 {
-            falls!("it got a second SIGTERM, and printed more than one tally");
-        }
-        let what = "after the first of two signals, to cut off a client and to end";
-        Ok((Took::new(what, time, GRACE + AT_ONCE), evidence.clone().into()))
+        with_server(trial, |server| {
+            let _client = in_progress(trial, server)?;
+            let asked = Instant::now();
+            trial.ask_to_stop("check", server)?;
+            // So late that three seconds from here on are far more than three.
+            wait_for(GRACE.mul_f32(0.8));
+            trial.ask_to_stop("check", server)?;
+            if server.exits_within(trial.terms.limit.max(2 * GRACE)).is_none() {
+                falls!(
+                    "the process never ended: it got a second SIGTERM, and still ran {} s after the first",
+                    asked.elapsed().as_secs()
+                );
+            }
+            let time = asked.elapsed();
+            let printed = server.process().map(|process| process.last_output()).unwrap_or_default();
+            if printed.lines().filter(|line| line.starts_with("tally:")).count() > 1 {
+                falls!("it got a second SIGTERM, and printed more than one tally");
+            }
+            let what = "after the first of two signals, to cut off a client and to end";
+            Ok((Took::new(what, time, GRACE + AT_ONCE), evidence.clone().into()))
+        })
     })
 }
 

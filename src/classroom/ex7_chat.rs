@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::ex6_closing::{SOON_OVER, ends_after_grace, expect_bye, shut_after};
 use super::kit::{
     AT_ONCE, TOO_LONG, Took, arrive, ask, differing, expect_end, expect_gone, expect_line, in_time, judge_line,
+    with_server,
 };
 use super::model::{Act, Room, as_the_task_says, come, conversations, plays, say, step, talk};
 use super::{Check, Exercise};
@@ -182,7 +183,38 @@ fn room_rules(trial: &Trial<'_>) -> Judged {
     let names = talk(2, &["join b-o-b\n", "join alice\n", "join sixteenletters16\n"]);
     let after = talk(2, &["join bob\n", "dance\n", "who\n"]);
     let steps = [vec![come(1), say(1, "join alice\n"), come(2)], before, names, after].concat();
-    plays::<Room>(trial, &steps, "each mistake was answered by its error, and the client could go on")
+    let evidence = plays::<Room>(trial, &steps, "each mistake was answered by its error, and the client could go on")?;
+    one_gets_the_name(trial)?;
+    Ok(evidence)
+}
+
+/// Guests who join under the same name in one moment: a room that looks it up first, and enters it later, lets in more of them
+/// than one.
+fn one_gets_the_name(trial: &Trial<'_>) -> Judged<()> {
+    const GUESTS: usize = 20;
+    let quiet = trial.recorder.aside();
+    let mut server = trial.start()?;
+    let mut guests = Vec::new();
+    for number in 1..=GUESTS {
+        let mut guest = server.connect_with(&format!("guest {number}"), &quiet, None).map_err(unreachable)?;
+        ask(trial, &mut guest, "who", "error: join first")?;
+        guests.push(guest);
+    }
+    trial.recorder.note("guests", format!("{GUESTS} join as ann in one moment"));
+    for guest in &mut guests {
+        guest.send(b"join ann\n");
+    }
+    let mut welcome = 0;
+    for guest in &mut guests {
+        match guest.line(trial.terms.limit) {
+            Reply::Line(line) if line == b"welcome ann\n" => welcome += 1,
+            told => judge_line(b"error: name taken\n", &told).about("twenty guests joined as ann in one moment")?,
+        }
+    }
+    if welcome != 1 {
+        falls!("{GUESTS} guests joined as ann in one moment, and {welcome} of them were welcome");
+    }
+    Ok(())
 }
 
 fn chopped_commands(trial: &Trial<'_>) -> Judged {
@@ -289,6 +321,8 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     const CLIENTS: usize = 100;
     let mut server = trial.start_short_of(Some(DESCRIPTORS))?;
     let mut alice = member(trial, &mut server, "alice")?;
+    let mut guest = arrive(&mut server, "guest")?;
+    ask(trial, &mut guest, "who", "error: join first")?;
     require_no_wrapper(&server)?;
     // The kernel connects those who are not accepted as well, as many as its queue holds.
     let crowd = silent_crowd(trial, &server, CLIENTS)?;
@@ -299,6 +333,8 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     }
     let with_crowd = format!("with {DESCRIPTORS} descriptors and {CLIENTS} clients");
     speaks(trial, "alice", "so many", &mut [("alice", &mut alice)]).about(&with_crowd)?;
+    ask(trial, &mut guest, "who", "error: join first")
+        .about(&format!("{with_crowd}, a guest who had been there before"))?;
     drop(crowd);
     trial.recorder.note("clients", "all leave");
     // One that turns clients away while it is full may not know yet that the others have left, and is asked again.
@@ -430,7 +466,7 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
             tom.note(format!("still finds sam there after {said} lines"));
             falls!(
                 "{} s after {said} lines of a thousand bytes the member who never read any was still in the room: all \
-                 that waits for it is kept somewhere, and the kernels keep {}",
+                 that waits for it is kept somewhere, or lost, and the kernels keep {}",
                 trial.terms.limit.as_secs(),
                 with_thousands(kept())
             );
@@ -488,38 +524,40 @@ fn next_but(client: &mut Client, next: impl Fn(&mut Client) -> Reply, mut these:
 
 fn room_closes(trial: &Trial<'_>) -> Judged {
     in_time(trial, || {
-        let mut server = trial.start()?;
-        let mut alice = member(trial, &mut server, "alice")?;
-        let mut bob = member(trial, &mut server, "bob")?;
-        expect_line(trial, &mut alice, "* bob joined")?;
-        // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
-        bob.send(b"who\nsay hal");
-        expect_line(trial, &mut bob, "here: alice, bob")?;
-        let mut carol = arrive(&mut server, "carol")?;
-        carol.send(b"who\nwh");
-        expect_line(trial, &mut carol, "error: join first")?;
-        let asked = Instant::now();
-        trial.ask_to_stop("check", &mut server)?;
-        expect_bye(trial, &mut alice).about("alice was idle at the signal")?;
-        let told = Took::new("after the signal, to tell an idle member bye", asked.elapsed(), AT_ONCE);
-        let shut_after = shut_after(trial, &mut server, &mut bob)?;
-        let took = told.or(Took::new("after the signal, to refuse new clients", shut_after, AT_ONCE));
-        if asked.elapsed() > SOON_OVER {
-            let took = took.or(Took::new("to look who was told bye or refused", asked.elapsed(), AT_ONCE));
-            return Ok((took, "all who were idle heard bye, and new clients were refused".into()));
-        }
-        bob.send(b"f\n");
-        let half = "bob was in the middle of a command at the signal, and finished it";
-        expect_among_farewells(trial, &mut bob, "bob: half").about(half)?;
-        expect_among_farewells(trial, &mut bob, "bye").about(half)?;
-        expect_end(trial, &mut bob).about(half)?;
-        drop((alice, bob));
-        let (status, ended) = ends_after_grace(trial, &mut server, asked, &mut carol)?;
-        let took = took.or(ended);
-        let addr = server.addr();
-        let mut next = trial.start_at(&addr.to_string(), addr)?;
-        member(trial, &mut next, "alice").about("started again at once")?;
-        let evidence = format!("what was begun was finished, all heard bye, it ended with {status} and could reopen");
-        Ok((took, evidence.into()))
+        with_server(trial, |server| {
+            let mut alice = member(trial, server, "alice")?;
+            let mut bob = member(trial, server, "bob")?;
+            expect_line(trial, &mut alice, "* bob joined")?;
+            // In one write: with the answer to the first command it is sure that the server has the beginning of the next.
+            bob.send(b"who\nsay hal");
+            expect_line(trial, &mut bob, "here: alice, bob")?;
+            let mut carol = arrive(server, "carol")?;
+            carol.send(b"who\nwh");
+            expect_line(trial, &mut carol, "error: join first")?;
+            let asked = Instant::now();
+            trial.ask_to_stop("check", server)?;
+            expect_bye(trial, &mut alice).about("alice was idle at the signal")?;
+            let told = Took::new("after the signal, to tell an idle member bye", asked.elapsed(), AT_ONCE);
+            let shut_after = shut_after(trial, server, &mut bob)?;
+            let took = told.or(Took::new("after the signal, to refuse new clients", shut_after, AT_ONCE));
+            if asked.elapsed() > SOON_OVER {
+                let took = took.or(Took::new("to look who was told bye or refused", asked.elapsed(), SOON_OVER));
+                return Ok((took, "all who were idle heard bye, and new clients were refused".into()));
+            }
+            bob.send(b"f\n");
+            let half = "bob was in the middle of a command at the signal, and finished it";
+            expect_among_farewells(trial, &mut bob, "bob: half").about(half)?;
+            expect_among_farewells(trial, &mut bob, "bye").about(half)?;
+            expect_end(trial, &mut bob).about(half)?;
+            drop((alice, bob));
+            let (status, ended) = ends_after_grace(trial, server, asked, &mut carol).about("carol")?;
+            let took = took.or(ended);
+            let addr = server.addr();
+            let mut next = trial.start_at(&addr.to_string(), addr)?;
+            member(trial, &mut next, "alice").about("started again at once")?;
+            let evidence =
+                format!("what was begun was finished, all heard bye, it ended with {status} and could reopen");
+            Ok((took, evidence.into()))
+        })
     })
 }

@@ -1,6 +1,7 @@
 //! The counter that waits for nobody.
 
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::full_hands::{FULL, FullHands};
@@ -11,6 +12,7 @@ use super::kit::{
 use super::model::{Clerk, as_the_task_says, come, conversations, plays, say};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
+use crate::lab::lack;
 use crate::lab::server::Running;
 use crate::lab::wait::{wait_for, wait_until};
 use crate::probes::{Evidence, Explained, Judged, Needs, Trial, falls, unreachable};
@@ -264,17 +266,29 @@ fn good_customer(trial: &Trial<'_>) -> Judged {
     Err(not_judged("a customer that was late itself lost its place"))
 }
 
-/// Nothing if this side was not as quick as a good customer is.
+/// Nothing if this side was not as quick as good customers are.
 fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
+    let mut counter = trial.start()?;
+    let came = Instant::now();
+    let mut customer = arrive(&mut counter, "customer 1")?;
+    let mut silent = arrive(&mut counter, "customer 2")?;
+    let were_quick = thread::scope(|scope| -> Judged<bool> {
+        let silent = lack::spawn_scoped(scope, || is_silent_between_lines(trial, &mut silent))?;
+        let was_quick = never_stops(trial, &mut customer, came);
+        Ok(silent.join().unwrap_or(Ok(false))? & was_quick?)
+    })?;
+    let seconds = came.elapsed().as_secs();
+    Ok(were_quick.then(|| format!("two customers that were never too slow were served for {seconds} s").into()))
+}
+
+/// A customer with whose lines the next ones begin. False if it may have been too slow itself.
+fn never_stops(trial: &Trial<'_>, customer: &mut Client, came: Instant) -> Judged<bool> {
     /// Longer than a line may take, and shorter than a silence. With the first line it is longer than that.
     const SILENCE: Duration = Duration::from_secs(3);
     const HALF_OF_FIRST: Duration = Duration::from_millis(650);
     const PAUSE: Duration = Duration::from_millis(400);
     /// This much later the customer may have been too slow.
     const LATER: Duration = Duration::from_millis(300);
-    let mut counter = trial.start()?;
-    let came = Instant::now();
-    let mut customer = arrive(&mut counter, "customer 1")?;
     wait_for(SILENCE);
     customer.send(b"a ");
     wait_for(HALF_OF_FIRST);
@@ -287,9 +301,9 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
         // With the end of each line comes the beginning of the next.
         customer.send(b"amp\na st");
         was_quick &= began.elapsed() < pause + LATER;
-        let answered = expect_line(trial, &mut customer, &format!("{number}: a stamp"));
+        let answered = expect_line(trial, customer, &format!("{number}: a stamp"));
         if answered.is_err() && !was_quick {
-            return Ok(None);
+            return Ok(false);
         }
         answered.about(&format!(
             "line {number} of a customer that thinks for a moment, and then takes a moment for each line"
@@ -299,8 +313,26 @@ fn works_for_long(trial: &Trial<'_>) -> Judged<Option<Evidence>> {
         }
         pause = PAUSE;
     }
-    let seconds = came.elapsed().as_secs();
-    Ok(Some(format!("a customer that was never too slow was served for {seconds} s").into()))
+    Ok(true)
+}
+
+/// A customer that takes a moment for a line, is silent, says one at once, and is silent again: from a line's first byte, or
+/// from the silence before it, it is always longer than it may be silent. False if it may have been too slow itself.
+fn is_silent_between_lines(trial: &Trial<'_>, customer: &mut Client) -> Judged<bool> {
+    let (mut pause, mut limit, mut said) = (Duration::from_millis(1600), LINE, "amp");
+    let mut since = Instant::now();
+    customer.send(b"a st");
+    for number in 1..=3 {
+        wait_for(pause);
+        let now = Instant::now();
+        match ask(trial, customer, said, &format!("{number}: a stamp")) {
+            Err(_) if since.elapsed() >= limit => return Ok(false),
+            answered => answered.about("a customer was silent for three seconds after each line")?,
+        }
+        since = now;
+        (pause, limit, said) = (Duration::from_millis(3100), IDLE, "a stamp");
+    }
+    Ok(true)
 }
 
 /// A customer that says lines of a thousand bytes and takes no answer.

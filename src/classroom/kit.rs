@@ -12,7 +12,14 @@ use crate::lab::recording::{Payload, escape};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_for;
 use crate::lab::{lack, load, lock};
-use crate::probes::{Difference, Judged, Otherwise, Trial, falls, unreachable};
+use crate::probes::{Difference, Explained, Judged, Otherwise, Trial, falls, unreachable};
+
+/// Starts a server for this. What falls tells how its process has ended, if it has.
+pub(super) fn with_server<T>(trial: &Trial<'_>, examine: impl FnOnce(&mut Running) -> Judged<T>) -> Judged<T> {
+    let mut server = trial.start()?;
+    let judged = examine(&mut server);
+    judged.with_obituary(&mut server)
+}
 
 /// A client comes. If it can't, the server has fallen.
 pub(super) fn arrive(server: &mut Running, name: &str) -> Judged<Client> {

@@ -80,6 +80,7 @@ impl Model for Clerk {
         talks.extend(talk(1, &CHANGED_UNASKED.map(|text| format!("{text}\n"))));
         // Each has numbers of its own. Joined, cut, and half a line that stands while another talks.
         talks.extend([come(2), say(2, "one\ntwo\nthr"), say(1, "between\n"), say(2, "ee\n")]);
+        talks.push(pieces(1, &[longest("\n").trim_end().as_bytes(), b"\n"]));
         talks.extend([pieces(2, &[b"caf\xc3", b"\xa9", b"\r", b"\n"]), say(1, "a\n".repeat(100))]);
         talks.extend([
             pieces(1, &[b"f", b"o", b"ur\n", b"five\nsi", b"x\n"]),
@@ -98,7 +99,7 @@ impl Model for Clerk {
         }
         going.extend([come(1), hasty(say(1, "one\ntwo\nhal")), step(1, Act::End)]);
         // In the middle of an answer as well.
-        going.extend([come(4), say(4, "one\n"), step(NOBODY, Act::Dash("one\n".repeat(20).into_bytes()))]);
+        going.extend([come(4), say(4, "one\n"), step(NOBODY, Act::Dash("one\n".repeat(2000).into_bytes()))]);
         going.extend([come(2), say(2, "one\n"), come(3), say(3, "one\nhal"), come(1), say(1, "x\n")]);
         going.push(signal());
         // There is time for a line, and for a silence, of more than a second.

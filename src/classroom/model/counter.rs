@@ -129,7 +129,7 @@ impl Model for Counter {
     }
 
     fn slow() -> Vec<Vec<Step>> {
-        let begin = [come(1), say(1, "te"), come(2), come(3), say(3, "tea\n"), pause(3200)];
+        let begin = [come(1), say(1, "te"), come(2), come(3), say(3, "tea\n"), pause(5300)];
         let end = [say(2, "tea\n"), say(1, "a\n"), say(3, "tea\n"), come(4), say(4, "tea\n")];
         let flooded = beside_flood("tea\n", [&b"cake ".repeat(200)[..], b"\n"].concat());
         vec![begin.into_iter().chain(end).collect(), flooded]

@@ -10,11 +10,11 @@ use super::Dice;
 use super::play::{DESCRIPTORS, LAST_PATIENCE, PATIENCE};
 use crate::classroom::kit::{expect_end, expect_line, not_judged};
 use crate::lab::client::Client;
-use crate::lab::port;
+use crate::lab::port::{self, Port};
 use crate::lab::process::Process;
-use crate::lab::recording::{Payload, escape};
+use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{LIMIT, Running};
-use crate::lab::wait::wait_until;
+use crate::lab::wait::{wait_for, wait_until};
 use crate::lab::{lack, lock};
 use crate::probes::{Explained, Judged, Otherwise, Terms, Trial, draw_port, falls};
 
@@ -101,6 +101,8 @@ pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
         ":::PORT",
     ];
     let table: Vec<String> = good.clone().chain(bad.map(str::to_owned)).collect();
+    let aside = trial.recorder.aside();
+    let (_reserved, quiet) = quiet_door(trial, &aside)?;
     let (until, at_most) = (Instant::now() + PLAYING, Instant::now() + AT_MOST);
     let spelled = |number: usize| {
         if let Some(spelling) = table.get(number) {
@@ -108,13 +110,7 @@ pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
         }
         (Instant::now() < until && number < table.len() + RANDOM).then_some(())?;
         let mut dice = Dice::new(seed, number as u64);
-        if dice.once_in(3) {
-            return Some(dice.pick(&good.clone().collect::<Vec<_>>()));
-        }
-        let host = dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
-        let small = ["", "http", "8o8o", "x", "80:", " 80", "80 ", "0x50", "8e1"];
-        let large = ["65536", "65537", "70000", "99999999999999999999"];
-        Some(host.to_owned() + dice.pick(&[&small[..], &large].concat()))
+        Some(if dice.once_in(3) { dice.pick(&good.clone().collect::<Vec<_>>()) } else { random_bad(&mut dice) })
     };
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(None);
@@ -153,13 +149,34 @@ pub(in crate::classroom) fn doors(trial: &Trial<'_>) -> Judged {
         return Err(not_judged(&format!("{evidence}; there are {} more", table.len() - count)));
     }
     let trial = Trial::new(trial.target, &patient, trial.recorder);
-    for more in [taken, stands_at_highest_port, greets_many_and_stands_alone] {
-        if Instant::now() > at_most {
-            return Err(not_judged(&format!("{evidence}, and ports that are taken")));
-        }
-        more(&trial)?;
+    let none_left = || Instant::now() > at_most;
+    if !none_left() {
+        taken(&trial)?;
+        stands_at_highest_port(&trial)?;
     }
+    if none_left() {
+        return Err(not_judged(&format!("{evidence}, and ports that are taken")));
+    }
+    wait_for(until.saturating_duration_since(Instant::now()));
+    greets_many_and_stands_alone(&Trial::new(trial.target, &patient, &aside), quiet)
+        .inspect_err(|_| trial.recorder.adopt(&aside))?;
     Ok(evidence.into())
+}
+
+/// Starts a door at which nobody calls before all others have been tried.
+fn quiet_door(trial: &Trial<'_>, recorder: &Recorder) -> Judged<(Port, Running)> {
+    let reserved = draw_port()?;
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
+    let door = trial.target.start_at(&addr.to_string(), addr, recorder, DESCRIPTORS);
+    Ok((reserved, door.map_err(|why| Otherwise::skipped(format!("{why:#}")))?))
+}
+
+/// An address at which no door can stand.
+fn random_bad(dice: &mut Dice) -> String {
+    let host = dice.pick(&["127.0.0.1:", "10.0.0.1:", ":", "[::1]:", "::1:", "fe80::1:", "", "[2001:db8::7]:"]);
+    let small = ["", "http", "8o8o", "x", "80:", " 80", "80 ", "0x50", "8e1"];
+    let large = ["65536", "65537", "70000", "99999999999999999999"];
+    host.to_owned() + dice.pick(&[&small[..], &large].concat())
 }
 
 /// How long a program may take to start and say something: on a busy machine longer than an answer takes.
@@ -252,7 +269,7 @@ fn call(trial: &Trial<'_>, door: &mut Running, addr: SocketAddr, dice: &mut Dice
             greeted(trial, second)?;
             greeted(trial, caller)?;
         }
-        _ => greeted(trial, caller)?,
+        _ => drop(greeted(trial, caller)?),
     }
     Ok(())
 }
@@ -270,10 +287,12 @@ fn call_at(trial: &Trial<'_>, addr: SocketAddr) -> Judged<Client> {
 }
 
 /// Expects that a caller is greeted by the address of its end of the connection, and sees the end then.
-pub(in crate::classroom) fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<()> {
+/// Gives the caller back, for one that stays.
+pub(in crate::classroom) fn greeted(trial: &Trial<'_>, mut caller: Client) -> Judged<Client> {
     let own = caller.stream().local_addr().map_err(|error| Otherwise::skipped(error.to_string()))?;
     expect_line(trial, &mut caller, &format!("welcome, {}", own.ip()))?;
-    expect_end(trial, &mut caller)
+    expect_end(trial, &mut caller)?;
+    Ok(caller)
 }
 
 /// The port behind the last colon of what the door says on standard output.
@@ -333,15 +352,12 @@ fn stands_at_highest_port(trial: &Trial<'_>) -> Judged<()> {
     if is_taken { Ok(()) } else { stands.map(drop) }
 }
 
-/// Has a door greet more callers than it has descriptors, and starts it a second time at the same address: a socket option
-/// that lets the second stand there takes callers from the first.
-fn greets_many_and_stands_alone(trial: &Trial<'_>) -> Judged<()> {
+/// Has a door at which nobody has called yet greet more callers than it has descriptors, and starts it a second time at the
+/// same address: a socket option that lets the second stand there takes callers from the first.
+fn greets_many_and_stands_alone(trial: &Trial<'_>, mut first: Running) -> Judged<()> {
     const CALLERS: usize = 150;
-    let reserved = draw_port()?;
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, reserved.number));
+    let addr = first.addr();
     let spelling = addr.to_string();
-    let started = trial.target.start_at(&spelling, addr, trial.recorder, DESCRIPTORS);
-    let mut first = started.map_err(|why| Otherwise::skipped(format!("{why:#}")))?;
     announced(&mut first, for_a_program(trial))?;
     let quiet = trial.recorder.aside();
     let quietly = Trial::new(trial.target, trial.terms, &quiet);
@@ -355,11 +371,12 @@ fn greets_many_and_stands_alone(trial: &Trial<'_>) -> Judged<()> {
                 CALLERS - number + 1
             )));
         }
-        greeted(&quietly, call_at(&quietly, addr)?).with_obituary(&mut first).about(&format!("caller {number}"))?;
+        let greeted = call_at(&quietly, addr).and_then(|caller| greeted(&quietly, caller)).with_obituary(&mut first);
+        greeted.about(&format!("caller {number}, at a door where nobody called for some seconds before the first"))?;
     }
     let mut second = trial.start_at(&spelling, addr)?;
     let when = format!("started with \"{spelling}\" a second time, while the first still stands there");
-    refused(trial, &mut second, &reserved.number.to_string(), &["in use", "only one usage"]).about(&when)
+    refused(trial, &mut second, &spelling, &["in use", "only one usage"]).about(&when)
 }
 
 /// Starts doors on a port that is held in one of the families.
@@ -373,7 +390,7 @@ fn taken(trial: &Trial<'_>) -> Judged<()> {
         trial.recorder.note("neighbour", format!("holds port {port} at {holder}"));
         let mut door = trial.start_at(&spelling, (holder, port).into())?;
         let when = format!("started with \"{spelling}\", while another program holds the port at {holder}");
-        refused(trial, &mut door, &port.to_string(), &["in use", "only one usage"]).about(&when)?;
+        refused(trial, &mut door, &spelling, &["in use", "only one usage"]).about(&when)?;
     }
     Ok(())
 }

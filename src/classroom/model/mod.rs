@@ -69,6 +69,9 @@ pub(super) trait Model: Clone + Default {
     /// Takes note of a line that was one of several right ones.
     fn heard(&mut self, _line: &[u8]) {}
 
+    /// Takes note that the server has read all that was sent, and waits for more.
+    fn all_is_read(&mut self) {}
+
     /// Whether this line may come or not.
     fn may_come(&self, _line: &[u8]) -> bool {
         false
@@ -250,9 +253,10 @@ struct Present {
 #[derive(Clone)]
 struct Guest {
     who: usize,
-    /// Whether it was answered.
+    /// Whether it was let in for sure: the server has answered it, or has read what it sent.
     answered: bool,
-    /// Whether the beginning of its next command came in one write with a command that was answered.
+    /// Whether the server is sure to have read the beginning of its next command: that came in one write with a command
+    /// that was answered, or all is read.
     half_is_read: bool,
 }
 
@@ -274,13 +278,19 @@ impl Present {
         }
     }
 
+    fn all_is_read(&mut self, lines: &mut Lines) {
+        for guest in self.guests.iter_mut().filter(|guest| !lines.of(guest.who).is_empty()) {
+            (guest.answered, guest.half_is_read) = (true, true);
+        }
+    }
+
     /// SIGTERM: gives those who are idle. `None` if the server may not know of somebody yet.
     fn close(&mut self, lines: &mut Lines) -> Option<Vec<usize>> {
         self.is_up.then_some(())?;
         self.closing = Some(0);
         let mut known = false;
         for guest in self.guests.iter().rev() {
-            // Who was let in later has been answered.
+            // Or somebody was who came later.
             known |= guest.answered;
             (known && (guest.half_is_read || lines.of(guest.who).is_empty())).then_some(())?;
         }

@@ -107,7 +107,7 @@ impl Model for Parcels {
     fn slow() -> Vec<Vec<Step>> {
         let whole = parcel(b"slow");
         let begin = [come(1), say(1, &whole[..2]), come(2), say(2, &whole[..6]), come(3), say(3, &whole), come(4)];
-        let mut end = vec![pause(3200), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
+        let mut end = vec![pause(5300), say(3, &whole), say(1, &whole[2..]), say(2, &whole[6..]), say(4, &whole)];
         end.extend([come(5), say(5, &whole)]);
         let insists = vec![come(1), hasty(say(1, [0xff; 4])), step(1, Act::Insist)];
         vec![begin.into_iter().chain(end).collect(), insists, beside_flood(&whole, parcel(&[b'x'; 1000]))]

@@ -434,10 +434,24 @@ impl<M: Model> Player<M> {
         if matches!(step.act, Act::Dash(_)) {
             return (!self.clients.is_empty()).then(Vec::new);
         }
+        if step.act == Act::Signal && self.all_is_read() {
+            self.model.all_is_read();
+        }
         let mut model = self.model.clone();
         let dues = possible.then(|| model.step(step.who, &step.act)).flatten()?;
         self.model = model;
         Some(dues)
+    }
+
+    /// Whether the server has read all that was sent, and is done with it. False where that can't be seen.
+    fn all_is_read(&self) -> bool {
+        let Some(pid) = self.server.id() else { return false };
+        let is_read = |client: &Client| {
+            let own = client.stream().local_addr().ok()?;
+            Some(kernel::to_server(self.server.addr(), own)? == (0, 0))
+        };
+        let all_is_read = || self.clients.values().all(|client| is_read(client) == Some(true));
+        wait_until(READING, || (all_is_read() && is_asleep(pid)).then_some(())).is_some()
     }
 
     fn take(&mut self, step: &Step) -> Result<(), Stop> {
@@ -541,6 +555,8 @@ impl<M: Model> Player<M> {
                 client.reset();
             } else {
                 client.send(said);
+                // The reset that follows comes behind an end, which makes of a write EPIPE, and SIGPIPE.
+                client.half_close();
                 client.leave();
             }
         }
@@ -640,7 +656,9 @@ impl<M: Model> Player<M> {
         let (patience, began) = (self.patience, Instant::now());
         let Some(process) = self.server.process() else { return Ok(()) };
         let Some(status) = process.exits_within(patience) else {
-            return Err(self.missing("all clients had gone after the signal: the process still runs".into()));
+            return Err(
+                self.missing("after the signal everybody had gone or had no time left: the process still runs".into())
+            );
         };
         let took = began.elapsed();
         process.last_output();
@@ -665,7 +683,7 @@ impl<M: Model> Player<M> {
         }
         if took > PATIENCE {
             let seconds = took.as_secs_f32();
-            let text = format!("all clients had gone after the signal: it ran on for {seconds:.1} s");
+            let text = format!("after the signal everybody had gone or had no time left: it ran on for {seconds:.1} s");
             return Err(self.stop(text, Some(took.saturating_sub(PATIENCE))));
         }
         Ok(())
@@ -682,6 +700,14 @@ impl<M: Model> Player<M> {
     fn stop(&self, text: String, late_by: Option<Duration>) -> Stop {
         Stop::Differs(Mismatch { text, bytes: None, late_by, steps: self.steps, obituary: None }.into())
     }
+}
+
+/// Whether every thread of a process sleeps until something happens. False where that can't be seen.
+fn is_asleep(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut stats = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
+    // The state stands behind the program's name, which may hold anything (proc(5)).
+    stats.all(|stat| stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('S')))
 }
 
 /// Gives the server time to read what was sent, so that it needs another read for the next bytes. If it takes longer, both may

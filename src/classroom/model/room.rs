@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, Step, come, hasty, pause, pieces, say,
+    Act, CHANGED_UNASKED, Dice, Due, Dues, Lines, Model, NOBODY, Present, STAYS, Step, come, hasty, pause, pieces, say,
     signal, step, talk, without_return,
 };
 
@@ -58,6 +58,10 @@ impl Model for Room {
         self.present.is_closing() && line.starts_with(b"* ") && line.ends_with(b" left\n")
     }
 
+    fn all_is_read(&mut self) {
+        self.present.all_is_read(&mut self.lines);
+    }
+
     fn table() -> Vec<Vec<Step>> {
         let long = |start: &str, length: usize, end: &str| format!("{start}{}{end}", "x".repeat(length - start.len()));
         let talks = |who, lines: &[&str]| talk(who, lines);
@@ -95,9 +99,15 @@ impl Model for Room {
         steps.extend([say(1, "say one\nwho\r\nnothing\nsay thr"), say(9, "say between\n"), say(1, "ee\n")]);
         steps.extend([pieces(1, &[b"say ", b"x ", b"\r", b"\n"]), pieces(1, &[b"w", b"h", b"o", b"\r", b"\n"])]);
         steps.extend([say(1, "say x\r"), say(1, "\n"), pieces(1, &[b"say caf\xc3", b"\xa9\n"])]);
+        steps.push(pieces(1, &[long("say ", 1024, "").as_bytes(), b"\r", b"\n"]));
         // A third, in the order of bytes, and at the limit of a name.
         steps.extend([come(2), say(2, "join Abcdefghijklmno9\n"), say(2, "who\n"), say(1, "say hi\n"), come(3)]);
-        steps.extend([come(4), say(4, "join Abcdefghijklmno8\n"), say(4, "say hi\n")]);
+        steps.extend([
+            come(4),
+            say(4, "join Abcdefghijklmno8\n"),
+            say(4, "say hi\n"),
+            say(4, long("say ", 1024, "\n")),
+        ]);
         steps.extend(talks(3, &["join bob\n", "join Bob\n", "say hi\n", "who\n"]));
         steps.extend([come(5), say(5, "join 7up\n"), come(6), say(6, "join 42\n"), say(6, "who\n")]);
         let gone = || (1..=8).flat_map(|who| [say(who, "who\n"), step(who, Act::Leave)]);
@@ -134,6 +144,8 @@ impl Model for Room {
         {
             too_long.extend([come(4), say(4, &line), come(4), say(4, "join ann\n"), say(4, &line), say(1, "who\n")]);
         }
+        // What came before it in one packet is carried out.
+        too_long.extend([come(4), say(4, long("join ann\nsay hi\n", 1100, ""))]);
         too_long.extend([
             come(4),
             say(4, "join ann\n"),
@@ -142,11 +154,22 @@ impl Model for Room {
         too_long.extend(gone());
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4, 5].into_iter().flat_map(member));
-        let halves =
-            [say(2, "who\nsay h"), say(4, "who\nsa"), say(5, "who\nlea"), come(6), say(6, "who\njoin s"), signal()];
-        let rests = [say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n"), say(6, "ix\n")];
+        let halves = [
+            say(2, "who\nsay h"),
+            say(4, "who\nsa"),
+            say(5, "who\nlea"),
+            come(6),
+            say(6, "who\njoin s"),
+            come(7),
+            say(7, "jo"),
+            signal(),
+        ];
+        let rests = [say(7, "in t\n"), say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n"), say(6, "ix\n")];
         let closing = closing.chain(halves).chain(rests);
-        vec![steps, leaving, too_long, closing.collect(), vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")]]
+        let one = vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")];
+        // Who stays when it was told the end holds up nobody.
+        let stays = member(STAYS).into_iter().chain([signal()]).collect();
+        vec![steps, leaving, too_long, closing.collect(), one, stays]
     }
 
     fn slow() -> Vec<Vec<Step>> {
@@ -155,7 +178,7 @@ impl Model for Room {
         let flood = step(4, Act::Flood([&b"no".repeat(500)[..], b"\n"].concat()));
         vec![
             three()
-                .chain([come(4), pause(3200), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
+                .chain([come(4), pause(5300), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
                 .chain(member(5))
                 .collect(),
             three().chain([signal(), pause(1900), say(1, "b\n"), say(2, "o"), pause(1300)]).collect(),

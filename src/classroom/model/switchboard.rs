@@ -151,7 +151,7 @@ impl Model for Switchboard {
     }
 
     fn slow() -> Vec<Vec<Step>> {
-        let begin = [come(1), say(1, "LEN a"), come(2), say(2, "LEN b\n"), come(3), pause(3200)];
+        let begin = [come(1), say(1, "LEN a"), come(2), say(2, "LEN b\n"), come(3), pause(5300)];
         let flooded = beside_flood("LEN a\n", [b"UPPER ", &b"x".repeat(1000)[..], b"\n"].concat());
         let end = [say(2, "LEN b\n"), say(1, "b\n"), say(3, "QUIT\n"), come(4), say(4, "LEN d\n")];
         vec![begin.into_iter().chain(end).collect(), flooded]

@@ -60,6 +60,10 @@ impl Model for Till {
         Some(dues)
     }
 
+    fn all_is_read(&mut self) {
+        self.present.all_is_read(&mut self.lines);
+    }
+
     fn table() -> Vec<Vec<Step>> {
         let sells = talk(
             1,
@@ -99,14 +103,18 @@ impl Model for Till {
             say(3, "sell 6\nsell 7"),
             step(3, Act::Reset),
         ]);
-        // Idle: has spoken, has never spoken. In the middle of a command: of each length, also of one that is none.
+        // Idle: has spoken, has never spoken. In the middle of a command: of each length, also of one that is none, and of
+        // the first.
         rows.extend([
             come(4),
             come(2),
             say(2, "sell 8\ns"),
             come(3),
             say(3, "no\nbu"),
+            come(5),
+            say(5, "sel"),
             signal(),
+            say(5, "l 4\n"),
             say(2, "ell 9\n"),
             say(3, "y\n"),
         ]);

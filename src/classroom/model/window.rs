@@ -116,6 +116,7 @@ impl Model for Window {
         }
         // A name in pieces, also in the midst of its end and of a character; and bytes by themselves.
         steps.extend([come(1), pieces(1, &[&longest[..999], &longest[999..LONGEST], b"\n"])]);
+        steps.extend([come(1), pieces(1, &[&longest[..LONGEST], b"\r", b"\n"])]);
         steps.extend([come(1), pieces(1, &[b"Gr", b"ace \xc3", b"\xab\r", b"\n"]), come(1)]);
         steps.extend(talk(1, &["A", " ", "b", "\r", "\n"]));
         // In the order in which they came, whoever speaks first.
@@ -135,7 +136,8 @@ impl Model for Window {
         }
         // There is time for a name of more than a second.
         let unhurried = vec![come(1), say(1, "A"), pause(1100), say(1, "da\n"), come(1), say(1, "Lin\n")];
-        vec![steps, unhurried, visits("Ada\n")]
+        // Twice: more tickets than a byte counts.
+        vec![steps, unhurried, visits("Ada\n"), visits("Ada\n")]
     }
 
     fn slow() -> Vec<Vec<Step>> {
