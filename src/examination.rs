@@ -1,9 +1,9 @@
 //! Many probes on one server or on several, some at the same time, each for a bounded time.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ pub fn run(jobs: &[Job<'_>], at_once: usize, done: impl Fn() + Sync) -> Vec<Find
 /// When somebody who waits for many probes has waited for long enough.
 #[derive(Clone, Copy)]
 pub struct Hurry {
-    /// Then, if the server hangs: something has fallen, and nothing has held so far, or this machine could have done more.
+    /// Then, if the server hangs: something has fallen, and either nothing has held so far or this machine isn't busy.
     pub enough: Instant,
     /// Then, in any case.
     pub last: Instant,
@@ -172,7 +172,8 @@ pub fn run_watched(
     let each = |index: usize| {
         let job = &jobs[index];
         watch(index, Progress::Begins);
-        let lost = lock(&hope).lost.clone().filter(|_| job.probe.impossible(job.target).is_none());
+        let is_told = |_: &String| !OF_SILENCE.contains(&job.probe.name) && job.probe.impossible(job.target).is_none();
+        let lost = lock(&hope).lost.clone().filter(is_told);
         let done = match lost {
             Some(why) => Done::without_a_run(Finding::skipped(why)),
             None => {
@@ -186,6 +187,9 @@ pub fn run_watched(
     };
     in_order(jobs, at_once, each)
 }
+
+/// The probes that tell what it means if a polite client gets no answer.
+pub const OF_SILENCE: [&str; 2] = ["next-client", "withheld-answer"];
 
 /// Whether it makes sense to go on.
 struct Hope {
@@ -245,13 +249,10 @@ fn listens(addr: SocketAddr) -> bool {
 }
 
 /// Does this for the index of each job, `at_once` side by side, and alone at the end what must be.
-fn in_order<K: Send>(jobs: &[Job<'_>], at_once: usize, each: impl Fn(usize) -> K + Sync) -> Vec<K> {
+fn in_order<K: Send + Sync>(jobs: &[Job<'_>], at_once: usize, each: impl Fn(usize) -> K + Sync) -> Vec<K> {
     process::raise_descriptor_limit();
-    let kept: Vec<Mutex<Option<K>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
-    let run = |index: usize| {
-        let result = each(index);
-        *lock(&kept[index]) = Some(result);
-    };
+    let kept: Vec<OnceLock<K>> = jobs.iter().map(|_| OnceLock::new()).collect();
+    let run = |index: usize| drop(kept[index].set(each(index)));
     let (alone, together): (Vec<usize>, Vec<usize>) = (0..jobs.len()).partition(|&index| jobs[index].probe.runs_alone);
     let next = AtomicUsize::new(0);
     let work = || {
@@ -268,5 +269,5 @@ fn in_order<K: Send>(jobs: &[Job<'_>], at_once: usize, each: impl Fn(usize) -> K
     });
     alone.into_iter().for_each(run);
     // By now there is something in each.
-    kept.into_iter().filter_map(|cell| cell.into_inner().ok().flatten()).collect()
+    kept.into_iter().filter_map(OnceLock::into_inner).collect()
 }

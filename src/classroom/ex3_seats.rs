@@ -1,16 +1,13 @@
 //! Six seats.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
-use super::kit::{AT_ONCE, Took, arrive, ask, differing, expect_end, expect_gone, in_time};
+use super::kit::{AT_ONCE, Took, arrive, ask, expect_end, expect_gone, expect_line, in_time};
 use super::model::{Counter, as_the_task_says, conversations};
 use super::{Check, Exercise};
 use crate::lab::client::{Client, Reply};
-use crate::lab::recording::{Action, Payload, Recorder, escape};
+use crate::lab::recording::Recorder;
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::probes::{Explained, Judged, Needs, Otherwise, Trial, falls, unreachable};
@@ -156,49 +153,19 @@ fn busy_can_be_read(trial: &Trial<'_>) -> Judged {
 
 /// Comes with an order while all seats are taken, and expects to read `busy`, and then the end.
 fn order_at_the_door(trial: &Trial<'_>, addr: SocketAddr, name: &str) -> Judged<()> {
-    const ORDER: &[u8] = b"tea\ncoffee\n";
-    const EXPECTED: &[u8] = b"busy\n";
-    // More than this is a flood.
-    const MOST: u64 = 1024;
-    let limit = trial.terms.limit;
-    let come = || -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        // Linux: the handshake's last packet waits for the order and takes it along, so that the order is there before
-        // the counter can answer.
+    // Linux: the handshake's last packet waits for the order and takes it along, so that the order is there before the
+    // counter can answer.
+    let came = Client::connect_prepared(addr, name, trial.recorder, trial.terms.limit, |socket| {
         #[cfg(target_os = "linux")]
         socket.set_tcp_quickack(false)?;
-        socket.connect_timeout(&addr.into(), limit)?;
-        let mut stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(limit))?;
-        stream.write_all(ORDER)?;
-        Ok(stream)
-    };
-    let stream = come().map_err(|error| Otherwise::falls(format!("a guest could not come: {error}")))?;
-    trial.recorder.record(name, Action::Connects);
-    trial.recorder.record(name, Action::Sends(Payload::new(ORDER)));
-    let mut got = Vec::new();
-    let end = stream.take(MOST).read_to_end(&mut got).map_err(|error| error.kind());
-    if !got.is_empty() {
-        trial.recorder.record(name, Action::Receives(Payload::new(&got)));
-    }
-    let (seen, then) = match end {
-        Ok(_) => (Action::SeesEnd, "the end of the connection"),
-        Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            (Action::HearsNothing { for_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }, "nothing more")
-        }
-        Err(_) => (Action::SeesReset, "a reset of the connection"),
-    };
-    let ended = seen == Action::SeesEnd;
-    trial.recorder.record(name, seen);
-    match (got == EXPECTED, ended) {
-        (true, true) => Ok(()),
-        (false, true) => Err(differing(EXPECTED, &got)),
-        (_, false) => falls!(
-            "expected \"{}\" and then the end of the connection, got \"{}\" and then {then}",
-            escape(EXPECTED),
-            escape(&got)
-        ),
-    }
+        #[cfg(not(target_os = "linux"))]
+        let _ = socket;
+        Ok(())
+    });
+    let mut guest = came.map_err(|error| Otherwise::falls(format!("a guest could not come: {error}")))?;
+    guest.send(b"tea\ncoffee\n");
+    expect_line(trial, &mut guest, "busy")?;
+    expect_end(trial, &mut guest).about("after \"busy\\n\"")
 }
 
 fn lingering_seventh(trial: &Trial<'_>) -> Judged {

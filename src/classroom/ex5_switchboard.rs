@@ -208,7 +208,7 @@ fn one_write(trial: &Trial<'_>) -> Judged {
             |(text, is_right): &(String, bool)| format!("{} {text}\n", if *is_right { "UPPER" } else { "upper" });
         let packet: String = commands.iter().map(line).chain(ends.then(|| "QUIT\n".into())).collect();
         // As much as one line may have, so that any server has room for it.
-        let _ = client.stream().write_all(packet.as_bytes());
+        client.quiet_send(packet.as_bytes());
         for (number, (text, is_right)) in commands.iter().enumerate() {
             let got = client.quiet_line(trial.terms.limit);
             let right =

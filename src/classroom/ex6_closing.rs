@@ -1,6 +1,5 @@
 //! Closing time.
 
-use std::io::Write;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -156,7 +155,7 @@ fn door_closes(trial: &Trial<'_>) -> Judged {
 
 /// Expects that new clients are refused after the signal. Gives how long that took, as far as it can be seen.
 ///
-/// For a while nobody knocks: that would wake an `accept` which waits for somebody, and sees no signal before.
+/// For a while nobody knocks: a client would wake a server that waits in `accept` and hasn't seen the signal.
 pub(super) fn shut_after(trial: &Trial<'_>, server: &mut Running, client: &mut Client) -> Judged<Duration> {
     const NOBODY_KNOCKS: Duration = Duration::from_millis(1500);
     let asked = Instant::now();
@@ -237,7 +236,7 @@ fn talk(trial: &Trial<'_>, server: &mut Running) -> Judged<Option<Evidence>> {
     let mut after = 0;
     while asked.elapsed() < trial.terms.limit {
         // Nobody takes it any more? The next read tells why.
-        let _ = client.stream().write_all(b"sell 1\n");
+        client.quiet_send(b"sell 1\n");
         match client.quiet_line(trial.terms.limit) {
             Reply::Line(line) if line == b"sold 1\n" => after += 1,
             Reply::Line(line) if line == b"bye\n" => {

@@ -1,7 +1,6 @@
 //! The chat room.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use crate::lab::recording::{escape, with_thousands};
 use crate::lab::server::{LIMIT, Running};
 use crate::lab::wait::wait_until;
 use crate::probes::{
-    Explained, Judged, Needs, Otherwise, Sending, Trial, falls, require_no_wrapper, skipped, unreachable,
+    Explained, Judged, Needs, Otherwise, Sending, Trial, falls, require_no_wrapper, silent_crowd, skipped, unreachable,
 };
 
 /// The longest line, in bytes, its end not counted.
@@ -325,15 +324,8 @@ fn more_than_chairs(trial: &Trial<'_>) -> Judged {
     let mut guest = arrive(&mut server, "guest")?;
     ask(trial, &mut guest, "who", "error: join first")?;
     require_no_wrapper(&server)?;
-    let quiet = trial.recorder.aside();
-    let mut crowd = Vec::new();
     // The kernel connects those who are not accepted as well, as many as its queue holds.
-    while crowd.len() < CLIENTS {
-        match Client::connect(server.addr(), "client", &quiet, Duration::from_millis(500)) {
-            Ok(client) => crowd.push(client),
-            Err(_) => break,
-        }
-    }
+    let crowd = silent_crowd(trial, &server, CLIENTS)?;
     trial.recorder.note("clients", format!("{} are connected, and silent", crowd.len()));
     // The server has no event to announce here. What ends this wait early is its end.
     if server.exits_within(Duration::from_millis(500)).is_some() {
@@ -378,7 +370,7 @@ fn speech(number: usize) -> String {
 /// Says the next batch. That it couldn't shows at the next read.
 fn say_batch(speaker: &Client, from: usize) {
     let batch: String = (from..from + BATCH).map(|number| format!("say {}\n", speech(number))).collect();
-    let _ = speaker.stream().write_all(batch.as_bytes());
+    speaker.quiet_send(batch.as_bytes());
 }
 
 /// A member with a small buffer for what it receives, and small packets, so that the kernels keep little, who never reads
@@ -495,7 +487,7 @@ fn slow_reader_out(trial: &Trial<'_>) -> Judged {
 
 /// What tom is told when it asks who is there. All that was said before is read first, and whether it said that sam left.
 fn sam_is_here(trial: &Trial<'_>, tom: &mut Client, heard: &mut bool) -> Judged<bool> {
-    let _ = tom.stream().write_all(b"who\n");
+    tom.quiet_send(b"who\n");
     let is_past = |line: &[u8]| {
         *heard |= line == b"* sam left\n";
         !line.starts_with(b"here: ")

@@ -1,6 +1,5 @@
 //! The counter that waits for nobody.
 
-use std::io::Write;
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -180,7 +179,7 @@ fn dripping_customer(trial: &Trial<'_>) -> Judged {
         expect_on_and_on(&dripping, untold)?;
         expect_line(trial, &mut dripping, "error: too slow").about(WHAT)?;
         expect_end(trial, &mut dripping).about(WHAT)?;
-        let still = || dripping.stream().write_all(b"a").is_err().then_some(());
+        let still = || (!dripping.quiet_send(b"a")).then_some(());
         if wait_until(trial.terms.limit, still).is_none() {
             let limit = trial.terms.limit.as_secs();
             falls!("{WHAT} was told to go and went on for {limit} s more, and was not cut off");
@@ -203,7 +202,7 @@ fn drip(customer: &mut Client, most: Duration) -> Judged<Instant> {
     loop {
         let untold = Instant::now();
         let pause = if HURRY.contains(&began.elapsed()) { 1 } else { 100 };
-        let sent = customer.stream().write_all(b"a").is_ok();
+        let sent = customer.quiet_send(b"a");
         if !sent || customer.comes_within(Duration::from_millis(pause)) {
             return Ok(untold);
         }
@@ -216,7 +215,7 @@ fn drip(customer: &mut Client, most: Duration) -> Judged<Instant> {
 /// Expects that a customer can go on for a moment after it was told to go, which was later than at `untold`.
 fn expect_on_and_on(customer: &Client, untold: Instant) -> Judged<()> {
     const A_MOMENT: Duration = Duration::from_millis(400);
-    let reset = wait_until(A_MOMENT, || customer.stream().write_all(b"a").is_err().then_some(()));
+    let reset = wait_until(A_MOMENT, || (!customer.quiet_send(b"a")).then_some(()));
     // If it was this machine that took so long, the counter may have had enough.
     if reset.is_some() && untold.elapsed() < GOING_ON {
         falls!(
@@ -342,8 +341,8 @@ fn full_customer(trial: &Trial<'_>, counter: &mut Running) -> Judged<FullHands> 
     FullHands::come(counter, "customer 1", trial.recorder, line).map_err(unreachable)
 }
 
-/// A customer that takes its answers late, twice, and each in time, has lost no place. Nor has half a line which waited behind
-/// them.
+/// Expects that a customer which takes its answers late, but in time, keeps its place, twice. Nor is the line too slow that it
+/// has half said: the counter had no time to read the rest.
 fn takes_late(trial: &Trial<'_>) -> Judged<()> {
     const ATTEMPTS: usize = 3;
     // Not much less than the customer has, and still less when this machine is a little late. Together they are more.
@@ -431,7 +430,7 @@ fn loses_three(trial: &Trial<'_>) -> Judged<(Took, Evidence)> {
     let (mut slow, idle) = (served("customer 2")?, served("customer 3")?);
     let mut full = full_customer(trial, &mut counter)?;
     let full_is_out = full.is_cut_off(FULL, TOO_LONG);
-    // So that it is the last, and a tally which says so only when the customer has gone says too little.
+    // So that this one is the last to be told, and a tally that counts it only when it has gone says too little.
     wait_for(IDLE.saturating_sub(LATE).saturating_sub(full.came.elapsed()));
     slow.send(b"and a for");
     let ends = |mut customer: Client, what: &str, limit: Duration| {

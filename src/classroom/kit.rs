@@ -54,8 +54,8 @@ pub(super) fn judge_line(expected: &[u8], got: &Reply) -> Judged<()> {
 /// So much earlier than the task says counts as in time: clocks are read at different moments, and some count in steps.
 pub(super) const TOLERANCE: Duration = Duration::from_millis(100);
 
-/// Expects that the time of a customer wasn't taken for over before it was. The server's clock began later than ours, and
-/// nothing that keeps this machine busy lets it seem early.
+/// Expects that the time of a customer wasn't over too early. That this machine is busy is no excuse: the server's clock began
+/// later than ours.
 pub(super) fn expect_not_early(what: &str, took: Duration, limit: Duration) -> Judged<()> {
     if took + TOLERANCE < limit {
         falls!("the time of {what} was over after {:.1} s, and it has {} s", took.as_secs_f32(), limit.as_secs());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result, anyhow, bail, ensure};
 
 use super::{Answer, Dialogue, Exchange, Lines, Match, Request, Template};
-use crate::lab::client::{Client, LONGEST_ANSWER};
+use crate::lab::client::{Client, LONGEST_ANSWER, State};
 use crate::lab::lack::Lack;
 use crate::lab::recording::{Payload, Recorder, escape};
 use crate::lab::server::{Running, Target};
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(300);
 /// The lines that are sent to find out how lines are echoed. They differ in length, which may stand before the echo.
 const LINE: &[u8] = b"hello";
-const OTHER_LINE: &[u8] = b"and how are you?";
+const OTHER_LINE: &[u8] = b"and-how-are-you?";
 
 /// What the conversation has shown.
 #[derive(Debug)]
@@ -152,7 +152,10 @@ impl Conversation {
         check: impl Fn(&[u8]) -> Match,
     ) -> (Vec<u8>, bool, bool) {
         let began = Instant::now();
-        let goes_on = |heard: &[u8]| !heard.is_empty() && matches!(check(heard), Match::Partial | Match::UntilEnd);
+        let goes_on = |heard: &[u8]| {
+            let is_open = matches!(check(heard), Match::Partial | Match::UntilEnd);
+            is_open && !heard.is_empty() && heard.len() <= LONGEST_ANSWER
+        };
         while goes_on(&heard) && !ended && began.elapsed() < 4 * PATIENCE {
             let (rest, then_ended) = self.hear(PATIENCE);
             ended = then_ended;
@@ -252,6 +255,13 @@ fn flood(greeting: &[u8]) -> Option<String> {
     is_flood.then(|| format!("it sends without end, and unasked: {}", Payload::new(greeting)))
 }
 
+/// What is to be said of an answer of which more comes than is kept.
+fn too_long(request: &[u8], answer: &[u8]) -> Option<String> {
+    let is_too_long = answer.len() > LONGEST_ANSWER;
+    let sent = escape(request);
+    is_too_long.then(|| format!("the answer to \"{sent}\" is longer than {} MiB", LONGEST_ANSWER >> 20))
+}
+
 fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
     let mut ends: &'static [u8] = b"\n";
     loop {
@@ -259,17 +269,23 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
         if let Some(flood) = flood(&greeting) {
             return Ok(learning.silent(flood));
         }
+        let is_gone = talk.client.state() == State::Ended;
         let sent = [LINE, ends].concat();
         let (answer, ended) = talk.ask_line(&sent);
         if answer.is_empty() {
-            if ended && !greeting.is_empty() {
-                // It wants something else, or nothing at all.
-                let otherwise = format!("it says {}, and {}", Payload::new(&greeting), talk.silence(&sent, ended));
-                return Ok(Learned { otherwise: Some(otherwise), ..Learned::nothing(learning.dialogue) });
-            }
-            // A server that has ended wants no other end of line.
             if ended {
-                return Ok(learning.silent(talk.silence(&sent, ended)));
+                let silence = talk.silence(&sent, ended);
+                // One that falls, or ends the connection before it is asked anything, answers nobody.
+                if greeting.is_empty() && (is_gone || talk.server.obituary().is_some()) {
+                    return Ok(learning.silent(silence));
+                }
+                // Any other wants something else.
+                let says = if greeting.is_empty() {
+                    String::new()
+                } else {
+                    format!("it says {}, and ", Payload::new(&greeting))
+                };
+                return Ok(Learned { otherwise: Some(says + &silence), ..Learned::nothing(learning.dialogue) });
             }
             if ends == b"\n" {
                 ends = b"\r\n";
@@ -281,7 +297,10 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
                 PATIENCE.as_secs()
             )));
         }
-        let Some(mut lines) = spelling(&answer, LINE, ends) else {
+        if let Some(too_long) = too_long(&sent, &answer) {
+            return Ok(learning.silent(too_long));
+        }
+        let Some(lines) = spelling(&answer, LINE, ends) else {
             drop(talk);
             // What stands before the echo may be a greeting that came late.
             let has_echo = answer.windows(LINE.len()).any(|part| part == LINE);
@@ -292,36 +311,52 @@ fn learn_lines(mut learning: Learning<'_>) -> Result<Learned> {
             let Learning { says, dialogue, .. } = learning;
             return Ok(Learned { says, otherwise: Some(otherwise), ..Learned::nothing(dialogue) });
         };
-        let second = if ended { Vec::new() } else { talk.ask_line(&[OTHER_LINE, ends].concat()).0 };
+        let (second, over) = if ended { (Vec::new(), true) } else { talk.ask_line(&[OTHER_LINE, ends].concat()) };
         drop(talk);
-        let Learning { target, dialogue, mut says, .. } = learning;
-        if ends == b"\r\n" {
-            says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
-        }
-        if lines != Lines::of_the_course() {
-            says.push(format!(
-                "it answers \"{}\" by {}, which is taken for its echo",
-                escape(&sent),
-                Payload::new(&answer)
-            ));
-        }
-        if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
-            says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
-            lines.bytewise = true;
-        }
-        let one_request = second.is_empty();
-        if one_request {
-            says.push("it ends the connection after one answer".into());
-        }
-        let learned = if changes(target, &dialogue, &lines, &second)? {
-            after_anything(&lines, &mut says)?
-        } else {
-            Dialogue::lines(lines)
-        };
-        let Dialogue { exchange, lines, joined, .. } = learned;
-        let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
-        return Ok(Learned { says, ..Learned::nothing(dialogue) });
+        return learn_echo(learning, lines, &answer, (&second, over));
     }
+}
+
+/// Completes the dialogue with a server that has echoed a line like this, and then perhaps a second one. `over` is whether the
+/// connection has ended by then.
+fn learn_echo(
+    learning: Learning<'_>,
+    mut lines: Lines,
+    first: &[u8],
+    (second, over): (&[u8], bool),
+) -> Result<Learned> {
+    let Learning { target, dialogue, mut says, .. } = learning;
+    if lines.ends == b"\r\n" {
+        says.push("it answers a line that ends with \\r\\n, and none that ends with \\n alone".into());
+    }
+    if lines != Lines::of_the_course() {
+        let sent = escape(&[LINE, lines.ends].concat());
+        says.push(format!("it answers \"{sent}\" by {}, which is taken for its echo", Payload::new(first)));
+    }
+    if lines.prefix.is_empty() && echoes_bytes(target, &dialogue)? {
+        says.push("it gives back bytes before their line is whole, so lines mean nothing to it".into());
+        lines.bytewise = true;
+    }
+    let one_request = second.is_empty() && over;
+    says.extend(second.is_empty().then(|| after_one_answer(over)));
+    let learned = if changes(target, &dialogue, &lines, second)? {
+        after_anything(&lines, &mut says)?
+    } else {
+        Dialogue::lines(lines)
+    };
+    let Dialogue { exchange, lines, joined, .. } = learned;
+    let dialogue = Dialogue { one_request, joined, lines, ..dialogue }.answered_by(exchange);
+    Ok(Learned { says, ..Learned::nothing(dialogue) })
+}
+
+/// What is to be said of a server that answers once on each connection.
+fn after_one_answer(ends: bool) -> String {
+    if ends {
+        "it ends the connection after one answer"
+    } else {
+        "it leaves a second request on a connection unanswered"
+    }
+    .into()
 }
 
 /// How the line was echoed, if it was.
@@ -372,6 +407,7 @@ fn echoes_bytes(target: &Target, dialogue: &Dialogue) -> Result<bool> {
 fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<Learned> {
     let mut status = None;
     let mut answers: Vec<Vec<u8>> = Vec::new();
+    let mut leaves_second = false;
     let rounds = if answer_is_known { 1 } else { 3 };
     while answers.len() < rounds {
         let round = answers.len();
@@ -385,13 +421,20 @@ fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<L
         let request = learning.dialogue.exchange.fill(number.as_bytes());
         let check = |got: &[u8]| if answer_is_known { request.check(got) } else { Match::Whole(got.len()) };
         let (answer, ended, is_right) = talk.ask(&request.bytes, check);
+        if let Some(too_long) = too_long(&request.bytes, &answer) {
+            bail!(
+                "{too_long}, which is more than is kept of one client. Name a request with a shorter answer: \
+                 --ask, or --path for HTTP"
+            );
+        }
         if answer.is_empty() {
             let silence = talk.silence(&request.bytes, ended);
             ensure!(answer_is_known, "{silence}, so there is nothing to judge it by. {}", missing_end(&request.bytes));
             return Ok(learning.silent(silence));
         }
         let is_last = learning.dialogue.one_request || ended || (is_right && request.is_last(&answer));
-        let (second, _, as_claimed) = if is_last { (Vec::new(), true, true) } else { talk.ask(&request.bytes, check) };
+        let (second, over, as_claimed) =
+            if is_last { (Vec::new(), true, true) } else { talk.ask(&request.bytes, check) };
         // What the first answer has more than the second may be a greeting that came late.
         let more = answer.strip_suffix(&second[..]).filter(|more| !more.is_empty() && !second.is_empty());
         if !learning.knows_greeting && (more.is_some() || !is_right) && learning.learn_greeting()? {
@@ -408,16 +451,34 @@ fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<L
         if !is_right {
             return Err(broken(&request, &answer));
         }
+        if let (true, Match::Whole(length)) = (answer_is_known, request.check(&answer)) {
+            let more = Payload::new(&answer[length..]);
+            ensure!(
+                length == answer.len(),
+                "\"{}\" was answered as you say, and behind that came {more}. Say what its whole answer is, or mend the server",
+                escape(&request.bytes)
+            );
+        }
         if !as_claimed && !second.is_empty() {
             return Err(broken(&request, &second).context("the second time on a connection"));
+        }
+        let statuses = [&answer, &second].map(|answer| request.status(answer));
+        if let [Some(first), Some(then)] = statuses {
+            ensure!(
+                first == then,
+                "\"{}\" was answered with status {first}, and the second time on a connection with status {then}. Correct that in \
+                 the server, or name a request that can be repeated",
+                escape(&request.bytes)
+            );
         }
         if !answer_is_known && !second.is_empty() && second != answer {
             return Err(differing(&answer, &second));
         }
         if round == 0 {
             status = request.status(&answer);
-            dialogue.one_request = second.is_empty();
-            dialogue.joined = !dialogue.one_request && is_joined(&mut talk, &request, &answer, answer_is_known);
+            dialogue.one_request = second.is_empty() && over;
+            leaves_second = second.is_empty() && !over;
+            dialogue.joined = !second.is_empty() && is_joined(&mut talk, &request, &answer, answer_is_known);
         }
         answers.push(answer);
     }
@@ -430,7 +491,8 @@ fn learn_exchange(mut learning: Learning<'_>, answer_is_known: bool) -> Result<L
     }
     says.extend(status.map(|status| format!("it answers with status {status}")));
     says.push(match (dialogue.one_request, dialogue.joined) {
-        (true, _) => "it ends the connection after one answer".into(),
+        (true, _) => after_one_answer(true),
+        _ if leaves_second => after_one_answer(false),
         (false, true) => {
             "it keeps the connection open, and answers each of two requests that were sent together".into()
         }
@@ -460,12 +522,15 @@ fn missing_end(request: &[u8]) -> String {
 
 /// Whether each of two requests is answered that are sent together.
 fn is_joined(talk: &mut Conversation, request: &Request, answer: &[u8], answer_is_known: bool) -> bool {
-    let (both, ..) = talk.ask(&request.bytes.repeat(2), |got| Match::Whole(got.len()));
+    let both = request.bytes.repeat(2);
     if !answer_is_known {
-        return both == answer.repeat(2);
+        return talk.ask(&both, |got| Match::Whole(got.len())).0 == answer.repeat(2);
     }
-    let Match::Whole(first) = request.check(&both) else { return false };
-    matches!(request.check(&both[first..]), Match::Whole(_))
+    let (.., is_right) = talk.ask(&both, |got| match request.check(got) {
+        Match::Whole(first) => request.check(&got[first..]),
+        one => one,
+    });
+    is_right
 }
 
 /// What is the same in two greetings: a beginning, and the end of the line.

@@ -28,7 +28,8 @@ pub struct Client {
     pending: Vec<u8>,
     /// Whether the connection is known to have ended, so that leaving it is no event.
     over: bool,
-    /// Whether it has ended its sending side. How soon an answer comes then may be what is judged, so no look delays it.
+    /// Whether it has ended its sending side. How soon its answer comes may be judged then, so no look at the kernel may delay
+    /// it.
     half_closed: bool,
 }
 
@@ -115,7 +116,11 @@ impl Client {
         Self::connect_prepared(addr, name, recorder, limit, |socket| socket.bind(&SocketAddr::new(own, 0).into()))
     }
 
-    fn connect_prepared(
+    /// Connects from a socket that is prepared like this before.
+    ///
+    /// # Errors
+    /// Those of `connect`, and the system's own of preparing it.
+    pub fn connect_prepared(
         addr: SocketAddr,
         name: &str,
         recorder: &Recorder,
@@ -178,6 +183,11 @@ impl Client {
             Err(error) => self.note(format!("cannot send {}: {error}", Payload::new(bytes))),
         }
         sent.is_ok()
+    }
+
+    /// Sends bytes as `send` does, and writes nothing down. For requests by the thousand.
+    pub fn quiet_send(&self, bytes: &[u8]) -> bool {
+        (&*self.stream).write_all(bytes).is_ok()
     }
 
     /// Waits for one line, at most for `patience`.

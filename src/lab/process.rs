@@ -74,7 +74,7 @@ pub fn raise_descriptor_limit() {
 /// What was started here and could not be ended, for example because it has changed its user. Each is told once, if it
 /// still runs.
 pub fn left_behind() -> Vec<Member> {
-    let left = std::mem::take(&mut *LEFT_BEHIND.lock().expect("nothing panics while it holds this lock"));
+    let left = std::mem::take(&mut *lock(&LEFT_BEHIND));
     left.into_iter().filter(Member::lives).collect()
 }
 
@@ -152,8 +152,8 @@ impl Process {
         wait_until(limit, || self.exited())
     }
 
-    /// Looks until `look` gives something, at most for `limit` and as long as it could have run and got no processor, and
-    /// never longer than three times that.
+    /// Looks until `look` gives something. Of `limit` only the time counts in which the process didn't wait for a processor,
+    /// and it is three times as long at the most.
     pub fn waits_until<T>(&mut self, limit: Duration, mut look: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
         let (began, mut given) = (Instant::now(), limit);
         loop {
@@ -313,11 +313,11 @@ impl Drop for Process {
 
 /// Kills all processes of a tree again and again, as long as there are new ones. Returns what is still there.
 fn kill_all(root: &Root) -> Vec<Member> {
-    /// How often nobody has to be found where some process is started during each look.
+    /// How many looks that find nobody are enough where some process is started during each of them.
     const LOOKS: usize = 10;
     // Halted, it starts nothing while it is looked at.
     let _ = platform::halt_group(root.pid, true);
-    // Those that can't be told from others any more when their parents have ended.
+    // When their parents have ended, nothing may tell some of them from other processes any more.
     let mut known = root.members();
     kill_group(root.pid);
     let (mut looks, mut is_sure) = (0, false);
@@ -331,8 +331,8 @@ fn kill_all(root: &Root) -> Vec<Member> {
         }
         known.retain(Member::lives);
         if known.is_empty() {
-            // What was started in the meantime, and may have ended by now with another one in its place. A look misses that
-            // only if a process is started meanwhile.
+            // They may have started others, and those others again, while they were ended. A look misses somebody only if a
+            // process is started meanwhile.
             let newest = tree::last_pid();
             known = root.members();
             known.retain(|member| !member.is_zombie);

@@ -368,7 +368,7 @@ impl Recorder {
         self.by_chance(Chance::Number { is: number.to_string(), why: why.to_owned() });
     }
 
-    /// Takes down that another run may have another one of these, by their names or in these words.
+    /// Takes down that in another run another one of these may happen, by its name, or be said, in these words.
     pub fn either_by_chance(&self, of: &[&str], why: &str) {
         let of = of.iter().map(|&one| one.to_owned()).collect();
         self.by_chance(Chance::Either { of, why: why.to_owned() });

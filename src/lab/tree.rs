@@ -131,8 +131,8 @@ impl Root {
     }
 }
 
-/// The number that was given out last. A machine may have thousands of processes, and to read of each when it began takes
-/// longer than all else: numbers are given out one after the other, and after the highest from the lowest again.
+/// The process number that was given out last. Numbers are given out in order, and after the highest from the lowest again. So
+/// most of a machine's thousands of processes can be left out, and to read when each began would take longer than all else.
 pub(super) fn last_pid() -> Option<u32> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next_back()?.parse().ok()
 }

@@ -121,7 +121,7 @@ pub(super) fn each_its_own(trial: &Trial<'_>, server: &mut Running) -> Judged<()
     }
     for round in 1..=ROUNDS {
         let requests: Vec<Request> =
-            (1..=clients.len()).map(|number| trial.request(&format!("client {number} asks {round}"))).collect();
+            (1..=clients.len()).map(|number| trial.request(&format!("client-{number}-asks-{round}"))).collect();
         for (client, request) in clients.iter_mut().zip(&requests) {
             client.send(&request.bytes);
         }
@@ -308,7 +308,12 @@ impl Random {
     }
 
     fn line(&mut self, model: &Model, filling: fn(&mut Self, &Model, usize) -> Vec<u8>) -> Line {
-        let length = if self.one_in(6) { 0 } else { self.length(model.longest) };
+        let length = match self.below(24) {
+            0..4 => 0,
+            // Where buffers end.
+            4..7 => ((1 << (4 + self.below(9))) - 1 + self.below(3)).min(model.longest),
+            _ => self.length(model.longest),
+        };
         let ends = model.ends[self.below(model.ends.len())];
         Line { text: filling(self, model, length), ends }
     }
@@ -341,6 +346,10 @@ impl Random {
         };
         let mut bytes: Vec<u8> =
             (0..length).map(|_| byte(self)).map(|byte| if byte == b'\n' { b' ' } else { byte }).collect();
+        // What a line begins with may mean something as well.
+        if let Some(first) = bytes.first_mut().filter(|_| self.one_in(8)) {
+            *first = b"#/:.;!"[self.below(6)];
+        }
         // A \r before the end is a part of the end, or of the line: crlf's to judge.
         while bytes.last() == Some(&b'\r') {
             bytes.pop();

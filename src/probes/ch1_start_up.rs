@@ -232,7 +232,7 @@ fn restart(trial: &Trial<'_>) -> Judged {
     // accepted, it would reset the client, and there would be none.
     let connected = trial.connect(&mut first, "client 1");
     let mut client = connected.map_err(|why| Otherwise::skipped(why.to_string()))?;
-    let request = trial.request("still here");
+    let request = trial.request("still-here");
     client.send(&request.bytes);
     // Any answer will do: it shows that the server has accepted.
     if matches!(client.answer(trial.terms.limit, |got| request.check(got)), Reply::Nothing(rest, _) if rest.is_empty())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::trial::{LONGEST, Trial, unreachable, unread, until_accepted};
-use super::{Explained, Judged, PLAIN, Probe, falls};
+use super::{Explained, Judged, PLAIN, Probe, falls, skipped};
 use crate::dialogue::Dialogue;
 use crate::lab::process::Process;
 use crate::lab::recording::Recorder;
@@ -52,7 +52,16 @@ fn next_client(trial: &Trial<'_>) -> Judged {
     let mut server = trial.start()?;
     for (name, text) in [("client 1", "one"), ("client 2", "two")] {
         let mut client = trial.connect(&mut server, name)?;
-        trial.ask(&mut client, text).with_obituary(&mut server).about(name)?;
+        let request = trial.request(text);
+        client.send(&request.bytes);
+        if let Err(instead) = trial.expect(&mut client, &request).with_obituary(&mut server).about(name) {
+            client.half_close();
+            let then = client.answer(Duration::from_secs(1), |got| request.check(got));
+            if Trial::judge(&request, &then).is_ok() {
+                skipped!("{instead}; it was answered when it had ended its side. See withheld-answer");
+            }
+            return Err(instead);
+        }
         client.leave();
         // A server that ends with its client is given the time for that, so that the next doesn't meet it half closed.
         server.exits_within(A_MOMENT);
@@ -114,7 +123,7 @@ fn left_unread(trial: &Trial<'_>) -> Judged {
         for _ in 0..AT_ONCE {
             let mut leaving = trial.connect(&mut server, "leaving client").about(&after)?;
             let requests =
-                (0..count).flat_map(|_| trial.request(&"is anybody there? ".repeat(3)).bytes).collect::<Vec<u8>>();
+                (0..count).flat_map(|_| trial.request(&"is-anybody-there?-".repeat(3)).bytes).collect::<Vec<u8>>();
             // An error means that the process has ended, which the next client sees.
             let _ = server.process().map(|process| process.halt());
             leaving.send(&requests);
@@ -142,7 +151,7 @@ pub(super) fn reset_in_the_middle(
     once_read: bool,
 ) -> Judged<()> {
     let mut hasty = server.connect_with("hasty client", recorder, None).map_err(unreachable)?;
-    hasty.send(trial.terms.dialogue.half(&trial.request("is anybody there?")));
+    hasty.send(trial.terms.dialogue.half(&trial.request("is-anybody-there?")));
     if once_read {
         wait_until(Duration::from_millis(200), || (unread(server, &hasty)? == 0).then_some(()));
     }
@@ -157,7 +166,7 @@ fn is_served_after(trial: &Trial<'_>, server: &mut Running, after: &str) -> Judg
     // Where it can be seen, wait until the server has taken them out of its queue, or has ended over the first.
     until_accepted(server, Duration::from_millis(500));
     let answered = trial.connect(server, "next client").and_then(|mut next| {
-        let request = trial.request("still there?");
+        let request = trial.request("still-there?");
         next.send(&request.bytes);
         next.comes_within(PATIENCE);
         trial.expect(&mut next, &request)

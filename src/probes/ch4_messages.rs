@@ -60,7 +60,8 @@ pub(super) const PROBES: &[Probe] = &[
 pub(super) const MOST_REQUESTS: usize = 50;
 
 /// What to look at where a server doesn't answer a plain request either.
-pub(super) const UNANSWERED: &str = "it doesn't answer a request that is sent as a whole; see withheld-answer";
+pub(super) const UNANSWERED: &str =
+    "it doesn't answer a request that is sent as a whole; see next-client and withheld-answer";
 
 fn split_message(trial: &Trial<'_>) -> Judged {
     trial.has_requests()?;
@@ -170,7 +171,7 @@ fn nothing_more(trial: &Trial<'_>, client: &mut Client) -> Judged<()> {
         let (rest, _) = client.take_until_pause(Duration::from_millis(200), Duration::from_millis(50));
         return if rest.is_empty() { Ok(()) } else { surplus(&rest) };
     }
-    let request = trial.request("and now?");
+    let request = trial.request("and-now?");
     client.send(&request.bytes);
     match client.answer(trial.terms.limit, |got| request.check(got)) {
         Reply::Line(answer) if request.is_answered_by(&answer) => Ok(()),
@@ -254,9 +255,18 @@ fn every_byte(trial: &Trial<'_>) -> Judged {
     }
     trial.stays_open()?;
     let line = "x".repeat(EVERY_LINE);
-    let simpler = format!("it doesn't answer four lines of {EVERY_LINE} bytes in one write; see joined-messages");
-    trial.unless_simpler(read_late(trial), &simpler, |trial, server| four_in_one_write(trial, server, [&line; 4]))
+    let simpler = "it doesn't answer so many lines in one write to a client that reads at once, either; see joined-messages \
+                   and pipelined-lines";
+    trial.unless_simpler(read_late(trial), simpler, |trial, server| {
+        let requests = vec![trial.request(&line); FITTING];
+        let mut client = trial.connect(server, "client")?;
+        client.send(&joined(&requests));
+        read_all(trial, &mut client, &requests).map(drop)
+    })
 }
+
+/// How many of them the kernels of both sides keep together with their answers, so that nobody has to wait in a write.
+const FITTING: usize = 100;
 
 /// The length of the lines of `every-byte`, without their end. A server may bound a line, but hardly below this.
 const EVERY_LINE: usize = 499;
@@ -272,7 +282,7 @@ fn read_late(trial: &Trial<'_>) -> Judged {
     const OWN_LIMIT: Duration = Duration::from_millis(700);
 
     let mut server = trial.start()?;
-    let line = |number: usize| format!("{:.<EVERY_LINE$}", format!("line {number:05} "));
+    let line = |number: usize| format!("{:.<EVERY_LINE$}", format!("line-{number:05}-"));
     let all: Vec<Request> = (0..LINES).map(|number| trial.line(line(number).as_bytes())).collect();
     let mut client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW))?;
     trial.recorder.pieces_by_chance("the kernel cuts a big transfer, and chooses the sizes of its buffers");
@@ -366,14 +376,29 @@ fn is_under_way(client: &Client) -> bool {
 }
 
 fn half_close(trial: &Trial<'_>) -> Judged {
-    trial.unless_simpler(ask_and_end(trial), UNANSWERED, |trial, server| trial.in_turn(server, &["last words"]))
+    if trial.terms.dialogue.one_request {
+        trial.aside(ends_after_its_answer)?;
+    }
+    trial.unless_simpler(ask_and_end(trial), UNANSWERED, |trial, server| trial.in_turn(server, &["last-words"]))
 }
 
-fn ask_and_end(trial: &Trial<'_>) -> Judged {
+/// A client asks, keeps its side open, and has its answer and the end.
+fn ends_after_its_answer(trial: &Trial<'_>) -> Judged<()> {
+    let mut server = trial.start()?;
+    let mut client = trial.connect(&mut server, "client 1")?;
+    trial.ask(&mut client, "hello")?;
+    match client.line(trial.terms.limit) {
+        Reply::End(_) | Reply::Reset(_) => Ok(()),
+        other => falls!("it should end each connection after one answer; the client got {}", Trial::describe(&other)),
+    }
+}
+
+/// A client asks, ends its side, and has its answer and the end.
+pub(super) fn ask_and_end(trial: &Trial<'_>) -> Judged {
     // An answer that stays open for a while may just be slow to end; one that stays open for the full limit isn't.
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
-    let request = trial.request("last words");
+    let request = trial.request("last-words");
     client.send(&request.bytes);
     client.half_close();
     trial.expect(&mut client, &request).map_err(|other| {
@@ -418,37 +443,31 @@ fn round_trips(trial: &Trial<'_>, server: &mut Running, together: usize) -> Judg
         .recorder
         .note("client 1", format!("makes {ROUNDS} round trips of {what}; in every second one it acknowledges at once"));
     let began = Instant::now();
-    let mut connection: Option<(Client, usize)> = None;
-    for round in 0..ROUNDS {
-        if began.elapsed() > LONGEST / 2 {
-            return Err(too_slow(round * together));
-        }
-        let (mut client, asked) = match connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connected = trial.connect_with(server, "client 1", &quiet, None);
-                let no_time = |why| Otherwise::skipped(format!("no time can be told ({why}); see next-client"));
-                (connected.map_err(no_time)?, 0)
+    let of_a_connection = if trial.terms.dialogue.lines.is_some() { ROUNDS } else { MOST_REQUESTS / together };
+    let mut rounds = 0..ROUNDS;
+    while !rounds.is_empty() {
+        let connected = trial.connect_with(server, "client 1", &quiet, None);
+        let no_time = |why| Otherwise::skipped(format!("no time can be told ({why}); see next-client"));
+        let mut client = connected.map_err(no_time)?;
+        for round in rounds.by_ref().take(of_a_connection) {
+            if began.elapsed() > LONGEST / 2 {
+                return Err(too_slow(round * together));
             }
-        };
-        let requests: Vec<Request> = (0..together).map(|_| trial.request("prompt")).collect();
-        let quick = round % 2 == 1;
-        let start = Instant::now();
-        client.send(&joined(&requests));
-        acknowledge_at_once(&client, quick);
-        for request in &requests {
-            trial.expect(&mut client, request).map_err(|other| {
-                let see = if together == 1 { "" } else { "; see joined-messages" };
-                Otherwise::skipped(format!(
-                    "no time can be told, since the round trip {} of {ROUNDS}, {what}, went wrong ({other}){see}",
-                    round + 1
-                ))
-            })?;
-        }
-        times[usize::from(quick)].push(start.elapsed());
-        let asked = asked + together;
-        if trial.terms.dialogue.lines.is_some() || asked + together <= MOST_REQUESTS {
-            connection = Some((client, asked));
+            let requests: Vec<Request> = (0..together).map(|_| trial.request("prompt")).collect();
+            let quick = round % 2 == 1;
+            let start = Instant::now();
+            client.send(&joined(&requests));
+            acknowledge_at_once(&client, quick);
+            for request in &requests {
+                trial.expect(&mut client, request).map_err(|other| {
+                    let see = if together == 1 { "" } else { "; see joined-messages" };
+                    Otherwise::skipped(format!(
+                        "no time can be told, since the round trip {} of {ROUNDS}, {what}, went wrong ({other}){see}",
+                        round + 1
+                    ))
+                })?;
+            }
+            times[usize::from(quick)].push(start.elapsed());
         }
     }
     let [plain, quick] = times.map(|mut times| {

@@ -169,6 +169,22 @@ fn silent(trial: &Trial<'_>, server: &mut Running, first: &Flood, beginning: &[u
     Ok(what.into())
 }
 
+/// Takes a part of an answer that has come by now. Says how the connection ended, if it did.
+fn hear(client: &Client, answer: &mut Vec<u8>) -> Option<Reply> {
+    let mut buffer = [0; 16 * 1024];
+    match client.stream().read(&mut buffer) {
+        Ok(0) => Some(Reply::End(Vec::new())),
+        Ok(count) => {
+            answer.extend_from_slice(&buffer[..count]);
+            (answer.len() > 2 * ENDLESS).then_some(Reply::Flood)
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+            None
+        }
+        Err(_) => Some(Reply::Reset(Vec::new())),
+    }
+}
+
 /// For how long bytes without an end are sent at most.
 const FLOODING: Duration = Duration::from_secs(20);
 
@@ -208,46 +224,31 @@ impl Flood {
             Some([std::mem::take(&mut first), chunk.clone()].concat())
         })?;
 
-        let (mut answer, mut sent_before_answer) = (Vec::new(), None);
-        let (mut still_takes, mut most) = (false, None);
-        let began = Instant::now();
-        let (mut sent, mut moved) = (0, began);
-        let mut buffer = [0; 16 * 1024];
-        let mut until = began + FLOODING;
         let _ = client.stream().set_read_timeout(Some(LOOK));
-        let mut sending = Some(sending);
-        let ending = loop {
-            let read = client.stream().read(&mut buffer);
-            if let Some(flow) = &sending {
-                if flow.sent() != sent {
-                    (sent, moved) = (flow.sent(), Instant::now());
-                }
-                most = most.max(grown(server, before));
-                if read.is_ok() {
-                    // At the first byte it stops and ends its side: the answer may still be on its way.
-                    sent_before_answer = Some(sent);
-                    sending = None;
-                    client.half_close();
-                    until = Instant::now() + TO_THE_END;
-                }
+        let (mut answer, mut ending) = (Vec::new(), None);
+        let began = Instant::now();
+        let (mut sent, mut moved, mut most) = (0, began, None);
+        let mut is_stuck = false;
+        while answer.is_empty() && ending.is_none() && !is_stuck && began.elapsed() < FLOODING {
+            ending = hear(&client, &mut answer);
+            if sending.sent() != sent {
+                (sent, moved) = (sending.sent(), Instant::now());
             }
-            let now = Instant::now();
-            match read {
-                Ok(0) => break Reply::End(Vec::new()),
-                Ok(count) if answer.len() + count > 2 * ENDLESS => break Reply::Flood,
-                Ok(count) => answer.extend_from_slice(&buffer[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break Reply::Reset(Vec::new()),
-            }
-            let patience = if sent >= ENDLESS { LAST_WORD } else { trial.terms.limit };
-            let stuck = sending.is_some() && now.duration_since(moved) > patience;
-            if stuck || now > until {
-                still_takes = sending.is_some() && !stuck;
-                break Reply::Nothing(Vec::new(), now.duration_since(moved));
-            }
-        };
+            most = most.max(grown(server, before));
+            is_stuck = moved.elapsed() > if sent >= ENDLESS { LAST_WORD } else { trial.terms.limit };
+        }
         drop(sending);
+        let sent_before_answer = (!answer.is_empty()).then_some(sent);
+        if !answer.is_empty() {
+            // There may be more of the answer. A server may wait for the client's end before it closes.
+            client.half_close();
+            let until = Instant::now() + TO_THE_END;
+            while ending.is_none() && Instant::now() < until {
+                ending = hear(&client, &mut answer);
+            }
+        }
+        let still_takes = ending.is_none() && answer.is_empty() && !is_stuck;
+        let ending = ending.unwrap_or_else(|| Reply::Nothing(Vec::new(), moved.elapsed()));
         client.note(format!(
             "has sent {} bytes, received {}, then {}",
             with_thousands(sent),
@@ -285,7 +286,7 @@ fn crlf(trial: &Trial<'_>) -> Judged {
 }
 
 fn not_utf8(trial: &Trial<'_>) -> Judged {
-    const LINE: &[u8] = b"\xff\xfe caf\xe9";
+    const LINE: &[u8] = b"\xff\xfe-caf\xe9";
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
     let lines = trial.terms.dialogue.lines.as_ref().filter(|lines| !lines.bytewise);
@@ -335,10 +336,10 @@ fn listen(client: &mut Client) -> (Vec<u8>, bool) {
 
 /// How a line that isn't UTF-8 was answered, as part of a sentence.
 fn is_kept_or_refused(trial: &Trial<'_>, client: &mut Client, lines: &Lines, sent: &Payload) -> Judged {
-    let request = trial.line(b"\xff\xfe caf\xe9");
+    let request = trial.line(b"\xff\xfe-caf\xe9");
     let got = client.line(trial.terms.limit);
     // An echo that was changed still has the part that is text.
-    let is_echo = |answer: &[u8]| answer.starts_with(&lines.prefix) && answer.windows(4).any(|part| part == b" caf");
+    let is_echo = |answer: &[u8]| answer.starts_with(&lines.prefix) && answer.windows(4).any(|part| part == b"-caf");
     match &got {
         Reply::Line(answer) if request.is_answered_by(answer) => Ok("was echoed as it is".into()),
         Reply::Line(answer) if !is_echo(answer) => Ok("was refused with a text".into()),
@@ -412,7 +413,7 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
     // What is lost in the course of many is lost without their being joined.
     let simpler = "it doesn't answer as many one after the other, either; see every-byte";
     trial.unless_simpler(judged, simpler, |trial, server| {
-        let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line {number}"))).collect();
+        let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line-{number}"))).collect();
         one_by_one(trial, server, &requests)
     })
 }
@@ -420,7 +421,7 @@ fn pipelined_lines(trial: &Trial<'_>) -> Judged {
 fn all_at_once(trial: &Trial<'_>, count: usize) -> Judged {
     let mut server = trial.start()?;
     let mut client = trial.connect(&mut server, "client 1")?;
-    let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line {number}"))).collect();
+    let requests: Vec<Request> = (0..count).map(|number| trial.request(&format!("line-{number}"))).collect();
     let mut all = Some(joined(&requests));
     let bytes = all.as_ref().map_or(0, Vec::len);
     trial.recorder.pieces_by_chance("the kernel cuts what is sent without a pause");

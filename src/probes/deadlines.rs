@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::trial::{Trial, has_ended};
 use super::{Judged, Otherwise, PLAIN, Probe, falls, skipped};
 use crate::lab::client::{Client, State};
+use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 
 pub(super) const PROBES: &[Probe] = &[
@@ -76,7 +77,7 @@ fn until_let_go(window: Duration, client: &mut Client, mut each_second: impl FnM
         each_second(client);
         let rest = SECOND.min(window.saturating_sub(began.elapsed()));
         // A text, such as `408 Request Timeout`, is a farewell as good as the end.
-        if wait_until(rest, || (is_let_go(client)).then_some(())).is_some() {
+        if client.comes_within(rest) {
             return Some(began.elapsed());
         }
     }
@@ -104,7 +105,7 @@ fn slow_line(trial: &Trial<'_>) -> Judged {
     let after = until_let_go(window, &mut client, |client| {
         if seconds % every == 0 {
             if let Some(byte) = bytes.get(seconds / every) {
-                let _ = client.stream().write_all(&[*byte]);
+                client.quiet_send(&[*byte]);
             }
         }
         seconds += 1;
@@ -164,53 +165,15 @@ fn idle_limit(trial: &Trial<'_>) -> Judged {
 
 fn slow_reader(trial: &Trial<'_>) -> Judged {
     const WINDOW_OF_THE_CONNECTION: usize = 4096;
-    const MOST: usize = 32 * 1024 * 1024;
-    // A server that writes in small pieces takes long to fill its buffers, beside others.
-    const FILLING: Duration = Duration::from_secs(10);
-    const LOOK: Duration = Duration::from_millis(100);
-    // One that ends its side sooner does so for another reason than time.
-    const AT_ONCE: Duration = Duration::from_millis(500);
 
     trial.stays_open()?;
     let ways = ["a client that reads nothing", "a client that reads a byte a second"];
     trial.recorder.either_by_chance(&ways, "it may be let go while it still asks");
     let mut server = trial.start()?;
     let client = trial.connect_with(&mut server, "client 1", trial.recorder, Some(WINDOW_OF_THE_CONNECTION))?;
-    let asked: Vec<u8> = (0..32).flat_map(|_| trial.request(&"x".repeat(499)).bytes).collect();
     client.note("asks until the connection takes no more, and reads a byte a second");
-    let _ = client.stream().set_write_timeout(Some(Duration::from_millis(500)));
-    let (began, mut sent) = (Instant::now(), 0);
-    let mut looked = Instant::now();
-    loop {
-        // One that has ended its side may still take what comes, and throw it away, faster than one that answers.
-        if looked.elapsed() > LOOK || sent > MOST {
-            looked = Instant::now();
-            if began.elapsed() > AT_ONCE && has_ended(&server, &client) {
-                return trial.judge_deadline(ways[0], Some(began.elapsed()));
-            }
-        }
-        if sent > MOST {
-            let taken = sent / 1024 / 1024;
-            skipped!("it took {taken} MiB without waiting for a client that reads nothing; see deaf-client");
-        }
-        match client.stream().write(&asked[sent % asked.len()..]) {
-            Ok(count) => sent += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // It has let the client go before this could fill the connection.
-            Err(_) if trial.terms.deadline.is_some_and(|deadline| began.elapsed() >= deadline) => {
-                return trial.judge_deadline(ways[0], Some(began.elapsed()));
-            }
-            Err(_) => skipped!("it ended the connection while requests were still coming; see every-byte"),
-        }
-        let (taken, after) = (sent / 1024 / 1024, began.elapsed());
-        if after > FILLING && after > FILLING + trial.recorder.leash().starved().min(2 * FILLING) {
-            skipped!(
-                "after {} s it still took requests of a client that reads nothing, {taken} MiB so far: it is too slow to come to \
-                 a wait",
-                after.as_secs()
-            );
-        }
+    if let Some(after) = ask_until_full(trial, &server, &client)? {
+        return trial.judge_deadline(ways[0], Some(after));
     }
     let _ = client.stream().set_read_timeout(Some(Duration::from_millis(100)));
     let mut ended = false;
@@ -227,4 +190,51 @@ fn slow_reader(trial: &Trial<'_>) -> Judged {
         ended.then(|| began.elapsed())
     });
     trial.judge_deadline(ways[1], after)
+}
+
+/// Asks, and reads nothing, until the connection takes no more. Gives after how long the server let the client go, if it did
+/// so before that.
+fn ask_until_full(trial: &Trial<'_>, server: &Running, client: &Client) -> Judged<Option<Duration>> {
+    const MOST: usize = 32 * 1024 * 1024;
+    // A server that writes in small pieces takes long to fill its buffers, beside others.
+    const FILLING: Duration = Duration::from_secs(10);
+    const LOOK: Duration = Duration::from_millis(100);
+    // One that ends its side sooner does so for another reason than time.
+    const AT_ONCE: Duration = Duration::from_millis(500);
+
+    let asked: Vec<u8> = (0..32).flat_map(|_| trial.request(&"x".repeat(499)).bytes).collect();
+    let _ = client.stream().set_write_timeout(Some(Duration::from_millis(500)));
+    let (began, mut sent) = (Instant::now(), 0);
+    let mut looked = Instant::now();
+    loop {
+        // One that has ended its side may still take what comes, and throw it away, faster than one that answers.
+        if looked.elapsed() > LOOK || sent > MOST {
+            looked = Instant::now();
+            if began.elapsed() > AT_ONCE && has_ended(server, client) {
+                return Ok(Some(began.elapsed()));
+            }
+        }
+        if sent > MOST {
+            let taken = sent / 1024 / 1024;
+            skipped!("it took {taken} MiB without waiting for a client that reads nothing; see deaf-client");
+        }
+        match client.stream().write(&asked[sent % asked.len()..]) {
+            Ok(count) => sent += count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // It has let the client go before this could fill the connection.
+            Err(_) if trial.terms.deadline.is_some_and(|deadline| began.elapsed() >= deadline) => {
+                return Ok(Some(began.elapsed()));
+            }
+            Err(_) => skipped!("it ended the connection while requests were still coming; see every-byte"),
+        }
+        let (taken, after) = (sent / 1024 / 1024, began.elapsed());
+        if after > FILLING && after > FILLING + trial.recorder.leash().starved().min(2 * FILLING) {
+            skipped!(
+                "after {} s it still took requests of a client that reads nothing, {taken} MiB so far: it is too slow to come to \
+                 a wait",
+                after.as_secs()
+            );
+        }
+    }
 }

@@ -41,7 +41,7 @@ fn deaf_client(trial: &Trial<'_>) -> Judged {
     let flood = Flood::send(trial, &server, &deaf)?;
     let taken = flood.sending.sent();
     deaf.note(format!("could send {} MiB", taken / MIB));
-    let request = trial.request("still there?");
+    let request = trial.request("still-there?");
     // A server may end a connection that was idle for so long.
     other.leave();
     let mut next = trial.connect(&mut server, "client 2")?;

@@ -17,6 +17,7 @@ mod finding;
 mod sending;
 mod trial;
 
+pub(crate) use self::ch3_crowding::silent_crowd;
 pub use self::finding::{Difference, Evidence, Finding, Verdict};
 pub(crate) use self::finding::{Explained, Judged, Otherwise, falls, skipped};
 pub(crate) use self::sending::Sending;

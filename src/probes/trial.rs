@@ -340,8 +340,8 @@ impl Silence {
     pub(crate) const SOON: Duration = Duration::from_millis(700);
 }
 
-/// The longest that a probe goes on with a server that answers right, but slowly.
-pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+/// The longest that a probe goes on with a server that answers right, but slowly: less than any probe may take in all.
+pub(crate) const LONGEST: Duration = Duration::from_secs(50);
 
 /// A server that is right, but too slow for this probe.
 pub(crate) fn too_slow(answers: usize) -> Otherwise {

@@ -513,19 +513,8 @@ fn text_width(text: &str, code: bool) -> i32 {
 
 /// As text of an XML document, which can't hold most control characters at all.
 fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for character in text.chars() {
-        match character {
-            // It marks code in a terminal, where there are no letters of another kind.
-            '`' => {}
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' => escaped.push('\n'),
-            _ if character.is_control() => escaped.push('\u{fffd}'),
-            _ => escaped.push(character),
-        }
-    }
-    escaped
+    // A backtick marks code in a terminal, where there are no letters of another kind.
+    let letters = text.chars().filter(|&it| it != '`');
+    let shown = letters.map(|it| if it.is_control() && it != '\n' { '\u{fffd}' } else { it });
+    quick_xml::escape::escape(shown.collect::<String>()).into_owned()
 }

@@ -188,6 +188,47 @@ fn one_answer_for_each_connection_is_seen() {
 }
 
 #[test]
+fn a_second_request_that_stays_unanswered_is_no_end_of_the_connection() {
+    let target = Target::in_process(|connection| {
+        let mut stream = connection.stream;
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        stream.write_all(format!("echo: {line}").as_bytes())?;
+        std::io::copy(&mut reader, &mut std::io::sink()).map(drop)
+    });
+    let learned = learned(&target);
+    assert!(!learned.dialogue.one_request, "{learned:?}");
+    assert!(learned.says.iter().any(|it| it.contains("second request on a connection unanswered")), "{learned:?}");
+}
+
+/// A server in this process that gives the first of these answers to the first head of a connection, and then the other.
+fn heads(answers: [&'static str; 2]) -> Target {
+    Target::in_process(move |connection| {
+        let mut stream = connection.stream;
+        let ends = BufReader::new(stream).lines().map_while(Result::ok).filter(String::is_empty);
+        ends.zip(answers.into_iter().chain(std::iter::repeat(answers[1])))
+            .try_for_each(|(_, answer)| stream.write_all(answer.as_bytes()))
+    })
+}
+
+#[test]
+fn an_answer_of_http_that_is_not_as_it_says_is_told_before_any_probe() {
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    let big = String::leak(format!("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n{}", "x".repeat(3_000_000)));
+    for (answers, said) in [
+        (["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nhi"; 2], "behind that came \"i\""),
+        ([OK, "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nhi"], "the second time on a connection with status 500"),
+        ([&*big; 2], "longer than 1 MiB"),
+    ] {
+        let request = Template::request("GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n").unwrap();
+        let exchange = Exchange { request, answer: Answer::Http(HttpAnswer { status: None }) };
+        let error = learn(&heads(answers), Dialogue::of(exchange), true).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn another_protocol_is_told_with_a_sample() {
     let learned = learned(&lines("", |_| "500 what?\n".into()));
     assert!(learned.otherwise.unwrap().contains("500 what?"));

@@ -137,6 +137,8 @@ def begin_to_stop():
     elif fault != "accepts-on":
         stop_listening()
     for client in clients:
+        if fault == "tells-everybody" and not client.to_send:
+            client.stream.send(b"notice: going down\n")
         if fault != "half-in-kernel":
             client.read()
         elif client.is_idle():

@@ -1,7 +1,6 @@
 //! The player: it takes the steps of a conversation with a real server, and awaits what the model says is owed.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -245,8 +244,8 @@ fn many<M: Model>(trial: &Trial<'_>, found: &AtomicBool) -> Judged<Played> {
     }
 }
 
-/// The shortest conversation found that ends with a difference as this one does: it, or all that was played before with the
-/// same server.
+/// The shortest conversation found that ends with such a difference. It is cut from this one or, if that doesn't fail by
+/// itself, from all that was played with the same server.
 fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: &Mismatch) -> Vec<Step> {
     let fails = |steps: &[Step]| {
         let replayed = replay::<M>(trial, &trial.recorder.aside(), steps, HASTE);
@@ -259,8 +258,8 @@ fn shorter<M: Model>(trial: &Trial<'_>, steps: &[Step], played: &[Step], first: 
     }
 }
 
-/// Plays the first of these conversations that fails once more, for the student to see. What differed falls in any case.
-/// What did not come in time falls only if it stays away again.
+/// Plays these conversations until one fails once more, for the student to see. What differed falls in any case. What did not
+/// come in time falls only if it stays away again.
 fn show<M: Model>(trial: &Trial<'_>, which: &str, conversations: &[&[Step]], first: &Mismatch) -> Judged<Played> {
     let mut played = Played::UNJUDGED;
     // On a machine that is too slow to judge what is late, once more.
@@ -535,7 +534,7 @@ impl<M: Model> Player<M> {
         }
         if matches!(step.act, Act::SayOn(_)) {
             client.note("goes on sending");
-            let reset = wait_until(GOING_ON, || client.stream().write_all(MORE).is_err().then_some(()));
+            let reset = wait_until(GOING_ON, || (!client.quiet_send(MORE)).then_some(()));
             // If it was this machine that took so long, the server may have had enough.
             let after = began.elapsed();
             if reset.is_some() && after < CUT_OFF && self.owed.contains(&(step.who, Due::End)) {
@@ -550,7 +549,7 @@ impl<M: Model> Player<M> {
     fn insist(&mut self, who: usize) -> Result<(), Stop> {
         let Some(client) = self.clients.get(&who) else { return Ok(()) };
         client.note("goes on sending, and reads nothing");
-        let cut_off = wait_until(INSISTING, || client.stream().write_all(MORE).is_err().then_some(()));
+        let cut_off = wait_until(INSISTING, || (!client.quiet_send(MORE)).then_some(()));
         if cut_off.is_none() {
             let text = format!("client {who} went on sending for {} s, and was not cut off", INSISTING.as_secs_f32());
             return Err(self.missing(text));

@@ -9,11 +9,9 @@ use super::{Act, Step};
 pub(super) fn shortest(steps: &[Step], until: Instant, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
     let mut shortest = steps.to_vec();
     let keep_if_it_fails = |shorter: Vec<Step>, shortest: &mut Vec<Step>| {
-        let better = Instant::now() < until && shorter != *shortest && fails(&shorter);
-        if better {
+        if Instant::now() < until && shorter != *shortest && fails(&shorter) {
             *shortest = shorter;
         }
-        better
     };
     // Whole clients first.
     for who in steps.iter().map(|step| step.who).collect::<BTreeSet<_>>() {
@@ -21,41 +19,41 @@ pub(super) fn shortest(steps: &[Step], until: Instant, fails: impl Fn(&[Step]) -
         keep_if_it_fails(without, &mut shortest);
     }
     // Then halves of the steps, quarters, and so on.
-    leave_out(shortest.len(), until, |from, to| {
-        let left = [&shortest[..from.min(shortest.len())], &shortest[to.min(shortest.len())..]].concat();
-        keep_if_it_fails(left, &mut shortest)
-    });
+    leave_out(shortest.len(), until, |from, to| keep_if_it_fails(without(&shortest, from, to), &mut shortest));
     // Then what is said: in one piece, and less of it.
     for index in 0..shortest.len() {
-        let Act::Say(pieces) = &shortest[index].act else { continue };
-        let with = |pieces: Vec<Vec<u8>>, shortest: &[Step]| {
-            let mut steps = shortest.to_vec();
+        let said = |steps: &[Step]| match &steps[index].act {
+            Act::Say(pieces) => pieces.clone(),
+            _ => Vec::new(),
+        };
+        let saying = |pieces: Vec<Vec<u8>>, steps: &[Step]| {
+            let mut steps = steps.to_vec();
             steps[index].act = Act::Say(pieces);
             steps
         };
-        let mut pieces = pieces.clone();
-        if keep_if_it_fails(with(vec![pieces.concat()], &shortest), &mut shortest) {
-            pieces = vec![pieces.concat()];
+        let pieces = said(&shortest);
+        if pieces.len() > 1 {
+            keep_if_it_fails(saying(vec![pieces.concat()], &shortest), &mut shortest);
         }
-        for piece in 0..pieces.len() {
-            leave_out(pieces[piece].len(), until, |from, to| {
-                let mut less = pieces.clone();
-                let whole = &pieces[piece];
-                less[piece] = [&whole[..from.min(whole.len())], &whole[to.min(whole.len())..]].concat();
-                let better = keep_if_it_fails(with(less.clone(), &shortest), &mut shortest);
-                if better {
-                    pieces = less;
-                }
-                better
+        for piece in 0..said(&shortest).len() {
+            leave_out(said(&shortest)[piece].len(), until, |from, to| {
+                let mut pieces = said(&shortest);
+                pieces[piece] = without(&pieces[piece], from, to);
+                keep_if_it_fails(saying(pieces, &shortest), &mut shortest);
             });
         }
     }
     shortest
 }
 
+/// All of these but those from `from` to `to`, as far as there are so many.
+fn without<T: Clone>(all: &[T], from: usize, to: usize) -> Vec<T> {
+    [&all[..from.min(all.len())], &all[to.min(all.len())..]].concat()
+}
+
 /// Tries to leave out each half, each quarter, and so on of so many things, from the end to the beginning, so that what
 /// stands before keeps its place.
-fn leave_out(count: usize, until: Instant, mut without: impl FnMut(usize, usize) -> bool) {
+fn leave_out(count: usize, until: Instant, mut without: impl FnMut(usize, usize)) {
     let mut size = count.div_ceil(2);
     while size > 0 {
         for from in (0..count.div_ceil(size)).rev().map(|part| part * size) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tcp_pitfalls::dialogue::{self, Learned};
-use tcp_pitfalls::examination::{self, Job};
+use tcp_pitfalls::examination::{self, Job, OF_SILENCE};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
 use tcp_pitfalls::lab::server::Target;
@@ -81,7 +81,11 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
             Some(Probed { probe, finding, took })
         })
         .collect();
-    let status = status(&judged, arguments);
+    let status = match status(&judged, arguments) {
+        // Who forgot to say what it speaks must not believe that it was examined.
+        0 if probes.iter().any(|probe| is_hopeless(probe)) => 2,
+        status => status,
+    };
     let examined = Examined { target: arguments.name(), learned, judged, took: began.elapsed() };
     let written = arguments.junit.as_ref().map_or(Ok(()), |file| examined.write_junit(file, arguments));
     let status = if written.is_err() { 2 } else { status };
@@ -93,14 +97,11 @@ fn examine(arguments: &Arguments) -> Result<ExitCode> {
     Ok(written.map_or_else(|error| failure(&error, status), |()| ExitCode::from(status)))
 }
 
-/// The probes that tell what it means if a polite client gets no answer.
-const OF_SILENCE: [&str; 2] = ["next-client", "withheld-answer"];
-
 /// Why nothing but that can be told of a server that hasn't answered. One that is only slow is examined like any other.
 fn unserved(target: &Target, terms: &Terms) -> Option<String> {
     let finding = probes::find(OF_SILENCE[0])?.run(target, terms, &Recorder::new());
-    (finding.verdict == Verdict::Falls)
-        .then(|| format!("it answers nobody ({}): see {}", finding.evidence, OF_SILENCE.join(" and ")))
+    let is_unserved = matches!(finding.verdict, Verdict::Falls | Verdict::Skipped) && !finding.evidence.own_lack;
+    is_unserved.then(|| format!("it answers nobody ({}): see {}", finding.evidence, OF_SILENCE.join(" and ")))
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Probe>> {

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use super::super::ch4_messages::ask_and_end;
 use super::super::trial::Trial;
 use super::{
     InProgress, TO_BEGIN, before_the_stop, is_by_the_signal, is_heard, is_just_killed, is_more_than_killed, is_taken,
@@ -76,6 +77,15 @@ pub(super) fn refuses_after_stop(trial: &Trial<'_>) -> Judged {
 }
 
 pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
+    let judged = ends_the_idle(trial);
+    if !trial.claims_lines() {
+        return judged;
+    }
+    let simpler = "it doesn't end the connection of a client that has ended its side, either; see half-close";
+    trial.unless_simpler(judged, simpler, |trial, _| ask_and_end(trial).map(drop))
+}
+
+fn ends_the_idle(trial: &Trial<'_>) -> Judged {
     trial.stays_open()?;
     let mut server = trial.start()?;
     let mut busy = InProgress::begin(trial, &mut server, "client 1")?.client;
@@ -149,6 +159,10 @@ pub(super) fn closes_idle(trial: &Trial<'_>) -> Judged {
     if let Some(why) = own_limit(trial, &mut server) {
         return Err(why);
     }
+    // Erlang takes more than a second to die.
+    if !trial.claims_lines() && !lets_finish(trial)? {
+        return Err(unfinished(trial, &mut server, together));
+    }
     // On a busy machine, a process that is simply killed may take a second as well.
     is_more_than_killed(trial, &mut server)?;
     if both_ended {
@@ -163,6 +177,13 @@ pub(super) fn stuck_client(trial: &Trial<'_>) -> Judged {
     let mut alone = trial.aside(stops_when_all_have_gone)?;
     if alone > Duration::from_millis(500) {
         alone = alone.min(trial.aside(stops_when_all_have_gone)?);
+    }
+    // What `exits` waits for.
+    if alone > grace + Duration::from_secs(1) {
+        skipped!(
+            "with nobody left, either, it still runs {} s after the signal; see stops-when-quiet",
+            grace.as_secs()
+        );
     }
     let (status, mut stuck_for) = stops_with_a_stuck_client(trial, alone.min(Duration::from_secs(2)))?;
     // One that goes on waiting when nobody is left stops as late as with a stuck client.

@@ -179,8 +179,16 @@ impl InProgress {
     /// Sends the rest and expects the answer.
     fn finish(&mut self, trial: &Trial<'_>) -> Judged<()> {
         self.client.send(&self.request.bytes[self.sent..]);
-        trial.expect(&mut self.client, &self.request)
+        expect_answer(trial, &mut self.client, &self.request)
     }
+}
+
+/// Expects the answer to a request. A server that stops may say that first, in a line.
+fn expect_answer(trial: &Trial<'_>, client: &mut Client, request: &Request) -> Judged<()> {
+    trial.expect(client, request).or_else(|instead| {
+        let goes_on = client.comes_within(Duration::from_millis(300));
+        if goes_on && trial.expect(client, request).is_ok() { Ok(()) } else { Err(instead) }
+    })
 }
 
 /// Whether the server has accepted this client and read what it has sent. Where that can't be seen, it has had time enough.
@@ -311,7 +319,8 @@ fn unfinished(trial: &Trial<'_>, server: &mut Running, what: &str) -> Otherwise 
 /// isn't told to stop, after a time that is short but not nothing, then it has a limit for slow clients.
 fn own_limit(trial: &Trial<'_>, server: &mut Running) -> Option<Otherwise> {
     const AT_ONCE: Duration = Duration::from_millis(400);
-    const SHORT: Duration = Duration::from_secs(2);
+    // On a busy machine the same limit is over later.
+    let short = Duration::from_secs(if load::overload().is_some() { 6 } else { 2 });
     if killed(server).is_some() {
         return None;
     }
@@ -320,10 +329,11 @@ fn own_limit(trial: &Trial<'_>, server: &mut Running) -> Option<Otherwise> {
         let mut half = InProgress::ready(trial, &mut server, "client 1")?;
         let began = Instant::now();
         half.send_half(trial);
-        if half.client.ends_within(SHORT) && began.elapsed() > AT_ONCE {
+        if half.client.ends_within(short) && began.elapsed() > AT_ONCE {
             skipped!(
-                "it lets go of a client in the middle of a request within two seconds without being told to stop as well. To \
-                 judge its stop takes a longer limit"
+                "it lets go of a client in the middle of a request within {} s without being told to stop as well. To judge its \
+                 stop takes a longer limit",
+                short.as_secs()
             );
         }
         Ok(())

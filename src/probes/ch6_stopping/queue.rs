@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::trial::{Trial, until_accepted};
-use super::{TO_BEGIN, before_the_stop, go_on, halt, is_more_than_killed, killed, lets_finish, stop};
+use super::{TO_BEGIN, before_the_stop, expect_answer, go_on, halt, is_more_than_killed, killed, lets_finish, stop};
 use crate::dialogue::Request;
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
@@ -76,7 +76,7 @@ fn serves_one_queue(trial: &Trial<'_>) -> Judged<Served> {
     // From the end of the queue: how many of the first are still served is chance, and the last is lost first.
     let name = format!("{count} clients");
     for (mut client, request) in waiting.into_iter().rev() {
-        if let Err(instead) = trial.expect(&mut client, &request) {
+        if let Err(instead) = expect_answer(trial, &mut client, &request) {
             trial.recorder.note(&name, "are not all answered");
             return reset_in_queue(trial, &mut server, count, &instead).map(Served::Not);
         }
@@ -104,7 +104,7 @@ fn fill_queue(trial: &Trial<'_>, server: &Running) -> Judged<Vec<(Client, Reques
         // A full queue leaves the attempt unanswered.
         let patience = Duration::from_millis(500);
         let Ok(mut client) = Client::connect(server.addr(), &name, &aside, patience) else { break };
-        let request = trial.request(&name);
+        let request = trial.request(&name.replace(' ', "-"));
         client.send(&request.bytes);
         waiting.push((client, request));
     }

@@ -99,7 +99,9 @@ fn finishes_one(trial: &Trial<'_>, server: &mut Running, is_shown: bool) -> Judg
         skipped!("it was not seen to take up a slow request within {} s", trial.terms.limit.as_secs());
     }
     if client.state() == State::HasBytes {
-        skipped!("this machine was too busy to see whether a slow request was being worked on at the signal");
+        return Err(Otherwise::own_lack(
+            "this machine was too busy to see whether a slow request was being worked on at the signal",
+        ));
     }
     send_stop(trial, server, &mut [client])?;
     let answered = trial.expect(client, request).about("a request was being worked on at the signal");
@@ -151,10 +153,13 @@ fn finishes_queue(trial: &Trial<'_>, is_shown: bool) -> Judged {
     }
     let mut working = at_work(trial, &mut server, QUEUED, takes)?;
     let in_queue = if is_shown { kernel::accept_queue(server.addr()).unwrap_or(0) } else { 0 };
-    if working.iter_mut().all(is_answered) {
-        skipped!("this machine was too busy to see whether slow requests were being worked on at the signal");
-    }
     send_stop(trial, &mut server, &mut [])?;
+    // Before the signal is sent, all that runs here is looked through.
+    if working.iter_mut().all(is_answered) {
+        return Err(Otherwise::own_lack(
+            "this machine was too busy to see whether slow requests were being worked on at the signal",
+        ));
+    }
     let answered = working.iter_mut().map(|(client, request)| trial.expect(client, request));
     let lost: Vec<Otherwise> = answered.filter_map(Judged::err).collect();
     let Some(instead) = lost.first() else {

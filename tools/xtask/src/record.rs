@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -76,10 +76,7 @@ pub fn record(root: &Path) -> Result<()> {
     }
     // Its evidence is of one run, and takes a run of its own: the check looks at the verdicts alone.
     let programs = env::current_exe()?.parent().context("this program has no folder")?.to_owned();
-    let run = |arguments: &[&str]| {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Ok(start(root, &programs.join("tcp-pitfalls"), &arguments)?.text)
-    };
+    let run = |arguments: &[&str]| Ok(start(root, &programs.join("tcp-pitfalls"), arguments)?.text);
     for name in stairs::record(root, run)? {
         println!("written  book/recorded/{name}");
     }
@@ -221,7 +218,7 @@ fn chapters(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()>
     for step in STEPS.iter().chain(BEYOND) {
         let chapter = number(step);
         let folder = empty_folder(programs, chapter)?;
-        let output = start(root, &programs.join(step), &["--record".into(), folder.to_string_lossy().into_owned()])?;
+        let output = start(root, &programs.join(step), &[OsStr::new("--record"), folder.as_os_str()])?;
         if !output.succeeded {
             let what = format!("the demonstration did not go as it should:\n{}", output.errors);
             recorded.failed.push(Fault::in_file(format!("chapters/{step}/main.rs"), what));
@@ -294,7 +291,7 @@ fn differences(root: &Path, recorded: &mut Recorded) -> Result<()> {
 /// The tables of all probes on all servers.
 fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()> {
     let program = programs.join("tcp-pitfalls");
-    let mut record = |name: &str, arguments: &[String]| -> Result<()> {
+    let mut record = |name: &str, arguments: &[&str]| -> Result<()> {
         let output = start(root, &program, arguments)?;
         if !output.succeeded {
             let what = format!("the probes do not say what the course says:\n{}", output.errors);
@@ -308,7 +305,7 @@ fn staircases(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<(
     };
     record("staircase.txt", &[])?;
     if GoServers::can_be_built() {
-        record("staircase-go.txt", &["--go".into()])?;
+        record("staircase-go.txt", &["--go"])?;
     } else {
         recorded.skipped.push("the staircase of the Go servers: go is not installed".into());
     }
@@ -333,11 +330,10 @@ fn commands(root: &Path, programs: &Path, recorded: &mut Recorded) -> Result<()>
             ["go", ref rest @ ..] => (PathBuf::from("go"), rest),
             _ => bail!("cargo book record can't run this: {command}"),
         };
-        let arguments: Vec<String> = rest.iter().map(|&word| word.to_owned()).collect();
-        let arguments = arguments.into_iter().map(|word| match word.strip_prefix("target/debug/") {
+        let arguments = rest.iter().map(|&word| match word.strip_prefix("target/debug/") {
             // Where it is, if that is elsewhere.
-            Some(name) => programs.join(name).to_string_lossy().into_owned(),
-            None => word,
+            Some(name) => programs.join(name),
+            None => word.into(),
         });
         let output = start(root, &program, &arguments.collect::<Vec<_>>())?;
         // What else this machine has to do is no part of what the command says.
@@ -356,7 +352,7 @@ struct Output {
 }
 
 /// Runs a program to its end, with nothing that it could take for a terminal.
-fn start(root: &Path, program: &Path, arguments: &[String]) -> Result<Output> {
+fn start(root: &Path, program: &Path, arguments: &[impl AsRef<OsStr>]) -> Result<Output> {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(root)
