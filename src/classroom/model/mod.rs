@@ -192,9 +192,17 @@ fn signal() -> Step {
 }
 
 /// What some languages and libraries change without being asked: marks of an encoding, bytes of zero, characters of two units
-/// or of two parts, formats, blanks of other alphabets, comments.
-const CHANGED_UNASKED: [&str; 7] =
-    ["\u{feff}mark", "ze\0ro", "\u{1f375} e\u{301}", "100%% %s", "\u{3000}wide\u{2003}", "\u{a0}\u{85}", "# one"];
+/// or of two parts, formats, blanks of other alphabets, comments, characters that steer a terminal.
+const CHANGED_UNASKED: [&str; 8] = [
+    "\u{feff}mark",
+    "ze\0ro",
+    "\u{1f375} e\u{301}",
+    "100%% %s",
+    "\u{3000}wide\u{2003}",
+    "\u{a0}\u{85}",
+    "# one",
+    "\u{1b}[1m\u{7}\u{8}\u{7f}",
+];
 
 /// Many who are there at the same time, and are answered from the last to the first.
 fn crowd(word: impl AsRef<[u8]>) -> Vec<Step> {
