@@ -64,6 +64,9 @@ const ARRIVING: Duration = Duration::from_millis(20);
 /// How long the server may take to read the first of them, where that can be seen.
 const READING: Duration = Duration::from_millis(200);
 
+/// How long the server may take until it has read all that was sent, and waits for more.
+const DONE: Duration = Duration::from_millis(600);
+
 /// How long what is owed may take while a conversation is made shorter. It is judged only when the result is played at last.
 const HASTE: Duration = Duration::from_millis(400);
 
@@ -475,7 +478,7 @@ impl<M: Model> Player<M> {
             Some(kernel::to_server(self.server.addr(), own)? == (0, 0))
         };
         let all_is_read = || self.clients.values().all(|client| is_read(client) == Some(true));
-        wait_until(READING, || (all_is_read() && is_asleep(pid)).then_some(())).is_some()
+        wait_until(DONE, || (all_is_read() && is_asleep(pid)).then_some(())).is_some()
     }
 
     fn take(&mut self, step: &Step) -> Result<(), Stop> {

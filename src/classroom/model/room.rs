@@ -154,17 +154,9 @@ impl Model for Room {
         too_long.extend(gone());
         let member = |who: usize| [come(who), say(who, format!("join m{who}\n"))];
         let closing = [come(3)].into_iter().chain([1, 2, 4, 5].into_iter().flat_map(member));
-        let halves = [
-            say(2, "who\nsay h"),
-            say(4, "who\nsa"),
-            say(5, "who\nlea"),
-            come(6),
-            say(6, "who\njoin s"),
-            come(7),
-            say(7, "jo"),
-            signal(),
-        ];
-        let rests = [say(7, "in t\n"), say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n"), say(6, "ix\n")];
+        let halves =
+            [say(2, "who\nsay h"), say(4, "who\nsa"), say(5, "who\nlea"), come(6), say(6, "who\njoin s"), signal()];
+        let rests = [say(2, "i\n"), say(5, "ve\n"), say(4, "y bye\n"), say(6, "ix\n")];
         let closing = closing.chain(halves).chain(rests);
         let one = vec![come(1), say(1, "who\nsay h"), signal(), say(1, "i\n")];
         // Who stays when it was told the end holds up nobody.
@@ -181,6 +173,8 @@ impl Model for Room {
                 .chain([come(4), pause(5300), say(3, "say hi\n"), say(1, "b\n"), say(2, "o\n"), say(4, "who\n")])
                 .chain(member(5))
                 .collect(),
+            // In the middle of its first command.
+            vec![come(1), say(1, "who\n"), come(2), say(2, "jo"), signal(), pause(700), say(2, "in ann\n")],
             three().chain([signal(), pause(1900), say(1, "b\n"), say(2, "o"), pause(1300)]).collect(),
             three().chain([flood, say(3, "say hi\n"), signal(), say(1, "b\n"), pause(3200)]).collect(),
         ]

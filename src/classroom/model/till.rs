@@ -103,18 +103,14 @@ impl Model for Till {
             say(3, "sell 6\nsell 7"),
             step(3, Act::Reset),
         ]);
-        // Idle: has spoken, has never spoken. In the middle of a command: of each length, also of one that is none, and of
-        // the first.
+        // Idle: has spoken, has never spoken. In the middle of a command: of each length, also of one that is none.
         rows.extend([
             come(4),
             come(2),
             say(2, "sell 8\ns"),
             come(3),
             say(3, "no\nbu"),
-            come(5),
-            say(5, "sel"),
             signal(),
-            say(5, "l 4\n"),
             say(2, "ell 9\n"),
             say(3, "y\n"),
         ]);
@@ -153,6 +149,8 @@ impl Model for Till {
         vec![
             then(&[pause(3200), come(3), say(3, "no\n"), say(1, "0\n"), signal(), say(2, "0\n")]),
             then(&[signal(), pause(1800), say(1, "0\n"), say(2, "0\n")]),
+            // In the middle of its first command.
+            then(&[come(3), say(3, "sel"), signal(), pause(700), say(3, "l 4\n"), say(1, "0\n"), say(2, "0\n")]),
             // Who stays when it was told the end, and who takes no answer, holds up nobody.
             then(&[come(STAYS), say(STAYS, "sell 3\n"), signal(), say(1, "0\n"), say(2, "0\n")]),
             then(&[flood.clone(), come(3), say(3, "sell 7\n"), signal(), say(1, "0\n"), pause(3200)]),
