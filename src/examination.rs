@@ -1,18 +1,17 @@
 //! Many probes on one server or on several, some at the same time, each for a bounded time.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::lab::client::Client;
 use crate::lab::process;
 use crate::lab::recording::{Action, Recorder, Recording};
 use crate::lab::server::Target;
+use crate::lab::wait::wait_for;
 use crate::lab::{lack, load, lock};
-use crate::probes::{Evidence, Finding, Needs, Probe, Terms, Verdict};
+use crate::probes::{Evidence, Finding, Needs, Probe, Terms, Trial, Verdict};
 
 /// How long a probe may take as a whole, besides what was allowed to the server: its grace time and its deadline.
 pub const WHOLE: Duration = Duration::from_secs(60);
@@ -168,6 +167,15 @@ pub fn run_watched(
 ) -> Vec<(Finding, Duration)> {
     let at_once = if jobs.iter().any(|job| matches!(job.target, Target::Address(_))) { 1 } else { at_once };
     let threads = u32::try_from(at_once.max(1)).unwrap_or(u32::MAX);
+    let is_served = jobs.first().is_some_and(|job| matches!(job.target, Target::Address(_)) && serves(job));
+    let serves_no_more = |job: &Job<'_>| {
+        if !is_served || serves(job) {
+            return false;
+        }
+        // A bound on how often somebody may come is none after some quiet.
+        wait_for(job.terms.limit);
+        !serves(job)
+    };
     let hope = Mutex::new(Hope { began: Instant::now(), silent: Vec::new(), kept: Duration::ZERO, lost: None });
     let each = |index: usize| {
         let job = &jobs[index];
@@ -177,8 +185,15 @@ pub fn run_watched(
         let done = match lost {
             Some(why) => Done::without_a_run(Finding::skipped(why)),
             None => {
-                let done = job.run(&|| false);
+                let mut done = job.run(&|| false);
                 lock(&hope).consider(job, threads, &done);
+                if serves_no_more(job) {
+                    let lost = format!("nobody is served any more since the probe {}", job.probe.name);
+                    if done.finding.verdict != Verdict::Falls {
+                        done.finding = Finding::falls(format!("{lost}: {}", done.finding.evidence));
+                    }
+                    lock(&hope).lost = Some(lost);
+                }
                 done
             }
         };
@@ -210,7 +225,7 @@ impl Hope {
     const LAST_BEGINS: Duration = Duration::from_secs(90);
 
     fn consider(&mut self, job: &Job<'_>, at_once: u32, Done { finding, recording, took }: &Done) {
-        let Job { probe, target, terms } = job;
+        let Job { probe, terms, .. } = job;
         let limit = terms.limit.as_millis();
         let in_vain =
             |action: &Action| matches!(action, Action::HearsNothing { for_ms } if u128::from(*for_ms) >= limit);
@@ -224,14 +239,7 @@ impl Hope {
         }
         let allowed = 2 * (terms.grace + terms.deadline.unwrap_or_default());
         let elapsed = self.began.elapsed();
-        // That a probe has ended the server is not held against the others.
-        let gone = match target {
-            Target::Address(addr) => (!listens(*addr)).then_some(addr),
-            _ => None,
-        };
-        let lost = if let Some(addr) = gone {
-            format!("nobody listens on {addr} any more since the probe {}", probe.name)
-        } else if self.silent.len() >= 3 {
+        let lost = if self.silent.len() >= 3 {
             format!("nothing was answered to {}", self.silent.join(", "))
         } else if self.kept > Self::PATIENCE + allowed {
             format!("what it fell into, or what got no verdict, has taken {} s already", self.kept.as_secs())
@@ -244,8 +252,11 @@ impl Hope {
     }
 }
 
-fn listens(addr: SocketAddr) -> bool {
-    Client::connect(addr, "client", &Recorder::new(), Duration::from_secs(2)).is_ok()
+/// Whether a polite client is served. A probe may have ended a server that was running already, or hung it.
+fn serves(job: &Job<'_>) -> bool {
+    let recorder = Recorder::new();
+    let trial = Trial::new(job.target, job.terms, &recorder);
+    trial.start().and_then(|mut server| trial.in_turn(&mut server, &["hello"])).is_ok()
 }
 
 /// Does this for the index of each job, `at_once` side by side, and alone at the end what must be.

@@ -331,7 +331,7 @@ fn answers_that_reach_the_wrong_client_are_blamed_on_one_probe() {
     let shared: Change = |line| {
         *LINE.lock().unwrap() = line.to_vec();
         // Others that have a line come in between.
-        (0..100).for_each(|_| thread::yield_now());
+        (0..10).for_each(|_| thread::yield_now());
         Some(LINE.lock().unwrap().clone())
     };
     let target = Manner { change: shared, ..Manner::RIGHT }.target();

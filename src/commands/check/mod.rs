@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{self, BufRead, Write};
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -26,6 +27,7 @@ use self::workshop::Workshop;
 use tcp_pitfalls::classroom::{self, Exercise};
 use tcp_pitfalls::lab::process;
 use tcp_pitfalls::lab::recording::Recorder;
+use tcp_pitfalls::lab::server::Target;
 use tcp_pitfalls::probes::Verdict;
 use tcp_pitfalls::show::screen::{BOLD, COMMAND, DIM, eprint, eprintln, print, println};
 
@@ -68,6 +70,9 @@ pub(crate) struct CheckArguments {
     /// Look at the files twice a second, for file systems that don't tell of changes
     #[arg(long, requires = "watch")]
     poll: bool,
+    /// How many seconds a server may take to start
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    start: u64,
     /// Make the same random conversations as a check that named this number
     #[arg(long, value_name = "N", conflicts_with = "hint")]
     seed: Option<u64>,
@@ -214,7 +219,7 @@ fn check_one(
     arguments: &CheckArguments,
     given: &[String],
 ) -> Result<Graded> {
-    let server = if given.is_empty() {
+    let mut server = if given.is_empty() {
         workshop.servers(&[exercise])?.remove(0)
     } else {
         let launch = workshop.launch(exercise, given.to_vec())?;
@@ -226,6 +231,7 @@ fn check_one(
         try_to_start(&server)?;
         server
     };
+    may_take(&mut server, arguments.start);
     let graded = grade::grade(vec![server], arguments.seed, true);
     // A command that has started no server is more likely to be mistyped than to be wanted again.
     let kept = match &graded[0] {
@@ -249,9 +255,18 @@ fn try_to_start(server: &Server) -> Result<()> {
     }
 }
 
+/// Lets a server take so many seconds to start.
+fn may_take(server: &mut Server, seconds: u64) {
+    if let Ok(Target::Command(launch)) = &mut server.target {
+        launch.start = Duration::from_secs(seconds);
+    }
+}
+
 fn check_all(workshop: &Workshop, arguments: &CheckArguments) -> Result<Vec<Graded>> {
     let exercises: Vec<&'static Exercise> = classroom::ALL.iter().collect();
-    let graded = grade::grade(workshop.servers(&exercises)?, arguments.seed, false);
+    let mut servers = workshop.servers(&exercises)?;
+    servers.iter_mut().for_each(|server| may_take(server, arguments.start));
+    let graded = grade::grade(servers, arguments.seed, false);
     show_and_keep(workshop, &graded, |_| arguments.tell(&show::table(&graded)));
     Ok(graded)
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::trial::{Trial, refuses_within, require_no_wrapper, until_accepted, until_read};
 use super::{Judged, Needs, Otherwise, PLAIN, Probe, skipped};
 use crate::dialogue::Request;
-use crate::lab::client::{Client, State};
+use crate::lab::client::{Client, Reply, State};
 use crate::lab::server::Running;
 use crate::lab::wait::wait_until;
 use crate::lab::{kernel, load};
@@ -185,10 +185,12 @@ impl InProgress {
 
 /// Expects the answer to a request. A server that stops may say that first, in a line.
 fn expect_answer(trial: &Trial<'_>, client: &mut Client, request: &Request) -> Judged<()> {
-    trial.expect(client, request).or_else(|instead| {
-        let goes_on = client.comes_within(Duration::from_millis(300));
-        if goes_on && trial.expect(client, request).is_ok() { Ok(()) } else { Err(instead) }
-    })
+    let got = client.answer(trial.terms.limit, |got| request.check(got));
+    let judged = Trial::judge(request, &got);
+    if judged.is_err() && matches!(got, Reply::Line(_)) && trial.expect(client, request).is_ok() {
+        return Ok(());
+    }
+    judged
 }
 
 /// Whether the server has accepted this client and read what it has sent. Where that can't be seen, it has had time enough.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::trial::Trial;
-use super::{can_be_stopped, is_more_than_killed, is_taken, send_stop};
+use super::{can_be_stopped, expect_answer, is_more_than_killed, is_taken, send_stop};
 use crate::dialogue::{Exchange, Request};
 use crate::lab::client::{Client, State};
 use crate::lab::kernel;
@@ -104,7 +104,7 @@ fn finishes_one(trial: &Trial<'_>, server: &mut Running, is_shown: bool) -> Judg
         ));
     }
     send_stop(trial, server, &mut [client])?;
-    let answered = trial.expect(client, request).about("a request was being worked on at the signal");
+    let answered = expect_answer(trial, client, request).about("a request was being worked on at the signal");
     if answered.is_err() {
         is_more_than_killed(trial, server)?;
     }
@@ -160,7 +160,7 @@ fn finishes_queue(trial: &Trial<'_>, is_shown: bool) -> Judged {
             "this machine was too busy to see whether slow requests were being worked on at the signal",
         ));
     }
-    let answered = working.iter_mut().map(|(client, request)| trial.expect(client, request));
+    let answered = working.iter_mut().map(|(client, request)| expect_answer(trial, client, request));
     let lost: Vec<Otherwise> = answered.filter_map(Judged::err).collect();
     let Some(instead) = lost.first() else {
         return Ok(format!("{QUEUED} slow requests were sent before the signal, and all were answered").into());
