@@ -265,7 +265,9 @@ fn may_take(server: &mut Server, seconds: u64) {
 fn check_all(workshop: &Workshop, arguments: &CheckArguments) -> Result<Vec<Graded>> {
     let exercises: Vec<&'static Exercise> = classroom::ALL.iter().collect();
     let mut servers = workshop.servers(&exercises)?;
-    servers.iter_mut().for_each(|server| may_take(server, arguments.start));
+    for server in &mut servers {
+        may_take(server, arguments.start);
+    }
     let graded = grade::grade(servers, arguments.seed, false);
     show_and_keep(workshop, &graded, |_| arguments.tell(&show::table(&graded)));
     Ok(graded)
