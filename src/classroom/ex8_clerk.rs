@@ -319,7 +319,7 @@ fn never_stops(trial: &Trial<'_>, customer: &mut Client, came: Instant) -> Judge
 /// A customer that takes a moment for a line, is silent, says one at once, and is silent again: from a line's first byte, or
 /// from the silence before it, it is always longer than it may be silent. False if it may have been too slow itself.
 fn is_silent_between_lines(trial: &Trial<'_>, customer: &mut Client) -> Judged<bool> {
-    let (mut pause, mut limit, mut said) = (Duration::from_millis(1600), LINE, "amp");
+    let (mut pause, mut limit, mut said) = (Duration::from_millis(900), LINE, "amp");
     let mut since = Instant::now();
     customer.send(b"a st");
     for number in 1..=3 {
@@ -330,7 +330,7 @@ fn is_silent_between_lines(trial: &Trial<'_>, customer: &mut Client) -> Judged<b
             answered => answered.about("a customer was silent for three seconds after each line")?,
         }
         since = now;
-        (pause, limit, said) = (Duration::from_millis(3100), IDLE, "a stamp");
+        (pause, limit, said) = (Duration::from_millis(3300), IDLE, "a stamp");
     }
     Ok(true)
 }
