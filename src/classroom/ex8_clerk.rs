@@ -327,10 +327,10 @@ fn is_silent_between_lines(trial: &Trial<'_>, customer: &mut Client) -> Judged<b
         let now = Instant::now();
         match ask(trial, customer, said, &format!("{number}: a stamp")) {
             Err(_) if since.elapsed() >= limit => return Ok(false),
-            answered => answered.about("a customer was silent for three seconds after each line")?,
+            answered => answered.about("a customer was silent for 3.4 s after each line")?,
         }
         since = now;
-        (pause, limit, said) = (Duration::from_millis(3300), IDLE, "a stamp");
+        (pause, limit, said) = (Duration::from_millis(3450), IDLE, "a stamp");
     }
     Ok(true)
 }
