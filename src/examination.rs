@@ -1,6 +1,6 @@
 //! Many probes on one server or on several, some at the same time, each for a bounded time.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
@@ -168,6 +168,8 @@ pub fn run_watched(
     let at_once = if jobs.iter().any(|job| matches!(job.target, Target::Address(_))) { 1 } else { at_once };
     let threads = u32::try_from(at_once.max(1)).unwrap_or(u32::MAX);
     let is_served = jobs.first().is_some_and(|job| matches!(job.target, Target::Address(_)) && serves(job));
+    // Whether a probe has brought that to an end.
+    let is_broken = AtomicBool::new(false);
     let serves_no_more = |job: &Job<'_>| {
         if !is_served || serves(job) {
             return false;
@@ -180,7 +182,8 @@ pub fn run_watched(
     let each = |index: usize| {
         let job = &jobs[index];
         watch(index, Progress::Begins);
-        let is_told = |_: &String| !OF_SILENCE.contains(&job.probe.name) && job.probe.impossible(job.target).is_none();
+        let tells_more = !is_broken.load(SeqCst) && OF_SILENCE.contains(&job.probe.name);
+        let is_told = |_: &String| !tells_more && job.probe.impossible(job.target).is_none();
         let lost = lock(&hope).lost.clone().filter(is_told);
         let done = match lost {
             Some(why) => Done::without_a_run(Finding::skipped(why)),
@@ -192,6 +195,7 @@ pub fn run_watched(
                     if done.finding.verdict != Verdict::Falls {
                         done.finding = Finding::falls(format!("{lost}: {}", done.finding.evidence));
                     }
+                    is_broken.store(true, SeqCst);
                     lock(&hope).lost = Some(lost);
                 }
                 done

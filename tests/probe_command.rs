@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use serde_json::Value;
@@ -202,6 +202,32 @@ fn a_running_server_is_examined_by_its_address() {
             || name == "half-close-while-working";
         assert_eq!(verdict == "skipped", is_impossible, "{name}");
     }
+}
+
+/// Echoes lines, and nobody's any more once one of them was no text.
+fn is_broken_by_other_bytes(mut stream: TcpStream) -> io::Result<()> {
+    static IS_BROKEN: AtomicBool = AtomicBool::new(false);
+    for line in BufReader::new(stream.try_clone()?).split(b'\n') {
+        let line = line?;
+        if std::str::from_utf8(&line).is_err() {
+            IS_BROKEN.store(true, SeqCst);
+        }
+        if IS_BROKEN.load(SeqCst) {
+            break;
+        }
+        stream.write_all(&[b"echo: ", &line[..], b"\n"].concat())?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "it takes more than 10 s; run by `cargo xtask ci --only long`"]
+fn a_running_server_that_a_probe_breaks_falls_into_it() {
+    let options = ["--json", "--speaks=lines", "--only=next-client,not-utf8,withheld-answer"];
+    let (code, out, err) = probe_serving(is_broken_by_other_bytes, &options);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains("nobody is served any more since the probe not-utf8"), "{out}");
+    assert!(verdicts(&out).iter().all(|(name, verdict)| (verdict == "falls") == (name == "not-utf8")), "{out}");
 }
 
 #[test]
